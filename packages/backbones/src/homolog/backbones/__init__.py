@@ -1,0 +1,1 @@
+"""Feature extractors and keypoint detectors; each file is one of them."""

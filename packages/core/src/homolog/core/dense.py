@@ -1,0 +1,134 @@
+"""A dense correspondence field between two images.
+
+The field lives on the **query** image; each of its cells says where to look in the **reference**.
+Papers write this in arrows: the VGGT-prior matcher's `G_{s->t}` (eq. 3, I_{s->t} = W(I_s, G_{s->t}))
+is indexed by target pixels and stores source positions, so its query is the target and its
+reference the source. To move a source keypoint into the target one reads `G_{t->s}`, whose query is
+the source. homolog never uses the arrows: a point moves with the field whose query it lies on.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from homolog.core.coords import Size, identity_grid, normalised_to_pixel, pixel_to_normalised
+from homolog.core.errors import ShapeError
+from homolog.core.sampling import sample_points, warp_maps
+
+
+class Transfer(NamedTuple):
+    """Where points of one image are in another, and how sure that is.
+
+    Attributes:
+        xy: [... N 2] pixel coordinates in the other image.
+        confidence: [... N] in [0, 1].
+    """
+
+    xy: Float[Tensor, "*batch N 2"]
+    confidence: Float[Tensor, "*batch N"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DenseField:
+    """For each cell of the query image, the place in the reference image.
+
+    Attributes:
+        grid: [B 2 H W], normalised (x, y) positions in the reference; values beyond [-1, 1]
+            point outside of it.
+        confidence: [B H W] in [0, 1].
+    """
+
+    grid: Float[Tensor, "B 2 H W"]
+    confidence: Float[Tensor, "B H W"]
+
+    def __post_init__(self) -> None:
+        """Refuse a grid and a confidence of different sizes."""
+        grid, confidence = self.grid.shape, self.confidence.shape
+        if len(grid) != 4 or grid[1] != 2 or (grid[0], *grid[2:]) != tuple(confidence):
+            raise ShapeError(
+                f"expected grid [B 2 H W] and confidence [B H W], got {list(grid)} and {list(confidence)}"
+            )
+
+    @classmethod
+    def identity(cls, size: Size, *, batch: int = 1, device: torch.device | None = None) -> "DenseField":
+        """Return the field of an image onto itself, with full confidence."""
+        grid = identity_grid(size, device=device).expand(batch, 2, *size)
+        return cls(grid=grid, confidence=grid.new_ones(batch, *size))
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the grid, in cells."""
+        return int(self.grid.shape[2]), int(self.grid.shape[3])
+
+    def warp(self, reference: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
+        """Bring maps or pixels of the reference image onto the query; outside the reference it is zero."""
+        return warp_maps(reference, self.grid)
+
+    def transfer(self, xy: Float[Tensor, "B N 2"], *, query_size: Size, reference_size: Size) -> Transfer:
+        """Move points from the query image to the reference image.
+
+        Args:
+            xy: pixel coordinates in a query image of `query_size`.
+            query_size: (height, width) in pixels.
+            reference_size: (height, width) in pixels.
+
+        Returns:
+            Pixel coordinates in the reference and their confidence.
+        """
+        position, confidence = self._read(pixel_to_normalised(xy, query_size))
+        return Transfer(normalised_to_pixel(position, reference_size), confidence)
+
+    def compose(self, onward: "DenseField") -> "DenseField":
+        """Chain two fields: from this query through this reference to the reference of `onward`.
+
+        `onward` lives on this field's reference. Confidence is the product of both; it is zero
+        where this field leaves the image that `onward` lives on.
+        """
+        seen = (self.grid.abs() <= 1).all(dim=1)
+        reach, trust = onward._read(self.grid.flatten(2).transpose(1, 2))
+        return DenseField(
+            grid=reach.transpose(1, 2).reshape(self.grid.shape),
+            confidence=self.confidence * trust.reshape(self.confidence.shape) * seen,
+        )
+
+    def cycle_error(self, backward: "DenseField", *, query_size: Size) -> Float[Tensor, "B H W"]:
+        """Measure how far each query cell lands from itself after going there and back.
+
+        Args:
+            backward: the field that lives on this field's reference and points to this query.
+            query_size: (height, width) in pixels of the query image; the error is in its pixels.
+
+        Returns:
+            Distance in pixels; infinite where the way leads outside the reference.
+        """
+        there_and_back = self.compose(backward).grid.permute(0, 2, 3, 1)
+        start = identity_grid(self.size, device=self.grid.device).permute(1, 2, 0).to(self.grid.dtype)
+        offset = normalised_to_pixel(there_and_back, query_size) - normalised_to_pixel(start, query_size)
+        seen = (self.grid.abs() <= 1).all(dim=1)
+        return offset.norm(dim=-1).masked_fill(~seen, torch.inf)
+
+    def _read(self, at: Float[Tensor, "B N 2"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
+        """Return reference position and confidence at normalised query points."""
+        # Cells know their centres only. For the half cell between the outermost centres and the image
+        # border the field is continued linearly: repeating the last value there would pull every point
+        # near the border inwards by up to half a cell (7 px for patches of 14).
+        height, width = self.size
+        shrink = at.new_tensor((width / (width + 2), height / (height + 2)))
+        position = sample_points(_with_linear_rim(self.grid), at * shrink)
+        confidence = sample_points(self.confidence[:, None], at)[..., 0]
+        return position, confidence.clamp(0, 1)
+
+
+def _with_linear_rim(grid: Float[Tensor, "B 2 H W"]) -> Float[Tensor, "B 2 H+2 W+2"]:
+    for dim in (2, 3):
+        first, last = grid.narrow(dim, 0, 1), grid.narrow(dim, grid.shape[dim] - 1, 1)
+        if grid.shape[dim] > 1:
+            before = 2 * first - grid.narrow(dim, 1, 1)
+            after = 2 * last - grid.narrow(dim, grid.shape[dim] - 2, 1)
+        else:
+            before, after = first, last
+        grid = torch.cat((before, grid, after), dim=dim)
+    return grid

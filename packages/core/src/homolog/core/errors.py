@@ -1,0 +1,69 @@
+"""Every error a user of homolog can meet.
+
+An error is a short letter on one line: what was expected, what came, what to do next.
+All errors derive from `HomologError`, and each also from the built-in that a caller who
+does not know homolog would catch.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HomologError(Exception):
+    """The parent of every error that homolog raises on purpose."""
+
+
+class ShapeError(HomologError, ValueError):
+    """A tensor has another shape, range or dtype than the function can work on."""
+
+
+class ConfigError(HomologError, ValueError):
+    """A configuration names something that does not exist or cannot be combined."""
+
+
+class MissingDependencyError(HomologError, ImportError):
+    """An optional package is not installed; the message carries the pip line."""
+
+    def __init__(self, package: str, needed_by: str) -> None:
+        """Say which package is missing.
+
+        Args:
+            package: name of the distribution, as pip knows it.
+            needed_by: what the user asked for that needs it.
+        """
+        super().__init__(f"{needed_by} needs the package {package}; run: pip install {package}")
+        self.package = package
+
+
+class WeightsError(HomologError, RuntimeError):
+    """A weight file cannot be obtained, is damaged, or does not fit its network."""
+
+
+class DataError(HomologError, OSError):
+    """A file or an array that a user gave cannot be read as what it should be."""
+
+
+class CapabilityError(HomologError, TypeError):
+    """A task asks for something that this matcher, head or backbone does not offer."""
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Return the end of an error message that helps with a mistyped name.
+
+    Args:
+        name: what the user wrote.
+        options: the names that exist.
+
+    Returns:
+        `"; did you mean mini?"` when one option is close, else `"; choose from a, b, c"`.
+
+    >>> did_you_mean("minni", ["mini", "sift"])
+    '; did you mean mini?'
+    >>> did_you_mean("orb", ["sift", "mini"])
+    '; choose from mini, sift'
+    """
+    names = sorted(options)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; choose from {', '.join(names)}" if names else "; there are none"

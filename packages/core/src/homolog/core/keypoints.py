@@ -1,0 +1,108 @@
+"""Points that a detector found, and pairs of points that a matcher found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from homolog.core.errors import ShapeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Keypoints:
+    """N points of one image, with the detector's score and, if it has one, a descriptor for each.
+
+    Attributes:
+        xy: [N 2] pixel coordinates of the image given to the detector.
+        score: [N], unbounded, higher is better.
+        descriptor: [N D] or None.
+    """
+
+    xy: Float[Tensor, "N 2"]
+    score: Float[Tensor, " N"]
+    descriptor: Float[Tensor, "N D"] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse parts of different lengths."""
+        lengths = {"xy": len(self.xy), "score": len(self.score)}
+        if self.descriptor is not None:
+            lengths["descriptor"] = len(self.descriptor)
+        _check_equal_lengths("Keypoints", lengths)
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.xy)
+
+    def select(self, keep: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> "Keypoints":
+        """Keep the points of an index or a mask, in its order."""
+        descriptor = None if self.descriptor is None else self.descriptor[keep]
+        return Keypoints(xy=self.xy[keep], score=self.score[keep], descriptor=descriptor)
+
+    def best(self, limit: int | None) -> "Keypoints":
+        """Keep the `limit` points of highest score, best first; None keeps all of them, best first."""
+        return self.select(_best_first(self.score, limit))
+
+    def described_by(self, descriptor: Float[Tensor, "N D"]) -> "Keypoints":
+        """Return the same points with another descriptor."""
+        return Keypoints(xy=self.xy, score=self.score, descriptor=descriptor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Matches:
+    """M pairs of points: coordinates, not indices.
+
+    Attributes:
+        xy0: [M 2] pixel coordinates in image 0.
+        xy1: [M 2] pixel coordinates in image 1.
+        score: [M], higher is better.
+    """
+
+    xy0: Float[Tensor, "M 2"]
+    xy1: Float[Tensor, "M 2"]
+    score: Float[Tensor, " M"]
+
+    def __post_init__(self) -> None:
+        """Refuse parts of different lengths."""
+        _check_equal_lengths(
+            "Matches", {"xy0": len(self.xy0), "xy1": len(self.xy1), "score": len(self.score)}
+        )
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.xy0)
+
+    def select(self, keep: Int[Tensor, " K"] | Bool[Tensor, " M"]) -> "Matches":
+        """Keep the pairs of an index or a mask, in its order."""
+        return Matches(xy0=self.xy0[keep], xy1=self.xy1[keep], score=self.score[keep])
+
+    def best(self, limit: int | None) -> "Matches":
+        """Keep the `limit` pairs of highest score, best first; None keeps all of them, best first."""
+        return self.select(_best_first(self.score, limit))
+
+    def swapped(self) -> "Matches":
+        """Return the same pairs with image 0 and image 1 exchanged."""
+        return Matches(xy0=self.xy1, xy1=self.xy0, score=self.score)
+
+    def moved(self, move0: Callable[[Tensor], Tensor], move1: Callable[[Tensor], Tensor]) -> "Matches":
+        """Return the pairs with each side's coordinates mapped, as from network to original pixels."""
+        return Matches(xy0=move0(self.xy0), xy1=move1(self.xy1), score=self.score)
+
+    def cpu(self) -> "Matches":
+        """Return the matches on the CPU in float32, for writing and drawing."""
+        parts = (part.detach().to("cpu", torch.float32) for part in (self.xy0, self.xy1, self.score))
+        xy0, xy1, score = parts
+        return Matches(xy0=xy0, xy1=xy1, score=score)
+
+
+def _best_first(score: Tensor, limit: int | None) -> Tensor:
+    if limit is not None and limit < 0:
+        raise ShapeError(f"expected a limit of 0 or more, got {limit}; None keeps everything")
+    # Stable, so that equal scores keep their order on every device.
+    return torch.sort(score, descending=True, stable=True).indices[:limit]
+
+
+def _check_equal_lengths(what: str, lengths: dict[str, int]) -> None:
+    if len(set(lengths.values())) > 1:
+        raise ShapeError(f"{what}: expected parts of one length, got {lengths}")

@@ -1,0 +1,175 @@
+"""Every seam between packages: what a part must offer to plug in, and nothing more.
+
+Parts are `torch.nn.Module`s, so both `forward` (what a subclass defines) and `__call__` (what a
+caller uses) are declared: a checker then sees a mismatched module. No part reads a file, chooses a
+device or fetches anything; all of that happened before it was built.
+"""
+
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL.Image import Image as PILImage
+from torch import Tensor
+
+from homolog.core.dense import DenseField, Transfer
+from homolog.core.features import Features
+from homolog.core.image import Image
+from homolog.core.keypoints import Keypoints, Matches
+from homolog.core.samples import PairSample, VideoSample
+from homolog.core.tracks import Queries, Tracks
+
+ImageLike = Image | str | Path | PILImage | UInt8[np.ndarray, "H W 3"] | UInt8[np.ndarray, "H W"]
+"""What a user may hand over as an image; `homolog.core.reading.as_image` reads all of them."""
+
+SampleT = TypeVar("SampleT", PairSample, VideoSample, contravariant=True)
+PredictionT = TypeVar("PredictionT", contravariant=True)
+
+Points = Float[Tensor, "N 2"] | np.ndarray | list[list[float]] | list[tuple[float, float]]
+"""What a user may hand over as pixel coordinates (x, y)."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Turns images into named feature maps.
+
+    Attributes:
+        multiple: height and width of the images must be multiples of this.
+        channels: channels of each map that `forward` returns, by name.
+        joint: True when the maps of one view depend on the other views (VGGT), so that a pair
+            has to be extracted together; False when every image stands for itself.
+    """
+
+    @property
+    def multiple(self) -> int: ...
+    @property
+    def channels(self) -> dict[str, int]: ...
+    @property
+    def joint(self) -> bool: ...
+    def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
+        """Map RGB in [0, 1] to features; any normalisation happens inside."""
+        ...
+
+    def __call__(self, images: Float[Tensor, "B V 3 H W"]) -> Features: ...
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Finds keypoints, described or not.
+
+    Attributes:
+        multiple: height and width of the images must be multiples of this.
+    """
+
+    @property
+    def multiple(self) -> int: ...
+    def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
+        """Find the keypoints of each image, in its pixel coordinates, best first.
+
+        Args:
+            images: RGB in [0, 1].
+            features: what the matcher's backbone said of these images (V = 1, same B). A
+                detector that reads a score map finds it there; the others ignore it.
+        """
+        ...
+
+    def __call__(
+        self, images: Float[Tensor, "B 3 H W"], features: Features | None = None
+    ) -> list[Keypoints]: ...
+
+
+@runtime_checkable
+class SparseHead(Protocol):
+    """Pairs the keypoints of two images."""
+
+    def forward(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches:
+        """Return matches in the pixel coordinates of the keypoints.
+
+        Args:
+            keypoints0: points of image 0 with descriptors.
+            keypoints1: points of image 1 with descriptors.
+            features0: maps of image 0 (B = V = 1), and its size.
+            features1: maps of image 1 (B = V = 1), and its size.
+        """
+        ...
+
+    def __call__(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches: ...
+
+
+@runtime_checkable
+class TransferHead(Protocol):
+    """Finds single points of one image in the feature map of another."""
+
+    def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
+        """Move pixel coordinates of image 0 to image 1 (both B = V = 1), at the cost of the N rows only."""
+        ...
+
+
+@runtime_checkable
+class DenseHead(Protocol):
+    """Turns the features of two views into the two fields between them."""
+
+    def forward(self, features: Features) -> tuple[DenseField, DenseField]:
+        """Return the field that lives on view 0 and the field that lives on view 1 (V = 2)."""
+        ...
+
+    def __call__(self, features: Features) -> tuple[DenseField, DenseField]: ...
+
+
+@runtime_checkable
+class Correspondence(Protocol):
+    """What a matcher found out about one pair; the one hinge between methods and tasks.
+
+    Attributes:
+        can_transfer: whether `transfer` works.
+    """
+
+    @property
+    def can_transfer(self) -> bool: ...
+    def matches(self, limit: int | None = None) -> Matches:
+        """Return the best matches, best first, in pixels of the original files."""
+        ...
+
+    def transfer(self, xy0: Points) -> Transfer:
+        """Say where points of image 0 are in image 1, in pixels of the original files.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+        """
+        ...
+
+
+@runtime_checkable
+class Matcher(Protocol):
+    """A configured method: two images in, a correspondence out."""
+
+    def match(self, image0: ImageLike, image1: ImageLike) -> Correspondence:
+        """Match two images; each may be a path, a PIL image, a uint8 array or an `Image`."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Follows points through a video."""
+
+    def track(self, frames: list[Image], queries: Queries) -> Tracks:
+        """Return where each query is on every frame."""
+        ...
+
+
+@runtime_checkable
+class Evaluator(Protocol[SampleT, PredictionT]):
+    """Gathers predictions and scores them."""
+
+    def update(self, sample: SampleT, prediction: PredictionT) -> None:
+        """Take in one sample and what was predicted for it."""
+        ...
+
+    def compute(self) -> dict[str, float]:
+        """Return the scores so far, each under a name that says its protocol."""
+        ...

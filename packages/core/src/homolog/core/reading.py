@@ -1,0 +1,148 @@
+"""Read images: whatever the format, RGB in [0, 1] arrives, upright, or a one-line error does."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from PIL import ImageOps, UnidentifiedImageError
+
+from homolog.core.errors import DataError
+from homolog.core.image import Image
+from homolog.core.protocols import ImageLike
+
+logger = logging.getLogger(__name__)
+
+IMAGE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
+"""File name endings that count as images when a folder is searched."""
+
+MINIMUM_SIDE = 8
+"""Images with a shorter side hold nothing to match."""
+
+MAXIMUM_PIXELS = 150_000_000
+"""Images with more pixels are refused before they are decoded."""
+
+
+def as_image(source: ImageLike) -> Image:
+    """Turn what a user hands over into an `Image`.
+
+    Args:
+        source: an `Image` (returned as it is), a path, a PIL image, or an array [H W 3] or [H W],
+            uint8, or floating point in [0, 1].
+
+    Raises:
+        DataError: it cannot be read, decoded or used; the message names it.
+    """
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, PIL.Image.Image):
+        return _image(_decode(source, "the PIL image"), "the PIL image")
+    if isinstance(source, np.ndarray):
+        return _image(_from_array(source), "the array")
+    return read_image(source)
+
+
+def read_image(path: str | Path) -> Image:
+    """Read an image file.
+
+    EXIF orientation is applied; transparency is laid on white; palette, gray, 16-bit, CMYK and
+    floating-point images become RGB; of an animation the first frame is taken, and a log line says so.
+
+    Raises:
+        DataError: the file is missing, a folder, empty, unreadable, no image, truncated, too large
+            or too small.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise DataError(f"{path}: expected an image file, got a folder; name a file in it")
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: expected an image file, got an empty file; copy it again")
+        with warnings.catch_warnings():
+            # Our own size check replaces Pillow's warning; its hard limit above that stays.
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path) as file:
+                pixels = _decode(file, str(path))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: no permission to read it; check its owner and mode") from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path}: expected an image, got a file of another kind; check its content"
+        ) from error
+    except PIL.Image.DecompressionBombError as error:
+        raise DataError(_too_large(str(path))) from error
+    return _image(pixels, str(path))
+
+
+def _decode(file: PIL.Image.Image, name: str) -> np.ndarray:
+    if file.width * file.height > MAXIMUM_PIXELS:
+        raise DataError(_too_large(name))
+    if getattr(file, "n_frames", 1) > 1:
+        logger.warning("%s: has several frames; the first is used", name)
+    try:
+        upright = ImageOps.exif_transpose(file)
+        return _rgb(upright, name)
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
+        # What Pillow's decoders raise for damaged files, depending on the format.
+        raise DataError(
+            f"{name}: expected a whole image, got a damaged or truncated file; copy it again"
+        ) from error
+
+
+def _rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
+    if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+        return _deep_gray(image, name)
+    if image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+
+
+def _deep_gray(image: PIL.Image.Image, name: str) -> np.ndarray:
+    values = np.asarray(image).astype(np.float32)
+    if image.mode != "F":
+        values = values / 65535
+    return _finite_unit(np.repeat(values[..., None], 3, axis=2), name)
+
+
+def _from_array(array: np.ndarray) -> np.ndarray:
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise DataError(
+            f"the array: expected [H W 3] or [H W], got {list(array.shape)}; put the channels last"
+        )
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / 255
+    if not np.issubdtype(array.dtype, np.floating):
+        raise DataError(f"the array: expected uint8, or floats in [0, 1], got {array.dtype}; convert it")
+    return _finite_unit(array.astype(np.float32), "the array")
+
+
+def _finite_unit(values: np.ndarray, name: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise DataError(f"{name}: expected finite values, got NaN or infinity; replace them first")
+    if values.size and (values.min() < 0 or values.max() > 1):
+        raise DataError(
+            f"{name}: expected floats in [0, 1], got {values.min():g} to {values.max():g}; scale them first"
+        )
+    return values
+
+
+def _image(values: np.ndarray, name: str) -> Image:
+    height, width = values.shape[:2]
+    if min(height, width) < MINIMUM_SIDE:
+        raise DataError(
+            f"{name}: expected at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got {width} x {height}; use a larger image"
+        )
+    return Image(pixels=torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1))), name=name)
+
+
+def _too_large(name: str) -> str:
+    return f"{name}: expected at most {MAXIMUM_PIXELS:,} pixels, got more; scale it down first"

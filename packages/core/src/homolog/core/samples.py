@@ -1,0 +1,80 @@
+"""One item of a data set: images, and whichever truth exists for them."""
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from homolog.core.camera import Camera, RelativePose
+from homolog.core.dense import DenseField
+from homolog.core.errors import ShapeError
+from homolog.core.image import Image
+from homolog.core.tracks import Tracks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairSample:
+    """Two images and what is known of their correspondence; coordinates are pixels of the original files.
+
+    Attributes:
+        image0: the query image.
+        image1: the reference image.
+        xy0: [N 2] annotated points of image 0, or None.
+        xy1: [N 2] the same points in image 1, or None.
+        visible: [N] whether a point is seen in both images, or None when all are.
+        box0: [4] x, y, width, height of the object in image 0, or None.
+        box1: [4] of the object in image 1, or None.
+        category: what is shown (`"cat"`), or None.
+        camera0: intrinsics of image 0, or None.
+        camera1: intrinsics of image 1, or None.
+        pose: from camera 0 to camera 1, or None.
+        dense: the true field that lives on image 0, or None.
+        name: unique within its data set.
+        facts: further annotation that a protocol reports by, such as the viewpoint change.
+    """
+
+    image0: Image
+    image1: Image
+    xy0: Float[Tensor, "N 2"] | None = None
+    xy1: Float[Tensor, "N 2"] | None = None
+    visible: Bool[Tensor, " N"] | None = None
+    box0: Float[Tensor, "4"] | None = None
+    box1: Float[Tensor, "4"] | None = None
+    category: str | None = None
+    camera0: Camera | None = None
+    camera1: Camera | None = None
+    pose: RelativePose | None = None
+    dense: DenseField | None = None
+    name: str = ""
+    facts: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """Refuse half an annotation."""
+        if (self.xy0 is None) != (self.xy1 is None):
+            raise ShapeError(f"{self.name}: expected points in both images or in neither")
+        if self.xy0 is not None and self.xy1 is not None and self.xy0.shape != self.xy1.shape:
+            raise ShapeError(
+                f"{self.name}: expected as many points in image 1 as in image 0 ({len(self.xy0)})"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class VideoSample:
+    """A video and the true tracks of some of its points.
+
+    Attributes:
+        frames: the images, in order, all of one size.
+        tracks: pixel coordinates on those frames.
+        name: unique within its data set.
+    """
+
+    frames: list[Image]
+    tracks: Tracks
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse tracks of another length than the video."""
+        if self.tracks.xy.shape[1] != len(self.frames):
+            raise ShapeError(
+                f"{self.name}: expected tracks over {len(self.frames)} frames, got {self.tracks.xy.shape[1]}"
+            )

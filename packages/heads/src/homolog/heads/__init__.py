@@ -1,0 +1,1 @@
+"""What turns features into correspondences; each file is one head."""

@@ -1,0 +1,1 @@
+"""Backbone + detector + head = method; parts arrive by constructor."""
