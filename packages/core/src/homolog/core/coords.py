@@ -50,14 +50,16 @@ def resize_pixel(xy: Float[Tensor, "*batch 2"], source: Size, target: Size) -> F
     return (xy + 0.5) * (_width_height(xy, target) / _width_height(xy, source)) - 0.5
 
 
-def identity_grid(size: Size, *, device: torch.device | None = None) -> Float[Tensor, "2 H W"]:
+def identity_grid(
+    size: Size, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "2 H W"]:
     """Return the normalised (x, y) of every pixel centre of an image of `size`.
 
     Warping an image of the same size with it returns the image.
     """
     height, width = size
-    x = (2 * torch.arange(width, device=device) + 1) / width - 1
-    y = (2 * torch.arange(height, device=device) + 1) / height - 1
+    x = (2 * torch.arange(width, device=device, dtype=dtype) + 1) / width - 1
+    y = (2 * torch.arange(height, device=device, dtype=dtype) + 1) / height - 1
     return torch.stack((x.expand(height, width), y[:, None].expand(height, width)))
 
 
@@ -98,13 +100,21 @@ def shift_frame(x: float, y: float) -> Float[Tensor, "2 3"]:
 
 
 def apply_frame(frame: Float[Tensor, "2 3"], xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    """Move points through a frame; computed in float64, returned in the dtype of `xy`."""
-    frame = frame.to(xy.device, torch.float64)
-    return (xy.to(torch.float64) @ frame[:, :2].T + frame[:, 2]).to(xy.dtype)
+    """Move points through a frame; computed in float64, returned in the dtype and on the device of `xy`.
+
+    >>> apply_frame(resize_frame((4, 4), (8, 8)), torch.tensor([0.5, 0.5])).tolist()
+    [0.0, 0.0]
+    """
+    # Apple's GPUs know no float64; points are few, so they visit the CPU there.
+    device = torch.device("cpu") if xy.device.type == "mps" else xy.device
+    frame = frame.to(device, torch.float64)
+    moved = xy.to(device, torch.float64) @ frame[:, :2].T + frame[:, 2]
+    return moved.to(xy.device, xy.dtype)
 
 
 def compose_frames(outer: Float[Tensor, "2 3"], inner: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """Return the frame that applies `inner` first and `outer` second."""
+    """Return the frame that applies `inner` first and `outer` second; it lies where `outer` lies."""
+    inner = inner.to(outer)
     linear = outer[:, :2] @ inner[:, :2]
     offset = outer[:, :2] @ inner[:, 2] + outer[:, 2]
     return torch.cat((linear, offset[:, None]), dim=1)

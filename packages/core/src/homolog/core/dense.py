@@ -81,6 +81,16 @@ class DenseField:
         position, confidence = self._read(pixel_to_normalised(xy, query_size))
         return Transfer(normalised_to_pixel(position, reference_size), confidence)
 
+    def resized(self, size: Size) -> "DenseField":
+        """Return the same field with one cell per pixel of a query image of `size`, as for warping it."""
+        at = identity_grid(size, device=self.grid.device, dtype=self.grid.dtype).flatten(1).T
+        position, confidence = self._read(at.expand(len(self.grid), -1, -1))
+        batch = len(self.grid)
+        return DenseField(
+            grid=position.transpose(1, 2).reshape(batch, 2, *size),
+            confidence=confidence.reshape(batch, *size),
+        )
+
     def compose(self, onward: "DenseField") -> "DenseField":
         """Chain two fields: from this query through this reference to the reference of `onward`.
 
@@ -105,7 +115,7 @@ class DenseField:
             Distance in pixels; infinite where the way leads outside the reference.
         """
         there_and_back = self.compose(backward).grid.permute(0, 2, 3, 1)
-        start = identity_grid(self.size, device=self.grid.device).permute(1, 2, 0).to(self.grid.dtype)
+        start = identity_grid(self.size, device=self.grid.device, dtype=self.grid.dtype).permute(1, 2, 0)
         offset = normalised_to_pixel(there_and_back, query_size) - normalised_to_pixel(start, query_size)
         seen = (self.grid.abs() <= 1).all(dim=1)
         return offset.norm(dim=-1).masked_fill(~seen, torch.inf)

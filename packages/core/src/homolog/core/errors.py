@@ -6,11 +6,20 @@ does not know homolog would catch.
 """
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
 class HomologError(Exception):
-    """The parent of every error that homolog raises on purpose."""
+    """The parent of every error that homolog raises on purpose; its message is always one line."""
+
+    def __init__(self, message: str) -> None:
+        r"""Keep the message on one line, whatever file names and foreign messages it quotes.
+
+        >>> print(HomologError("expected a,\n  got b"))
+        expected a, got b
+        """
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
 
 
 class ShapeError(HomologError, ValueError):
@@ -31,8 +40,14 @@ class MissingDependencyError(HomologError, ImportError):
             package: name of the distribution, as pip knows it.
             needed_by: what the user asked for that needs it.
         """
-        super().__init__(f"{needed_by} needs the package {package}; run: pip install {package}")
+        # Some shells take the brackets of an extra for a pattern.
+        super().__init__(f"{needed_by} needs the package {package}; run: pip install {shlex.quote(package)}")
         self.package = package
+        self.needed_by = needed_by
+
+    def __reduce__(self) -> tuple[type["MissingDependencyError"], tuple[str, str]]:
+        """Survive the way out of a worker process."""
+        return type(self), (self.package, self.needed_by)
 
 
 class WeightsError(HomologError, RuntimeError):

