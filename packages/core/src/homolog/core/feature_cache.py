@@ -51,12 +51,16 @@ class CacheInfo:
 class FeatureCache:
     """A bounded folder of tensors by key; the least recently used entries make room."""
 
-    def __init__(self, folder: Path | None = None, *, limit: int = 20_000_000_000) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, limit: int = 20_000_000_000, dtype: torch.dtype | None = None
+    ) -> None:
         """Name the folder; nothing is made or read yet.
 
         Args:
             folder: where entries live; None is `features` in `homolog.core.weights.cache_folder()`.
             limit: bytes that all entries may take together; above it the least recently used go.
+            dtype: what users of the cache shall keep maps and descriptors in: bfloat16 halves them;
+                None keeps theirs. Coordinates and scores are never narrowed.
 
         Raises:
             ConfigError: a limit below one byte.
@@ -67,6 +71,7 @@ class FeatureCache:
             )
         self.folder = cache_folder() / "features" if folder is None else folder
         self.limit = limit
+        self.dtype = dtype
         self._size: int | None = None
 
     def load(self, key: str) -> dict[str, Tensor] | None:

@@ -14,6 +14,7 @@ from PIL.Image import Image as PILImage
 from torch import Tensor
 
 from homolog.core.dense import DenseField, Transfer
+from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
@@ -153,6 +154,20 @@ class Matcher(Protocol):
 
     def match(self, image0: ImageLike, image1: ImageLike) -> Correspondence:
         """Match two images; each may be a path, a PIL image, a uint8 array or an `Image`."""
+        ...
+
+
+@runtime_checkable
+class KeepsFeatures(Protocol):
+    """A matcher that can keep what it extracts on disk, beyond the run."""
+
+    def use_cache(self, cache: FeatureCache, recipe: str) -> None:
+        """Look in a cache before extracting.
+
+        Args:
+            cache: where extractions are kept.
+            recipe: hash of all that decides them but the pixels.
+        """
         ...
 
 

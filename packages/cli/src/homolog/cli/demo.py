@@ -1,0 +1,132 @@
+"""The story of `homolog match --demo`: two pairs made of photos that libraries bring along.
+
+The first pair is semantic: two portraits in uniform before a flag, of different people. The second
+is geometric: a photo and its perspective view, made here, so that the truth is known exactly.
+"""
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+import matplotlib as mpl
+import torch
+from torch import Tensor
+
+from homolog.cli.batch import described
+from homolog.cli.comparison import Comparison, Options, compare
+from homolog.cli.outcome import FINE
+from homolog.cli.pairs import Pair
+from homolog.cli.perspective import PerspectiveView, perspective_view
+from homolog.cli.results import check_folder, write_results
+from homolog.cli.summary import print_summary, write_summary
+from homolog.core.coords import pixel_grid, resize_pixel
+from homolog.core.errors import MissingDependencyError
+from homolog.core.reading import read_image
+from homolog.core.writing import write_image
+from homolog.zoo.compose import compose
+from homolog.zoo.model import build_matcher
+
+PHOTO, VIEW = "rocket.jpg", "rocket_view.png"
+
+WITHIN = (1, 3, 5)
+"""Distances in pixels at which the demo counts what is right."""
+
+CELLS = (30, 40)
+"""Rows and columns of points that the demo transfers to measure the error."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Match both pairs, measure the error of the second, and say where the pictures are.
+
+    Args:
+        arguments: as `homolog.cli.main` parses them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        HomologError: a wrong configuration, no scikit-image, or an output folder that cannot be used.
+    """
+    out: Path = arguments.out
+    config = compose("match", arguments.settings)
+    check_folder(out)
+    portraits = Pair(path0=_hopper(), path1=_scikit_image("astronaut.png"), name="grace_hopper__astronaut")
+    scene = Pair(path0=_scikit_image(PHOTO), path1=out / VIEW, name="rocket__rocket_view")
+    # No camera saw two people in one place: there is no geometry to check on the portraits.
+    semantic = Options(check=arguments.verify or "none", threshold=arguments.threshold, limit=arguments.limit)
+    geometric = Options(
+        check=arguments.verify or "homography", threshold=arguments.threshold, limit=arguments.limit
+    )
+    matcher = build_matcher(config, device=arguments.device)
+
+    alike = compare(matcher, portraits, semantic, read_image)
+    write_results(
+        out / portraits.name,
+        alike,
+        title="same kind of thing: two portraits (grace_hopper.jpg, astronaut.png)",
+    )
+    view = perspective_view(read_image(scene.path0), name=VIEW)
+    write_image(out / VIEW, view.image.pixels)
+    same = compare(matcher, scene, geometric, read_image)
+    write_results(out / scene.name, same, title=f"same scene: {PHOTO} and its perspective view")
+
+    outcomes = [
+        described(portraits, alike, out / portraits.name),
+        described(scene, same, out / scene.name),
+    ]
+    write_summary(out, outcomes, config=config, options=geometric)
+    print_summary(outcomes, out)
+    _print_errors(same, view)
+    _print_pictures(out, folders=[out / portraits.name, out / scene.name])
+    return FINE
+
+
+def error_line(what: str, error: Tensor) -> str:
+    """Return the sentence on a set of errors in pixels.
+
+    >>> error_line("points", torch.tensor([0.5, 2.0, 9.0]))
+    '3 points: median error 2.00 px; within 1 px 33 %, 3 px 67 %, 5 px 67 %'
+    >>> error_line("points", torch.zeros(0))
+    'no points'
+    """
+    if not len(error):
+        return f"no {what}"
+    shares = ", ".join(f"{limit} px {100 * (error <= limit).float().mean():.0f} %" for limit in WITHIN)
+    return f"{len(error)} {what}: median error {error.median():.2f} px; within {shares}"
+
+
+def _print_errors(comparison: Comparison, view: PerspectiveView) -> None:
+    matches, inlier = comparison.matches, torch.from_numpy(comparison.verdict.inlier)
+    error = (matches.xy1 - view.truth(matches.xy0)).norm(dim=1)
+    height, width = comparison.image0.size
+    print(f"\nmeasured against the exact truth of {PHOTO} and its view ({width} x {height} pixels):")
+    print(f"  {error_line('matches', error)}")
+    print(f"  {error_line('inliers', error[inlier])}")
+    if comparison.found.can_transfer:
+        places = resize_pixel(pixel_grid(CELLS), CELLS, comparison.image0.size)
+        places = places[view.visible(places)]
+        moved = comparison.found.transfer(places)
+        error = (moved.xy - view.truth(places)).norm(dim=1)
+        print(f"  {error_line('transferred points of a grid', error)}")
+        sure = moved.confidence >= moved.confidence.median()
+        print(f"  {error_line('transferred points, the surer half', error[sure])}")
+
+
+def _print_pictures(out: Path, *, folders: list[Path]) -> None:
+    print("\nlook at:")
+    for folder in folders:
+        for picture in sorted(folder.glob("*.png")):
+            print(f"  {picture}")
+    print(f"the photos: {_hopper().parent}, {_scikit_image(PHOTO).parent}, {out / VIEW}")
+
+
+def _hopper() -> Path:
+    return Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+def _scikit_image(name: str) -> Path:
+    # Located, not imported: that would take a second.
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise MissingDependencyError("scikit-image", "homolog match --demo")
+    return Path(spec.origin).parent / "data" / name

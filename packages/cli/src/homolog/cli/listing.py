@@ -1,0 +1,62 @@
+"""The story of `homolog list`: what there is, under which licence, and whether it can run here."""
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+
+from homolog.cli.outcome import FINE
+from homolog.zoo import list_products
+from homolog.zoo.catalogue import Product
+
+PLURALS = {"matcher": "matchers", "backbone": "backbones", "detector": "detectors", "head": "heads"}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print all products, as tables or as JSON.
+
+    Args:
+        arguments: as `homolog.cli.main` parses them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        ConfigError: there is no configs folder.
+    """
+    products = list_products()
+    if arguments.json:
+        print(json.dumps([asdict(product) for product in products], indent=2, ensure_ascii=False))
+        return FINE
+    console = Console(highlight=False, markup=False)
+    for kind, group in itertools.groupby(products, key=lambda product: product.kind):
+        console.print(_table(PLURALS[kind], list(group)))
+        console.print()
+    console.print(
+        "choose with homolog match a.jpg b.jpg matcher=NAME; other parts: backbone=NAME, detector=NAME, head=NAME"
+    )
+    return FINE
+
+
+def _table(title: str, products: list[Product]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(title, no_wrap=True)
+    table.add_column("weights")
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("licence", overflow="fold", max_width=34)
+    table.add_column("what it is", overflow="fold")
+    for product in products:
+        licence = "; ".join(product.licences) or "-"
+        table.add_row(product.name, product.status, size_text(product), licence, product.description)
+    return table
+
+
+def size_text(product: Product) -> str:
+    """Return the size of a product's weights for people; `+ ?` when some of it is not known yet."""
+    known = f"{product.size / 1e6:.1f} MB" if product.size else ""
+    if product.size_complete:
+        return known or "-"
+    return f"{known} + ?" if known else "?"

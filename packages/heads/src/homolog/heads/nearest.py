@@ -1,0 +1,125 @@
+"""The nearest-neighbour head: nothing to learn, all the knowledge is in the features."""
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from homolog.core.coords import Size, resize_pixel
+from homolog.core.dense import Transfer
+from homolog.core.errors import CapabilityError, ConfigError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints, Matches
+from homolog.heads.mutual import CHUNK, mutual_nearest
+from homolog.heads.read_out import Located, locate
+
+
+class Nearest(nn.Module):
+    """Pairs keypoints that are each other's nearest by cosine, and finds single points on a feature map.
+
+    Scores of matches are cosines. The confidence of a transferred point is the concentration of its
+    similarities (see `Located`) over 1 + (e / stride)^2, where e is how far from the point the way
+    there and back again ends: near 1 for a place that resembles nothing else and is found both ways.
+    """
+
+    def __init__(
+        self,
+        *,
+        map: str | None = None,
+        minimum: float | None = None,
+        ratio: float | None = None,
+        window: int = 3,
+        temperature: float = 0.02,
+        chunk: int = CHUNK,
+    ) -> None:
+        """Choose how strict to be, and how to read points.
+
+        Args:
+            map: where to look for transferred points; None takes the only map there is.
+            minimum: keep matches of a cosine above this; None keeps all.
+            ratio: keep matches that are closer than this share of the second nearest, both ways;
+                None keeps all.
+            window: side in cells, odd, of the surroundings that refine a transferred point.
+            temperature: of the softmax in that window; small trusts the best cell.
+            chunk: how many similarities to hold at a time.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        super().__init__()
+        if window < 1 or window % 2 == 0 or temperature <= 0 or chunk < 1:
+            raise ConfigError(
+                "nearest: expected an odd window, a temperature above 0 and a chunk of at least 1, "
+                f"got {window}, {temperature} and {chunk}"
+            )
+        if ratio is not None and not 0 < ratio <= 1:
+            raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
+        self.map = map
+        self.minimum = minimum
+        self.ratio = ratio
+        self.window = window
+        self.temperature = temperature
+        self.chunk = chunk
+
+    def forward(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches:
+        """Return the mutual nearest neighbours; the score is their cosine.
+
+        Raises:
+            CapabilityError: keypoints without descriptors.
+            ShapeError: descriptors of different lengths.
+        """
+        index0, index1, cosine = mutual_nearest(
+            _descriptor(keypoints0),
+            _descriptor(keypoints1),
+            minimum=self.minimum,
+            ratio=self.ratio,
+            chunk=self.chunk,
+        )
+        return Matches(xy0=keypoints0.xy[index0], xy1=keypoints1.xy[index1], score=cosine)
+
+    def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
+        """Find points of image 0 in image 1, reading only what they need.
+
+        Args:
+            xy0: pixel coordinates in the image that `features0` describe.
+            features0: maps of image 0 (B = V = 1).
+            features1: maps of image 1 (B = V = 1).
+
+        Returns:
+            Pixel coordinates in the image that `features1` describe, and confidence in [0, 1].
+
+        Raises:
+            ConfigError: several maps, and none was chosen.
+            ShapeError: no such map, or features of several images.
+        """
+        there = self._find(xy0, features0, features1)
+        xy1 = resize_pixel(there.xy, self._cells(features1), features1.image_size)
+        again = self._find(xy1, features1, features0)
+        astray = again.xy - resize_pixel(xy0, features0.image_size, self._cells(features0))
+        confidence = there.concentration / (1 + astray.square().sum(dim=1))
+        return Transfer(xy1.to(xy0.dtype), confidence.to(xy0.dtype))
+
+    def _find(self, xy: Tensor, source: Features, target: Features) -> Located:
+        query = F.normalize(source.at(self._name(source), xy).float(), dim=1)
+        map_ = F.normalize(target[self._name(target)][0, 0].float(), dim=0)
+        return locate(query, map_, window=self.window, temperature=self.temperature, chunk=self.chunk)
+
+    def _name(self, features: Features) -> str:
+        if self.map is not None:
+            return self.map
+        if len(features.maps) > 1:
+            raise ConfigError(f"nearest: expected one of the maps {', '.join(features.maps)}; set head.map")
+        return next(iter(features.maps))
+
+    def _cells(self, features: Features) -> Size:
+        map_ = features[self._name(features)]
+        return map_.shape[-2], map_.shape[-1]
+
+
+def _descriptor(keypoints: Keypoints) -> Tensor:
+    if keypoints.descriptor is None:
+        raise CapabilityError(
+            "nearest: expected keypoints with descriptors, got none; name a map of the backbone as describe"
+        )
+    return F.normalize(keypoints.descriptor.float(), dim=1)

@@ -1,0 +1,205 @@
+"""Build what a configuration describes, and nothing that it should not be able to describe.
+
+A configuration is code: each `_target_` names something to call. So every one of them is checked
+before the first is called: it has to lie in homolog (or among torch's optimisers, or in Lightning),
+and has to be defined there, not merely be reachable from there.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from homolog.core.errors import ConfigError, HomologError, MissingDependencyError, did_you_mean
+from homolog.zoo.compose import one_line
+
+ROOTS = ("homolog", "torch.optim", "lightning.pytorch")
+"""Only what is defined below these may be a `_target_`; and `pathlib.Path`."""
+
+DISTRIBUTIONS = ("backbones", "cli", "core", "data", "evaluators", "heads", "matchers", "training", "zoo")
+"""The portions of homolog, each the distribution `homolog-NAME`."""
+
+
+def build(config: DictConfig) -> Any:
+    """Instantiate a composed configuration, leaves first.
+
+    A text under a key that ends in `checkpoint` becomes a path, so that
+    `head.checkpoint=my.safetensors` works.
+
+    Args:
+        config: a node with a `_target_`, as `compose` returns it.
+
+    Raises:
+        ConfigError: a `_target_` that is not allowed or does not exist, a missing value, or
+            arguments that the target does not take.
+        MissingDependencyError: a package that has to be installed first.
+        HomologError: whatever the parts themselves raise, unchanged.
+    """
+    plain = _with_paths(_resolved(config))
+    for where, target in _targets(plain):
+        check_target(target, where)
+    try:
+        return instantiate(plain, _convert_="all")
+    except InstantiationException as error:
+        failure = error
+    cause = failure.__cause__
+    if isinstance(cause, HomologError):
+        raise cause
+    if isinstance(cause, ModuleNotFoundError) and cause.name:
+        raise MissingDependencyError(cause.name.split(".")[0], one_line(failure)) from failure
+    reason = one_line(cause) if cause else one_line(failure)
+    raise ConfigError(f"cannot build {_node_of(failure)}: {reason}") from failure
+
+
+def check_target(target: object, where: str = "the configuration") -> None:
+    """Refuse a `_target_` that a configuration must not call, or that does not exist.
+
+    Args:
+        target: the value of `_target_`.
+        where: which node has it, for the message.
+
+    Raises:
+        ConfigError: it lies elsewhere, is private, is no class or function, or is mistyped.
+        MissingDependencyError: its distribution is not installed.
+    """
+    if not isinstance(target, str) or not _reads_allowed(target):
+        raise ConfigError(
+            f"{where}: _target_ {target!r} is not allowed; a configuration may only name public things "
+            f"of {', '.join(ROOTS)}, and pathlib.Path"
+        )
+    if target == "pathlib.Path":
+        return
+    found = _locate(target, where)
+    home = str(getattr(found, "__module__", None))
+    if not (inspect.isclass(found) or inspect.isroutine(found)) or not _below_a_root(f"{home}."):
+        raise ConfigError(
+            f"{where}: _target_ {target} is not allowed; expected a class or function defined in "
+            f"{', '.join(ROOTS)}, got {type(found).__name__} of {home}"
+        )
+
+
+def _node_of(failure: InstantiationException) -> str:
+    _, found, key = str(failure).rpartition("full_key: ")
+    return key.strip() if found else "this configuration"
+
+
+def _reads_allowed(target: str) -> bool:
+    if target == "pathlib.Path":
+        return True
+    public = all(part.isidentifier() and not part.startswith("_") for part in target.split("."))
+    return public and _below_a_root(target)
+
+
+def _below_a_root(name: str) -> bool:
+    return name.startswith(tuple(f"{root}." for root in ROOTS))
+
+
+def _locate(target: str, where: str) -> object:
+    parts = target.split(".")
+    found: object = _import(parts[0], target, where)
+    for number, part in enumerate(parts[1:], start=2):
+        name = ".".join(parts[:number])
+        if isinstance(found, ModuleType) and not hasattr(found, part):
+            found = _import(name, target, where)
+        elif not hasattr(found, part):
+            raise ConfigError(f"{where}: no {name}{did_you_mean(part, _public_names(found))}")
+        else:
+            found = getattr(found, part)
+        if isinstance(found, ModuleType) and found.__name__ != name:
+            raise ConfigError(
+                f"{where}: _target_ {target} is not allowed; {name} is the module {found.__name__}"
+            )
+    return found
+
+
+def _import(name: str, target: str, where: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except HomologError:
+        raise
+    except ModuleNotFoundError as error:
+        raise _absent(error, name, target, where) from error
+
+
+def _absent(error: ModuleNotFoundError, name: str, target: str, where: str) -> HomologError:
+    if error.name != name:
+        return MissingDependencyError((error.name or name).split(".")[0], target)
+    parent, _, last = name.rpartition(".")
+    if not parent or parent == "lightning":
+        return MissingDependencyError(name.split(".")[0], target)
+    if parent == "homolog":
+        if last in DISTRIBUTIONS:
+            return MissingDependencyError(f"homolog-{last}", target)
+        return ConfigError(f"{where}: no {name}{did_you_mean(last, DISTRIBUTIONS)}")
+    return ConfigError(
+        f"{where}: no {name}{did_you_mean(last, _public_names(importlib.import_module(parent)))}"
+    )
+
+
+def _public_names(found: object) -> list[str]:
+    inside: dict[str, object] = getattr(found, "__dict__", {})
+    names = {
+        name for name, value in inside.items() if _below_a_root(f"{getattr(value, '__module__', None)}.")
+    }
+    if isinstance(found, ModuleType):
+        names |= {module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))}
+    return [name for name in names if not name.startswith("_")]
+
+
+def _resolved(config: DictConfig) -> Any:
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ConfigError(
+            f"the setting {error.full_key} has no value yet; give it as {error.full_key}=VALUE"
+        ) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the setting {error.full_key} cannot be resolved: {one_line(error)}") from error
+    for where, value in _leaves(plain):
+        # Hydra would resolve it once more, after the check of the targets.
+        if isinstance(value, str) and "${" in value:
+            raise ConfigError(
+                f"{where}: expected a finished value, got {value!r}; remove the escaped interpolation"
+            )
+    return plain
+
+
+def _with_paths(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_with_paths(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: {"_target_": "pathlib.Path", "_args_": [value]}
+        if str(key).endswith("checkpoint") and isinstance(value, str)
+        else _with_paths(value)
+        for key, value in node.items()
+    }
+
+
+def _targets(node: Any, where: str = "") -> Iterator[tuple[str, object]]:
+    if isinstance(node, dict) and "_target_" in node:
+        yield where or "the configuration", node["_target_"]
+    for name, below in _children(node):
+        yield from _targets(below, f"{where}.{name}".lstrip("."))
+
+
+def _leaves(node: Any, where: str = "") -> Iterator[tuple[str, object]]:
+    if not isinstance(node, dict | list):
+        yield where, node
+    for name, below in _children(node):
+        yield from _leaves(below, f"{where}.{name}".lstrip("."))
+
+
+def _children(node: Any) -> Iterator[tuple[object, Any]]:
+    if isinstance(node, dict):
+        yield from node.items()
+    elif isinstance(node, list):
+        yield from enumerate(node)

@@ -1,0 +1,137 @@
+"""What there is: one record for each YAML of a matcher, backbone, detector or head.
+
+The folder listing is the registry. Nothing is built, and torch is not imported: where weights are
+is told by their nodes in the composed configuration, nested parts included.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from homolog.core.errors import ConfigError
+from homolog.core.whereabouts import Whereabouts, where
+from homolog.zoo.compose import compose, configs_folder, one_line
+
+KINDS = ("matcher", "backbone", "detector", "head")
+"""The folders of products, in the order in which people ask for them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What can be known of a product without building it.
+
+    Attributes:
+        kind: one of `KINDS`.
+        name: as in `matcher=NAME`.
+        description: the first comment of its YAML.
+        licences: of its weights, each once.
+        size: bytes of its weights, as far as they are known; each file counted once.
+        size_complete: False when a file's size is not known before it is fetched.
+        status: `here`, `downloadable`, `missing: pip install X`, `none needed`, or `broken: WHY` for a
+            YAML that does not compose.
+    """
+
+    kind: str
+    name: str
+    description: str
+    licences: tuple[str, ...]
+    size: int
+    size_complete: bool
+    status: str
+
+
+def list_products(configs: Path | None = None) -> list[Product]:
+    """Return all products, by kind and then by name.
+
+    Args:
+        configs: another configs folder; None takes the one that came with homolog.
+
+    Raises:
+        ConfigError: there is no configs folder.
+    """
+    folder = configs_folder(configs)
+    files = [file for kind in KINDS for file in sorted((folder / kind).glob("*.yaml"))]
+    return [_product(file, folder) for file in files]
+
+
+def _product(file: Path, folder: Path) -> Product:
+    try:
+        nodes, status = weight_nodes(file, folder), None
+    except ConfigError as error:
+        nodes, status = [], f"broken: {error}"
+    sizes = [node.get("size") for node in nodes]
+    return Product(
+        kind=file.parent.name,
+        name=file.stem,
+        description=_description(file),
+        licences=tuple(dict.fromkeys(str(node["licence"]) for node in nodes)),
+        size=sum(size for size in sizes if size),
+        size_complete=None not in sizes,
+        status=status or _status(nodes),
+    )
+
+
+def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
+    """Return the nodes of a product's composed configuration that obtain weights, each once.
+
+    Args:
+        file: the product's YAML.
+        folder: the configs folder that it lies in.
+
+    Raises:
+        ConfigError: the YAML does not compose.
+    """
+    nodes = _weights(_composed(file, folder))
+    return list({repr(sorted(node.items())): node for node in nodes}.values())
+
+
+def _composed(file: Path, folder: Path) -> Any:
+    kind, name = file.parent.name, file.stem
+    if kind == "matcher":
+        return OmegaConf.to_container(compose("match", [f"matcher={name}"], configs=folder))
+    try:
+        plain: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: expected YAML, got {one_line(error)}") from error
+    # Composing takes a tenth of a second; a file without a defaults list is what it would become.
+    if isinstance(plain, dict) and "defaults" not in plain:
+        return plain
+    return OmegaConf.to_container(compose(f"{kind}/{name}", configs=folder))
+
+
+def _description(file: Path) -> str:
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.removeprefix("#").strip()
+        if line.startswith("#") and not text.startswith("@package"):
+            return text
+    return ""
+
+
+def _weights(node: Any) -> Iterator[dict[str, Any]]:
+    # Whatever obtains weights says their licence; nothing else does.
+    if isinstance(node, dict):
+        if "_target_" in node and "licence" in node:
+            yield node
+        for below in node.values():
+            yield from _weights(below)
+    elif isinstance(node, list):
+        for below in node:
+            yield from _weights(below)
+
+
+def _status(nodes: list[dict[str, Any]]) -> str:
+    if not nodes:
+        return "none needed"
+    states = [where(node) for node in nodes]
+    missing = [
+        str(node["distribution"])
+        for node, state in zip(nodes, states, strict=True)
+        if state is Whereabouts.MISSING_PACKAGE
+    ]
+    if missing:
+        return f"missing: pip install {' '.join(dict.fromkeys(missing))}"
+    return str(Whereabouts.DOWNLOADABLE if Whereabouts.DOWNLOADABLE in states else Whereabouts.HERE)

@@ -1,0 +1,168 @@
+"""Compose a configuration: find `configs/`, apply what the user overrides, explain what does not fit.
+
+Hydra does the composing. Its errors are rewritten into one line that names what exists, and its
+global state is left as it was, so that homolog also works inside somebody else's Hydra application.
+"""
+
+import difflib
+import re
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobRuntime
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from homolog.core.errors import ConfigError, did_you_mean
+
+
+def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> DictConfig:
+    """Read a configuration and apply overrides to it.
+
+    Args:
+        entry: path of a YAML inside the configs folder, without its ending: `match`, `backbone/xfeat`.
+        overrides: in Hydra's grammar: `matcher=xfeat` chooses a file of a group, `head.window=7`
+            sets a value.
+        configs: another configs folder; None takes the one that came with homolog.
+
+    Returns:
+        The finished configuration; nothing of it has been built.
+
+    Raises:
+        ConfigError: no configs folder, or an override that names what does not exist.
+    """
+    folder = configs_folder(configs)
+    with _own_hydra(folder):
+        try:
+            return hydra.compose(entry, overrides=list(overrides))
+        except MissingConfigException as error:
+            raise ConfigError(_wrong_choice(error, folder)) from error
+        except OverrideParseException as error:
+            raise ConfigError(
+                f"cannot read the setting {error.override!r}; write key=value, lists as key=[1,2], "
+                "and quote a value that holds spaces or brackets"
+            ) from error
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{folder}: expected YAML, got {one_line(error)}") from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise ConfigError(_wrong_setting(error, entry, overrides, folder)) from error
+
+
+def configs_folder(configs: Path | None = None) -> Path:
+    """Return the folder with the YAML files of all products.
+
+    The checkout's own folder wins over an installed copy, because an editable install of the
+    umbrella copies it once and goes stale.
+
+    Args:
+        configs: a folder that the caller wants instead.
+
+    Raises:
+        ConfigError: there is none, or the one asked for is no configs folder.
+    """
+    if configs is not None:
+        if not (configs / "match.yaml").is_file():
+            raise ConfigError(f"{configs}: expected a configs folder with a match.yaml; got none")
+        return configs.resolve()
+    for folder in _candidates():
+        if (folder / "match.yaml").is_file():
+            return folder
+    raise ConfigError(
+        "the configurations of the products are not installed; run: pip install homolog, or pass configs="
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error of another library on a single line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _candidates() -> Iterator[Path]:
+    packages = [parent for parent in Path(__file__).resolve().parents if parent.name == "packages"]
+    yield from (parent.parent / "configs" for parent in packages)
+    import homolog
+
+    yield from (Path(portion) / "configs" for portion in homolog.__path__)
+
+
+@contextmanager
+def _own_hydra(folder: Path) -> Generator[None]:
+    theirs, their_base = GlobalHydra.instance(), VersionBase.instance()
+    GlobalHydra.set_instance(_fresh(GlobalHydra))
+    VersionBase.set_instance(_fresh(VersionBase))
+    try:
+        job_name = str(JobRuntime.instance().get("name"))
+        with hydra.initialize_config_dir(str(folder), job_name=job_name, version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.set_instance(theirs)
+        VersionBase.set_instance(their_base)
+
+
+def _fresh(singleton: Any) -> Any:
+    # Calling the class would return its one instance.
+    new = object.__new__(singleton)
+    new.__init__()
+    return new
+
+
+def _wrong_choice(error: MissingConfigException, folder: Path) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    if not group:
+        return f"{folder}: no configuration {name}; {one_line(error)}"
+    return f"no {group} named {name!r}{did_you_mean(name, error.options or [])}"
+
+
+def _wrong_setting(error: Exception, entry: str, overrides: Sequence[str], folder: Path) -> str:
+    text = one_line(error)
+    if text.startswith(("Ambiguous value", "Sweep")):
+        return (
+            f"expected one value in each of {' '.join(overrides)}; write a list as key=[1,2], quote a comma"
+        )
+    named = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
+    if named is None:
+        return f"cannot apply the settings {' '.join(overrides)}: {text}"
+    keys = [override.lstrip("+~").split("=")[0] for override in overrides]
+    if named.group(1) not in keys:
+        return text
+    # Hydra chooses files first and then sets values in order: what came before the failing one fits.
+    wrong = keys.index(named.group(1))
+    later = [override for override, key in zip(overrides, keys, strict=True) if (folder / key).is_dir()]
+    others = [*overrides[:wrong], *(choice for choice in later if choice in overrides[wrong + 1 :])]
+    key = getattr(error.__cause__, "full_key", None) or named.group(1)
+    plain: Any = OmegaConf.to_container(hydra.compose(entry, overrides=others))
+    groups = [group for choice in _choices(folder / f"{entry}.yaml") for group in choice]
+    close = difflib.get_close_matches(key, [*_paths(plain), *groups], n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    level, names = _deepest_level(plain, key)
+    names = names if level else [*groups, *names]
+    return f"no setting {key}; {hint}{level or 'this configuration'} has: {', '.join(names)}"
+
+
+def _choices(file: Path) -> list[dict[str, Any]]:
+    loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    return [choice for choice in loaded.get("defaults", []) if isinstance(choice, dict)]
+
+
+def _deepest_level(plain: dict[str, Any], key: str) -> tuple[str, list[str]]:
+    level, node = "", plain
+    for part in key.split("."):
+        below = node.get(part)
+        if not isinstance(below, dict):
+            break
+        level, node = f"{level}.{part}".lstrip("."), below
+    return level, sorted(name for name in node if not name.startswith("_"))
+
+
+def _paths(node: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(node, dict):
+        for name, below in node.items():
+            yield f"{prefix}{name}"
+            yield from _paths(below, f"{prefix}{name}.")

@@ -1,0 +1,64 @@
+"""From a name to a matcher that is ready to use."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+from torch import nn
+
+from homolog.core.device import choose_device
+from homolog.core.errors import ConfigError
+from homolog.core.feature_cache import FeatureCache
+from homolog.core.protocols import KeepsFeatures, Matcher
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose
+from homolog.zoo.recipe import extraction_recipe
+
+
+def load_matcher(
+    name: str = "mini",
+    *overrides: str,
+    device: str = "auto",
+    cache: FeatureCache | None = None,
+    configs: Path | None = None,
+) -> Matcher:
+    """Compose, build and place a matcher.
+
+    Args:
+        name: a file of `configs/matcher/`; `homolog list` shows them.
+        overrides: settings as on the command line: `"head.window=7"`, `"backbone=dinov2_s"`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        cache: where to keep extracted features beyond this run, such as `FeatureCache()`; None keeps
+            them in memory only.
+        configs: another configs folder; None takes the one that came with homolog.
+
+    Returns:
+        The matcher in evaluation mode on the device.
+
+    Raises:
+        ConfigError: a name or a setting that does not exist, or no such device.
+        MissingDependencyError: a package to install first; the message has the pip line.
+        WeightsError: weights that cannot be obtained or do not fit.
+    """
+    config = compose("match", (f"matcher={name}", *overrides), configs=configs)
+    return build_matcher(config, device=device, cache=cache)
+
+
+def build_matcher(config: DictConfig, *, device: str = "auto", cache: FeatureCache | None = None) -> Matcher:
+    """Build the matcher of a composed configuration, in evaluation mode, on a device.
+
+    A cache is left unused when the matcher keeps no features, or when some of its weights are random.
+
+    Raises:
+        ConfigError: the configuration builds something else than a matcher, or no such device.
+    """
+    place = choose_device(device)
+    built = build(config)
+    if not isinstance(built, Matcher):
+        raise ConfigError(f"expected the configuration of a matcher, got one of {type(built).__name__}")
+    if isinstance(built, nn.Module):
+        built.eval().to(place)
+    if cache is not None and isinstance(built, KeepsFeatures):
+        recipe = extraction_recipe(config)
+        if recipe is not None:
+            built.use_cache(cache, recipe)
+    return built

@@ -1,0 +1,67 @@
+"""What decides the features that a configured matcher extracts, as one hash.
+
+Together with the pixels of an image it is the key under which features are kept on disk: two runs
+share them exactly when networks, settings, weights and homolog's version are the same.
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+
+from homolog.core.feature_cache import content_key
+from homolog.core.fetch import file_hash, recorded_hash
+from homolog.zoo.build import build
+
+AFTER_EXTRACTION = frozenset({"head", "memory"})
+"""Settings of a matcher that features do not depend on."""
+
+
+def extraction_recipe(config: DictConfig) -> str | None:
+    """Hash what decides the features of a composed matcher; weights count by the content of their files.
+
+    Args:
+        config: as `homolog.zoo.compose.compose` returns it; its weight files are fetched if need be.
+
+    Returns:
+        The hash, or None when some part has random weights (`checkpoint: null`) and so gives other
+        features each time it is built.
+
+    Raises:
+        WeightsError: a weight file cannot be obtained.
+    """
+    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
+    deciding = {name: node for name, node in plain.items() if name not in AFTER_EXTRACTION}
+    try:
+        content = _with_weight_hashes(deciding)
+    except _RandomWeightsError:
+        return None
+    return content_key(json.dumps(content, sort_keys=True), importlib.metadata.version("homolog-core"))
+
+
+class _RandomWeightsError(Exception):
+    """Some part has no checkpoint."""
+
+
+def _with_weight_hashes(node: Any, name: str = "") -> Any:
+    if isinstance(node, dict):
+        branch = cast(dict[str, Any], node)
+        if "_target_" in branch and "licence" in branch:  # it obtains weights
+            return branch.get("sha256") or _hash(Path(build(OmegaConf.create(branch))))
+        return {key: _with_weight_hashes(below, key) for key, below in branch.items()}
+    if isinstance(node, list):
+        return [_with_weight_hashes(below) for below in cast(list[Any], node)]
+    if name.endswith("checkpoint"):
+        if node is None:
+            raise _RandomWeightsError
+        return _hash(Path(node))
+    return node
+
+
+def _hash(path: Path) -> Any:
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        return {str(file.relative_to(path)): _hash(file.resolve()) for file in files}
+    return (recorded_hash(path) or file_hash(path)) if path.is_file() else str(path)

@@ -1,0 +1,142 @@
+"""What every detector promises, asked of each YAML in configs/detector, whoever wrote it."""
+
+from math import lcm
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from homolog.core.coords import inside
+from homolog.core.errors import ShapeError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints
+from homolog.core.protocols import Detector
+from homolog.core.resize import fitted_size
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from skimage import data
+from torch import Tensor, nn
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "configs/detector").glob("*.yaml"))
+
+
+def build(group: str, name: str) -> nn.Module:
+    tiny = ROOT / "tests/tiny" / group / f"{name}.yaml"
+    smaller = yaml.safe_load(tiny.read_text()) if tiny.exists() else []
+    with initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        config = compose(overrides=[f"+{group}={name}", *(f"{group}.{key}" for key in smaller)])
+    torch.manual_seed(0)
+    part = instantiate(config[group], _convert_="all")
+    assert isinstance(part, nn.Module)
+    return part.eval()
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def detector(request: pytest.FixtureRequest) -> Detector:
+    """Each detector, at the tiny size that tests/tiny gives it, in evaluation mode."""
+    return build("detector", request.param)
+
+
+@pytest.fixture(scope="module")
+def images(detector: Detector) -> Tensor:
+    """Two photos, not square, of an odd size rounded to what detector and backbone take."""
+    size = fitted_size((187, 251), multiple=lcm(detector.multiple, 32))
+    photos = [torch.from_numpy(photo()).permute(2, 0, 1) / 255 for photo in (data.astronaut, data.chelsea)]
+    return torch.cat([nn.functional.interpolate(p[None], size=size, mode="bilinear", antialias=True) for p in photos])
+
+
+@pytest.fixture(scope="module")
+def features(images: Tensor) -> Features:
+    """What the default backbone says of the images; a detector that reads maps finds its own here."""
+    return extracted_features(images)
+
+
+def extracted_features(images: Tensor) -> Features:
+    with torch.inference_mode():
+        return build("backbone", "mini")(images[:, None])
+
+
+def found(detector: Detector, images: Tensor, features: Features) -> list[Keypoints]:
+    with torch.inference_mode():
+        return detector(images, features)
+
+
+def assert_same(one: Keypoints, other: Keypoints) -> None:
+    assert torch.equal(one.xy, other.xy)
+    torch.testing.assert_close(one.score, other.score, rtol=1e-4, atol=1e-5)
+    assert (one.descriptor is None) == (other.descriptor is None)
+    if one.descriptor is not None:
+        torch.testing.assert_close(one.descriptor, other.descriptor, rtol=1e-3, atol=1e-4)
+
+
+def test_it_meets_the_protocol(detector):
+    assert isinstance(detector, Detector)
+    assert detector.multiple >= 1
+
+
+def test_photos_have_keypoints_inside_of_them_best_first(detector, images, features):
+    keypoints = found(detector, images, features)
+    assert len(keypoints) == len(images)
+    for each in keypoints:
+        assert len(each) > 10
+        assert each.xy.dtype == each.score.dtype == torch.float32
+        assert inside(each.xy, tuple(images.shape[-2:])).all()
+        assert (each.score.diff() <= 0).all()
+        assert each.score.isfinite().all()
+
+
+def test_descriptors_are_finite_and_no_two_photos_differ_in_their_length(detector, images, features):
+    descriptors = [each.descriptor for each in found(detector, images, features)]
+    if any(descriptor is None for descriptor in descriptors):
+        assert descriptors == [None, None]
+    else:
+        assert all(descriptor.isfinite().all() for descriptor in descriptors)
+        assert len({descriptor.shape[1] for descriptor in descriptors}) == 1
+
+
+def test_an_image_has_the_same_keypoints_at_any_place_of_the_batch(detector, images, features):
+    keypoints = found(detector, images, features)
+    swapped = Features(
+        maps={name: map_.flip(0) for name, map_ in features.maps.items()}, image_size=features.image_size
+    )
+    for one, other in zip(keypoints, reversed(found(detector, images.flip(0), swapped)), strict=True):
+        assert_same(one, other)
+
+
+def test_the_same_images_give_the_same_keypoints(detector, images, features):
+    first, again = found(detector, images, features), found(detector, images, features)
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.xy, other.xy)
+        assert torch.equal(one.score, other.score)
+
+
+def test_the_images_stay_as_they_were(detector, images, features):
+    before = images.clone()
+    found(detector, images, features)
+    assert torch.equal(images, before)
+
+
+def test_a_blank_image_is_no_accident(detector, images, features):
+    blank = torch.zeros_like(images[:1])
+    (keypoints,) = found(detector, blank, extracted_features(blank))
+    assert keypoints.xy.isfinite().all()
+    assert keypoints.score.isfinite().all()
+
+
+def test_under_autocast_to_bfloat16_most_keypoints_stay_where_they_are(detector, images, features):
+    keypoints = found(detector, images, features)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fast = found(detector, images, features)
+    for one, other in zip(keypoints, fast, strict=True):
+        assert other.xy.dtype == other.score.dtype == torch.float32
+        nearest = torch.cdist(one.best(50).xy, other.xy).amin(dim=1)
+        print("BF", (nearest < 1.5).float().mean())
+
+
+def test_a_size_between_its_multiples_is_refused_with_the_remedy(detector, images, features):
+    if detector.multiple == 1:
+        assert len(found(detector, images[..., 1:, :], features)) == 2
+    else:
+        with pytest.raises(ShapeError, match=str(detector.multiple)):
+            found(detector, images[..., 1:, :], features)
