@@ -8,13 +8,14 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from homolog.core.atomic import write_json
 from homolog.core.errors import ConfigError, DataError, WeightsError
 from homolog.core.fetch import HUB, cache_folder, fetch, file_hash, find_fetched, recorded_hash
 
 SOURCE = "homolog.json"
-"""In the folder: repository, revision, and the SHA-256 of each file."""
+"""In the folder: repository, revision, and of each file SHA-256, size and time of change."""
 
 
 def fetch_folder(
@@ -44,11 +45,12 @@ def fetch_folder(
         WeightsError: a file cannot be fetched, or is another one; says what to do by hand.
     """
     folder = folder_path(repository=repository, revision=revision, cache=cache)
-    hashes: dict[str, str] = {}
+    known = _read_record(folder)
+    facts = dict(known)
     for file, sha256 in files.items():
         target = folder / _checked(file)
         if target.is_file() and not target.is_symlink():
-            hashes[file] = _accepted(target, sha256)
+            facts[file] = _accepted(target, sha256, known.get(file))
             continue
         url = file_url(repository=repository, revision=revision, file=file)
         try:
@@ -58,8 +60,10 @@ def fetch_folder(
                 f"{error}; or place it at {target}; or give a folder with the whole model as checkpoint=FOLDER"
             ) from error
         _link(target, path)
-        hashes[file] = recorded_hash(path) or file_hash(path)
-    _record(folder, {"repository": repository, "revision": revision, "files": hashes})
+        facts[file] = _facts(path, recorded_hash(path) or file_hash(path))
+    # A folder that is complete may be shared read-only.
+    if facts != known:
+        _write_record(folder, {"repository": repository, "revision": revision, "files": facts})
     return folder
 
 
@@ -103,13 +107,21 @@ def _checked(file: str) -> PurePosixPath:
     return path
 
 
-def _accepted(path: Path, sha256: str | None) -> str:
-    digest = file_hash(path)
-    if sha256 is not None and digest != sha256:
+def _accepted(path: Path, sha256: str | None, known: dict[str, Any] | None) -> dict[str, Any]:
+    # Hashing some gigabytes takes seconds: a file that was not touched since is not hashed again.
+    facts = _facts(path, (known or {}).get("sha256", ""))
+    if facts != known:
+        facts = _facts(path, file_hash(path))
+    if sha256 is not None and facts["sha256"] != sha256:
         raise WeightsError(
-            f"{path}: expected a file of SHA-256 {sha256}, got {digest}; remove it to have it fetched"
+            f"{path}: expected a file of SHA-256 {sha256}, got {facts['sha256']}; remove it to have it fetched"
         )
-    return digest
+    return facts
+
+
+def _facts(path: Path, digest: str) -> dict[str, Any]:
+    stat = path.stat()
+    return {"sha256": digest, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def _link(target: Path, path: Path) -> None:
@@ -128,13 +140,15 @@ def _link(target: Path, path: Path) -> None:
         ) from error
 
 
-def _record(folder: Path, facts: dict[str, object]) -> None:
-    path = folder / SOURCE
+def _read_record(folder: Path) -> dict[str, dict[str, Any]]:
     try:
-        # A folder that is complete may be shared read-only.
-        if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != facts:
-            write_json(path, facts)
-    except (DataError, ValueError) as error:
-        raise WeightsError(
-            f"{path}: cannot be read or written; remove it, or set HOMOLOG_CACHE to another folder"
-        ) from error
+        return dict(json.loads((folder / SOURCE).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, LookupError, TypeError):  # none yet, or not ours: it is written anew
+        return {}
+
+
+def _write_record(folder: Path, facts: dict[str, Any]) -> None:
+    try:
+        write_json(folder / SOURCE, facts)
+    except DataError as error:
+        raise WeightsError(f"{folder}: cannot write there; set HOMOLOG_CACHE to another folder") from error
