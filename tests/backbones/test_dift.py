@@ -21,7 +21,7 @@ from homolog.core.protocols import Backbone
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
-UNET = {
+UNET: dict[str, Any] = {
     "sample_size": 16,
     "block_out_channels": (8, 16, 24, 24),
     "cross_attention_dim": 24,
@@ -29,7 +29,7 @@ UNET = {
     "norm_num_groups": 4,
     "use_linear_projection": True,
 }
-VAE = {
+VAE: dict[str, Any] = {
     "block_out_channels": (8, 8, 16, 16),
     "norm_num_groups": 4,
     "layers_per_block": 2,
@@ -43,8 +43,8 @@ HIGH, LOW = {"block": 1, "timestep": 261}, {"block": 2, "timestep": 0}
 def stock() -> tuple[UNet2DConditionModel, AutoencoderKL, DDIMScheduler]:
     torch.manual_seed(0)
     unet, vae = UNet2DConditionModel(**UNET), AutoencoderKL(**VAE)
-    schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    return unet.eval(), vae.eval(), DDIMScheduler(**schedule)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    return unet.eval(), vae.eval(), scheduler
 
 
 @pytest.fixture(scope="module")
@@ -119,9 +119,13 @@ def test_it_is_a_backbone_with_the_channels_it_says(folder: Path, images: Tensor
 
 def test_decoder_and_later_blocks_are_not_kept(folder: Path) -> None:
     state = Dift(folder, {"high": HIGH}).state_dict()
-    assert not [
-        key for key in state if "decoder" in key or "post_quant" in key or "conv_out" in key.split("unet")[-1]
-    ]
+    dropped = (
+        "network.encoder.decoder",
+        "network.encoder.post_quant",
+        "network.unet.conv_out",
+        "network.unet.conv_norm",
+    )
+    assert not [key for key in state if key.startswith(dropped)]
     assert {key.split("up_blocks.")[1][0] for key in state if "unet.up_blocks." in key} == {"0", "1"}
 
 
@@ -165,22 +169,6 @@ def test_a_feature_does_not_depend_on_batch_or_order(folder: Path, images: Tenso
         for index, one in enumerate(alone):
             torch.testing.assert_close(together[name][0, index], one[name][0, 0], atol=1e-5, rtol=1e-5)
             torch.testing.assert_close(reversed_[name][2 - index, 0], one[name][0, 0], atol=1e-5, rtol=1e-5)
-
-
-def test_noise_belongs_to_the_image_exactly(images: Tensor) -> None:
-    def draw(images: Tensor, members: int, seed: int = 0) -> Tensor:
-        noise = seeded_noise(images, seed=seed, members=members, channels=4, size=(8, 16))
-        return torch.stack((noise.posterior, noise.diffusion))
-
-    together = draw(images, 8)
-    for index, image in enumerate(images):
-        assert torch.equal(draw(image[None], 3)[:, 0], together[:, index, :3])
-    assert not torch.equal(together[:, 0], together[:, 1])
-    assert not torch.equal(draw(images, 1, seed=1), together[:, :, :1])
-    assert not torch.equal(together[0], together[1])
-    assert together.dtype == torch.float32
-    assert abs(together.mean().item()) < 0.02
-    assert abs(together.std().item() - 1) < 0.02
 
 
 def test_global_random_state_is_neither_read_nor_changed(folder: Path, images: Tensor) -> None:
@@ -346,7 +334,9 @@ def test_sizes_that_are_no_multiple_are_refused(folder: Path) -> None:
 
 
 def test_the_yaml_takes_a_folder_on_disk(folder: Path, images: Tensor) -> None:
-    config = compose("backbone/dift_uni", [f"backbone.checkpoint={folder}", "backbone.ensemble=2"]).backbone
+    config = compose("backbone/dift_uni", [f"backbone.checkpoint={folder}", "backbone.ensemble=2"])[
+        "backbone"
+    ]
     expected = Dift(folder, {"high": HIGH, "low": LOW}, ensemble=2)(images[None, :1])
     found = build(config)(images[None, :1])
     assert found.maps.keys() == {"dift.high", "dift.low"}

@@ -151,6 +151,7 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _filled(network: NetworkT, state: Mapping[str, Tensor], dtype: torch.dtype, *, name: str) -> NetworkT:
     # Neither network has a buffer, so nothing but what the state holds is left empty.
-    network = network.to(dtype).to_empty(device="cpu")
+    # The plain method, because that of diffusers warns of layers to keep in float32 even when there are none.
+    nn.Module.to(network, dtype=dtype).to_empty(device="cpu")  # both change the network itself
     restore(network, state, name=name)
     return network

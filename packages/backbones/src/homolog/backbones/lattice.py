@@ -15,7 +15,7 @@ class Lattice(nn.Module):
 
     multiple = 1
 
-    def __init__(self, spacing: float) -> None:
+    def __init__(self, spacing: float | int) -> None:
         """Choose the density.
 
         Args:

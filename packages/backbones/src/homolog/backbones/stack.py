@@ -28,11 +28,11 @@ class Stack(nn.Module):
         self,
         parts: Mapping[str, Backbone],
         *,
-        weights: Mapping[str, float],
+        weights: Mapping[str, float | int],
         maps: Mapping[str, str],
         grid: str | int,
         name: str = "unified",
-        scales: Mapping[str, float] | None = None,
+        scales: Mapping[str, float | int] | None = None,
     ) -> None:
         """Put the parts together.
 
@@ -50,7 +50,8 @@ class Stack(nn.Module):
             ConfigError: weights, maps, grid or scales that do not fit the parts.
         """
         super().__init__()
-        self._check(parts, weights, maps, grid, scales or {})
+        _check_names(parts, weights, maps, grid, scales or {})
+        _check_numbers(weights, grid, scales or {})
         total = sum(weights.values())
         self.parts = nn.ModuleDict({part: cast(nn.Module, backbone) for part, backbone in parts.items()})
         self._shares = {part: weight / total for part, weight in weights.items() if weight > 0}
@@ -58,14 +59,17 @@ class Stack(nn.Module):
         self._grid = grid
         self._name = name
         self._scales = dict(scales or {})
-        strict = [backbone.multiple for part, backbone in parts.items() if part not in self._scales]
-        self.multiple = lcm(*strict, grid if isinstance(grid, int) else 1)
+        unscaled = [backbone.multiple for part, backbone in parts.items() if part not in self._scales]
+        self.multiple = lcm(*unscaled, grid if isinstance(grid, int) else 1)
         self.joint = any(backbone.joint for backbone in parts.values())
-        self.channels: dict[str, int] = {name: sum(parts[p].channels[maps[p]] for p in self._shares)}
+        self.channels: dict[str, int] = {}
         for part, backbone in parts.items():
             self.channels |= {
                 f"{part}.{m}": c for m, c in backbone.channels.items() if not self._joins(part, m)
             }
+        if name in self.channels:
+            raise ConfigError(f"Stack: expected a name for the joined map that no part uses, got {name}")
+        self.channels[name] = sum(parts[part].channels[maps[part]] for part in self._shares)
 
     def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
         """Run every part and join their maps.
@@ -97,26 +101,31 @@ class Stack(nn.Module):
     def _joins(self, part: str, map_: str) -> bool:
         return part in self._shares and self._maps[part] == map_
 
-    def _check(
-        self,
-        parts: Mapping[str, Backbone],
-        weights: Mapping[str, float],
-        maps: Mapping[str, str],
-        grid: str | int,
-        scales: Mapping[str, float],
-    ) -> None:
-        named = {*weights, *maps, *scales, *([grid] if isinstance(grid, str) else [])}
-        for part in sorted(named - parts.keys()):
-            raise ConfigError(f"Stack has no part {part}{did_you_mean(part, parts)}")
-        for part, map_ in maps.items():
-            if map_ not in parts[part].channels:
-                raise ConfigError(f"{part} has no map {map_}{did_you_mean(map_, parts[part].channels)}")
-        for part in sorted({*weights, *([grid] if isinstance(grid, str) else [])} - maps.keys()):
-            raise ConfigError(f"Stack: expected the map of {part} to join, got none; set maps.{part}")
-        if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
-            raise ConfigError(f"Stack: expected weights of 0 or more, one above 0, got {dict(weights)}")
-        if min(scales.values(), default=1) <= 0 or (isinstance(grid, int) and grid < 1):
-            raise ConfigError(f"Stack: expected scales and stride above 0, got {dict(scales)} and {grid}")
+
+def _check_names(
+    parts: Mapping[str, Backbone],
+    weights: Mapping[str, float | int],
+    maps: Mapping[str, str],
+    grid: str | int,
+    scales: Mapping[str, float | int],
+) -> None:
+    joined = {*weights, grid} if isinstance(grid, str) else {*weights}
+    for part in sorted({*joined, *maps, *scales} - parts.keys()):
+        raise ConfigError(f"Stack has no part {part}{did_you_mean(part, parts)}")
+    for part in sorted(joined - maps.keys()):
+        raise ConfigError(f"Stack: expected the map of {part} to join, got none; set maps.{part}")
+    for part, map_ in maps.items():
+        if map_ not in parts[part].channels:
+            raise ConfigError(f"Stack: {part} has no map {map_}{did_you_mean(map_, parts[part].channels)}")
+
+
+def _check_numbers(
+    weights: Mapping[str, float | int], grid: str | int, scales: Mapping[str, float | int]
+) -> None:
+    if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
+        raise ConfigError(f"Stack: expected weights of 0 or more, one above 0, got {dict(weights)}")
+    if min(scales.values(), default=1) <= 0 or (isinstance(grid, int) and grid < 1):
+        raise ConfigError(f"Stack: expected scales and stride above 0, got {dict(scales)} and {grid}")
 
 
 def _seen(images: Tensor, scale: float | None, multiple: int) -> Tensor:

@@ -1,0 +1,236 @@
+"""VGGT as a backbone: contract, order of views, what runs, precision, geometry's cameras."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from homolog.backbones.vggt.architecture import Architecture
+from homolog.backbones.vggt.backbone import VGGT
+from homolog.backbones.vggt.block import Block
+from homolog.backbones.vggt.geometry import Geometry
+from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.protocols import Backbone
+
+
+@pytest.fixture
+def images(tiny):
+    patch = tiny.architecture.patch
+    return torch.rand(1, 2, 3, 3 * patch, 5 * patch, generator=torch.Generator().manual_seed(0))
+
+
+def count_blocks(model):
+    """Count how often blocks of the aggregator and of the branch run."""
+    runs = []
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.register_forward_pre_hook(lambda *_: runs.append(1))
+    return runs
+
+
+def test_maps_have_the_promised_names_channels_and_sizes(build, images):
+    model = build(taps=[3, 1])
+    features = model(images)
+    assert isinstance(model, Backbone)
+    assert list(features.maps) == ["block.3", "block.1"] == list(model.channels)
+    for name, map_ in features.maps.items():
+        assert map_.shape == (1, 2, model.channels[name], 3, 5)
+        assert map_.dtype == torch.float32
+    assert features.image_size == tuple(images.shape[-2:])
+
+
+def test_a_tap_does_not_depend_on_the_others(build, images):
+    with torch.inference_mode():
+        few, all_ = build(taps=[1])(images), build()(images)
+    torch.testing.assert_close(few["block.1"], all_["block.1"], rtol=0, atol=0)
+
+
+def test_nothing_after_the_last_tap_is_built_or_run(build, images):
+    model = build(taps=[1])
+    runs = count_blocks(model)
+    model(images)
+    assert len(runs) == 4
+    assert list(model.aggregator.frame_blocks) == ["0", "1"]
+
+
+def test_features_do_not_run_what_only_geometry_needs(build, images):
+    model = build(taps=[1], heads=["depth", "camera"])
+    runs = count_blocks(model)
+    model(images)
+    assert len(runs) == 4
+
+
+def test_features_and_geometry_cost_one_encoding(build, images):
+    model = build(taps=[1], heads=["depth"])
+    with torch.inference_mode():
+        features, geometry = model(images), model.geometry(images)
+        runs = count_blocks(model)
+        both = model.features_and_geometry(images)
+    assert len(runs) == 8
+    torch.testing.assert_close(both[0]["block.1"], features["block.1"])
+    torch.testing.assert_close(both[1].depth, geometry.depth)
+
+
+def test_order_of_views_matters_in_one_pass_and_not_in_two(build, images):
+    once, twice = build(), build(symmetric=True)
+    with torch.inference_mode():
+        a, b = once(images)["block.3"], once(images.flip(1))["block.3"].flip(1)
+        assert (a - b).abs().max() > 0.05 * a.abs().max()
+        torch.testing.assert_close(twice(images)["block.3"], (a + b) / 2)
+        torch.testing.assert_close(twice(images.flip(1))["block.3"].flip(1), (a + b) / 2)
+
+
+def test_two_passes_over_one_view_are_one(build, images):
+    with torch.inference_mode():
+        a, b = build()(images[:, :1]), build(symmetric=True)(images[:, :1])
+    torch.testing.assert_close(a["block.0"], b["block.0"], rtol=0, atol=0)
+
+
+def test_training_mode_gives_what_evaluation_gives_also_after_inference_mode(build, images):
+    model = build().eval()
+    with torch.inference_mode():
+        expected = model(images)["block.3"].clone()
+    found = build().train()(images)["block.3"]
+    torch.testing.assert_close(found.detach(), expected)
+    model.train()(images)["block.3"].square().mean().backward()
+    assert all(p.grad is not None for p in model.aggregator.frame_blocks.parameters())
+
+
+def test_gradient_checkpointing_changes_no_gradient(build, images):
+    gradients = []
+    for checkpointing in (False, True):
+        model = build(gradient_checkpointing=checkpointing).train()
+        model(images)["block.3"].square().mean().backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient, msg=name)
+
+
+def test_gradient_checkpointing_runs_blocks_again(build, images):
+    model = build(gradient_checkpointing=True, taps=[1]).train()
+    runs = count_blocks(model)
+    model(images)["block.1"].sum().backward()
+    assert len(runs) == 8
+
+
+def test_bfloat16_weights_keep_float32_where_it_matters(tiny, build, images):
+    exact = build(heads=["camera", "depth", "point"])
+    rough = build(heads=["camera", "depth", "point"], dtype="bfloat16")
+    with torch.inference_mode():
+        (expected, scene), (found, other) = (m.features_and_geometry(images) for m in (exact, rough))
+    for name, map_ in found.maps.items():
+        assert map_.dtype == torch.float32
+        error = (map_ - expected[name]).norm() / expected[name].norm()
+        assert 1e-4 < error < 0.02, name
+    for name in ("depth", "depth_score", "points", "points_score", "pose"):
+        a, b = getattr(scene, name), getattr(other, name)
+        assert b.dtype == torch.float32
+        assert (a - b).norm() / a.norm() < 0.05, name
+        # Values that bfloat16 could hold would mean that the last convolution ran in it.
+        assert (b != b.to(torch.bfloat16)).float().mean() > 0.9, name
+    assert {p.dtype for n, p in rough.named_parameters() if "norm" in n or "ls" in n or "token" in n} == {
+        torch.float32
+    }
+    linear = [m for m in rough.aggregator.modules() if isinstance(m, nn.Linear)]
+    assert {m.weight.dtype for m in linear} == {torch.bfloat16}
+
+
+def test_autocast_leaves_positions_exact(build, images):
+    model = build(heads=["depth"])
+    with torch.inference_mode():
+        expected = model.features_and_geometry(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model.features_and_geometry(images)
+            rotation = model.aggregator.embed(images).rotation
+    plain = model.aggregator.embed(images).rotation
+    torch.testing.assert_close(rotation.cos, plain.cos, rtol=0, atol=0)
+    assert found[0]["block.3"].dtype == torch.float32
+    assert found[1].depth.dtype == torch.float32
+    error = (found[0]["block.3"] - expected[0]["block.3"]).norm() / expected[0]["block.3"].norm()
+    assert error < 0.02
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 42, 70), (1, 2, 1, 42, 70)])
+def test_images_of_another_shape_are_refused_also_without_type_checks(build, shape):
+    with pytest.raises(ShapeError, match=r"expected images \[B V 3 H W\]"):
+        build()._size(torch.rand(shape))
+
+
+def test_image_size_that_no_patch_divides_is_refused(build):
+    with pytest.raises(ShapeError, match="multiples of 14, got 41 x 70"):
+        build()(torch.rand(1, 2, 3, 41, 70))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"taps": [4]}, "taps from 0 to 3"),
+        ({"taps": []}, "taps"),
+        ({"taps": [1, 1]}, "different taps"),
+        ({"taps": [1], "shared": 2}, "shared"),
+        ({"heads": ["dept"]}, "did you mean depth"),
+    ],
+)
+def test_settings_that_do_not_exist_are_refused(build, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        build(**settings)
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"width": 30, "attention_heads": 4}, {"decoder_taps": (0, 30)}, {"encoder_image_size": 71}]
+)
+def test_sizes_that_no_network_has_are_refused(sizes):
+    with pytest.raises(ConfigError):
+        Architecture(**sizes)
+
+
+def test_geometry_without_heads_is_refused(build, images):
+    with pytest.raises(CapabilityError, match="without heads"):
+        build().geometry(images)
+
+
+def test_geometry_holds_only_what_was_asked_for(build, images):
+    with torch.inference_mode():
+        scene = build(heads=["point"]).geometry(images)
+    assert scene.points.shape == (1, 2, *images.shape[-2:], 3)
+    assert scene.depth is None
+    with pytest.raises(CapabilityError, match=r"heads=\[camera\]"):
+        scene.pose_of(0, 0)
+
+
+def test_pose_encoding_reads_as_camera_and_motion():
+    # A quarter turn about z, sent as twice the unit quaternion (x, y, z, w); 90 degrees of view upwards.
+    turn = [0.0, 0.0, 2 * math.sin(math.pi / 4), 2 * math.cos(math.pi / 4)]
+    first = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, math.pi / 2, math.pi / 3]
+    second = [1.0, 2.0, 3.0, *turn, math.pi / 2, math.pi / 3]
+    scene = Geometry(image_size=(28, 42), pose=torch.tensor([[first, second]]))
+    K = scene.camera(0, 1).K
+    assert K[1, 1] == pytest.approx(14)
+    assert K[0, 0] == pytest.approx(21 / math.tan(math.pi / 6), rel=1e-6)
+    assert K[:2, 2].tolist() == [20.5, 13.5]
+    motion = scene.relative_pose(0, 0, 1)
+    torch.testing.assert_close(
+        motion.R, torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]).double(), atol=1e-6, rtol=0
+    )
+    assert motion.t.tolist() == [1, 2, 3]
+    back = scene.relative_pose(0, 1, 0)
+    torch.testing.assert_close(back.R, motion.R.T)
+
+
+def test_random_start_gives_finite_features():
+    model = VGGT(
+        taps=[0, 1],
+        architecture=Architecture(
+            width=32,
+            depth=2,
+            attention_heads=4,
+            encoder_depth=1,
+            encoder_attention_heads=4,
+            encoder_image_size=28,
+            decoder_taps=(0, 1),
+            decoder_channels=(16, 16),
+        ),
+    )
+    assert all(map_.isfinite().all() for map_ in model(torch.rand(1, 2, 3, 28, 42)).maps.values())
