@@ -36,7 +36,7 @@ class Side:
         those of the given one; they are brought back onto them.
         """
         height, width = self.size
-        at = resize_pixel(xy.to("cpu", torch.float64), self.seen.features.image_size, self.size)
+        at = resize_pixel(xy.cpu().double(), self.seen.features.image_size, self.size)
         at = at.clamp_min(0).minimum(at.new_tensor((width - 1, height - 1)))
         return apply_frame(self.frame, at).float()
 

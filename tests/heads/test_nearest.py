@@ -1,0 +1,284 @@
+"""The nearest-neighbour head: pairs of keypoints, and single points found below the size of a cell."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from homolog.core.coords import Size, normalised_to_pixel, pixel_grid, pixel_to_normalised, resize_pixel
+from homolog.core.dense import Transfer
+from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints
+from homolog.core.protocols import SparseHead, TransferHead
+from homolog.heads.nearest import Nearest
+from homolog.heads.read_out import locate
+
+TEMPERATURE = 0.02
+QUERY = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+
+
+def map_of_cosines(cosine: Tensor) -> Tensor:
+    """Return a map of unit descriptors whose cosines with `QUERY` are these."""
+    return torch.stack((cosine, (1 - cosine.square()).sqrt()))
+
+
+def peaked(size: Size, *, at: tuple[int, int], thirds: tuple[int, int]) -> Tensor:
+    """Return cosines of -1, but 1 at (x, y), and at `thirds` a third of its weight in the softmax."""
+    cosine = torch.full(size, -1.0, dtype=torch.float64)
+    cosine[at[1], at[0]] = 1
+    cosine[thirds[1], thirds[0]] = 1 - TEMPERATURE * math.log(3)
+    return cosine
+
+
+@pytest.mark.parametrize(
+    ("at", "thirds", "expected"),
+    [
+        ((3, 2), (4, 2), (3.25, 2.0)),  # a quarter of the way to the right neighbour
+        ((3, 2), (2, 3), (2.75, 2.25)),
+        ((0, 0), (1, 0), (0.25, 0.0)),  # in a corner, where the window ends at the border
+        ((6, 4), (6, 3), (6.0, 3.75)),
+    ],
+)
+def test_a_peak_is_found_between_cells_as_computed_by_hand(at, thirds, expected):
+    map_ = map_of_cosines(peaked((5, 7), at=at, thirds=thirds))
+    found = locate(QUERY, map_, window=3, temperature=TEMPERATURE)
+    torch.testing.assert_close(found.xy, torch.tensor([expected], dtype=torch.float64))
+    assert found.similarity.item() == 1
+    assert found.concentration.item() == pytest.approx(1)
+
+
+def test_cells_outside_of_the_window_do_not_move_the_point_and_lower_the_concentration():
+    cosine = peaked((5, 7), at=(3, 2), thirds=(4, 2))
+    alone = locate(QUERY, map_of_cosines(cosine), window=3, temperature=TEMPERATURE)
+    cosine[0, 0] = cosine[4, 6] = cosine[2, 5] = 1 - TEMPERATURE * math.log(3)
+    rivalled = locate(QUERY, map_of_cosines(cosine), window=3, temperature=TEMPERATURE)
+    assert torch.equal(rivalled.xy, alone.xy)
+    # 1 + 1/3 within the window, three times 1/3 beyond it
+    assert rivalled.concentration.item() == pytest.approx((4 / 3) / (7 / 3))
+
+
+def test_a_window_of_one_returns_the_centre_of_the_best_cell():
+    map_ = map_of_cosines(peaked((5, 7), at=(3, 2), thirds=(4, 2)))
+    assert locate(QUERY, map_, window=1, temperature=TEMPERATURE).xy.tolist() == [[3, 2]]
+
+
+def plain_locate(query: Tensor, map_: Tensor, window: int, temperature: float) -> list[tuple[float, float]]:
+    """The same cell by cell."""
+    height, width = map_.shape[1:]
+    cells = [(x, y) for y in range(height) for x in range(width)]
+    found: list[tuple[float, float]] = []
+    for row in query:
+        cosine = {(x, y): float(row @ map_[:, y, x]) for x, y in cells}
+        peak = max(cells, key=cosine.__getitem__)
+        near = [c for c in cells if max(abs(c[0] - peak[0]), abs(c[1] - peak[1])) <= window // 2]
+        weight = [math.exp((cosine[c] - cosine[peak]) / temperature) for c in near]
+        x, y = (sum(w * c[axis] for w, c in zip(weight, near, strict=True)) / sum(weight) for axis in (0, 1))
+        found.append((x, y))
+    return found
+
+
+@given(
+    seed=st.integers(0, 1000),
+    height=st.integers(1, 9),
+    width=st.integers(1, 9),
+    window=st.sampled_from([1, 3, 5, 21]),
+    chunk=st.sampled_from([1, 30, 1 << 20]),
+)
+def test_it_finds_what_plain_loops_find(seed, height, width, window, chunk):
+    generator = torch.Generator().manual_seed(seed)
+    query = F.normalize(torch.randn(4, 6, generator=generator, dtype=torch.float64), dim=1)
+    map_ = F.normalize(torch.randn(6, height, width, generator=generator, dtype=torch.float64), dim=0)
+    found = locate(query, map_, window=window, temperature=0.1, chunk=chunk)
+    expected = torch.tensor(plain_locate(query, map_, window, 0.1), dtype=torch.float64)
+    torch.testing.assert_close(found.xy, expected)
+    assert ((found.concentration > 0) & (found.concentration <= 1)).all()
+
+
+def test_gradients_reach_query_and_map():
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(3, 4, generator=generator, dtype=torch.float64).requires_grad_()
+    map_ = torch.randn(4, 5, 6, generator=generator, dtype=torch.float64).requires_grad_()
+
+    def places(query: Tensor, map_: Tensor) -> Tensor:
+        return locate(F.normalize(query, dim=1), F.normalize(map_, dim=0), window=3, temperature=0.5).xy
+
+    assert torch.autograd.gradcheck(places, (query, map_))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_descriptors_of_another_length_than_the_map_are_refused():
+    with pytest.raises(ShapeError, match="descriptors of one length"):
+        locate(torch.zeros(1, 3), torch.zeros(2, 4, 4), window=3, temperature=0.1)
+
+
+def features(map_: Tensor, *, stride: int = 8, name: str = "map") -> Features:
+    size = (map_.shape[-2] * stride, map_.shape[-1] * stride)
+    return Features(maps={name: map_[None, None]}, image_size=size)
+
+
+def random_map(height: int, width: int, *, channels: int = 64, seed: int = 0) -> Tensor:
+    return torch.randn(channels, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def cell_centres(cells: list[tuple[int, int]], stride: int) -> Tensor:
+    return resize_pixel(torch.tensor(cells, dtype=torch.float32), (1, 1), (stride, stride))
+
+
+def test_points_move_by_the_shift_between_two_windows_on_one_map():
+    whole = random_map(30, 40)
+    features0, features1 = features(whole[:, 2:22, 5:35]), features(whole[:, 6:30, 1:31])
+    xy0 = cell_centres([(0, 4), (11, 7), (25, 19), (3, 18)], stride=8)
+    found = Nearest().transfer(xy0, features0, features1)
+    torch.testing.assert_close(found.xy, xy0 + torch.tensor([4.0 * 8, -4.0 * 8]), rtol=0, atol=0.02)
+    assert (found.confidence > 0.9).all()
+
+
+def test_images_of_different_sizes_and_strides_keep_their_own_pixels():
+    map_ = random_map(6, 11)
+    cells = [(0, 0), (10, 5), (7, 2)]
+    found = Nearest().transfer(cell_centres(cells, 8), features(map_, stride=8), features(map_, stride=14))
+    torch.testing.assert_close(found.xy, cell_centres(cells, 14), rtol=0, atol=0.02)
+
+
+def test_an_image_that_is_no_multiple_of_its_map_is_covered_by_it_all_the_same():
+    map_ = random_map(6, 11)
+    features0 = Features(maps={"map": map_[None, None]}, image_size=(50, 90))
+    features1 = Features(maps={"map": map_[None, None]}, image_size=(70, 60))
+    at = pixel_to_normalised(torch.tensor([[0.0, 0.0], [7.0, 2.0]]), (6, 11))
+    found = Nearest().transfer(normalised_to_pixel(at, (50, 90)), features0, features1)
+    torch.testing.assert_close(found.xy, normalised_to_pixel(at, (70, 60)), rtol=0, atol=0.02)
+
+
+def test_halfway_between_two_cells_is_found_halfway():
+    map_ = F.normalize(random_map(9, 12), dim=0)
+    xy = (cell_centres([(4, 3)], 8) + cell_centres([(5, 3)], 8)) / 2
+    found = Nearest(window=3).transfer(xy, features(map_), features(map_))
+    # By symmetry: its mean with a unit vector is as similar to the one as to the other.
+    torch.testing.assert_close(found.xy, xy, rtol=0, atol=0.01)
+
+
+def test_only_the_rows_asked_for_are_compared(largest):
+    map_ = random_map(50, 60, channels=4)
+    with largest:
+        Nearest().transfer(cell_centres([(1, 1), (20, 30), (8, 9)], 8), features(map_), features(map_))
+    assert largest.elements == max(3 * 50 * 60, map_.numel())
+
+
+def test_many_rows_are_compared_a_chunk_at_a_time(largest):
+    map_ = random_map(50, 60, channels=4)
+    xy = pixel_grid((50, 60)) * 8
+    head = Nearest(chunk=30_000)
+    with largest:
+        found = head.transfer(xy, features(map_), features(map_))
+    assert largest.elements == 30_000
+    assert len(found.xy) == 3000
+
+
+def test_confidence_is_high_where_the_place_is_there_and_low_where_it_is_not():
+    map0 = random_map(16, 20)
+    map1 = map0.clone()
+    map1[:, :, 10:] = random_map(16, 10, seed=1)
+    noise = 0.3 * random_map(16, 20, seed=2)
+    xy = pixel_grid((16, 20)) * 8 + 3.5
+    found = Nearest(temperature=0.05).transfer(xy, features(map0), features(map1 + noise))
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+    there = xy[:, 0] < 10 * 8
+    assert found.confidence[there].min() > found.confidence[~there].max()
+
+
+def test_a_place_that_looks_like_another_is_less_sure():
+    map0 = random_map(16, 20)
+    map1 = map0.clone()
+    map1[:, 12, 15] = map0[:, 3, 4]
+    xy = cell_centres([(4, 3), (9, 9)], 8)
+    twin, single = Nearest().transfer(xy, features(map0), features(map1)).confidence.tolist()
+    assert twin == pytest.approx(0.5, abs=0.01)
+    assert single > 0.99
+
+
+def test_a_way_back_that_ends_three_cells_astray_divides_the_confidence_by_ten():
+    # The point's descriptor is e0; what resembles it most in image 1 is, in turn, what image 0 has three
+    # cells further right. All other cells are unlike either.
+    map0, map1 = torch.zeros(4, 5, 9), torch.zeros(4, 5, 9)
+    map0[2], map1[3] = 1, 1
+    map0[:, 2, 1] = torch.tensor([1.0, 0, 0, 0])
+    map0[:, 2, 4] = map1[:, 3, 7] = torch.tensor([0.6, 0.8, 0, 0])
+    found = Nearest().transfer(cell_centres([(1, 2), (4, 2)], 8), features(map0), features(map1))
+    torch.testing.assert_close(found.xy, cell_centres([(7, 3), (7, 3)], 8), rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.confidence, torch.tensor([1 / (1 + 3**2), 1.0]), rtol=0, atol=1e-3)
+
+
+def test_no_points_are_nowhere():
+    map_ = random_map(5, 6)
+    found = Nearest().transfer(torch.zeros(0, 2), features(map_), features(map_))
+    assert isinstance(found, Transfer)
+    assert (found.xy.shape, found.confidence.shape) == ((0, 2), (0,))
+
+
+def test_of_several_maps_one_has_to_be_chosen():
+    one, other = random_map(5, 6), random_map(5, 6, seed=1)
+    both = Features(maps={"one": one[None, None], "other": other[None, None]}, image_size=(40, 48))
+    xy = cell_centres([(2, 3)], 8)
+    with pytest.raises(ConfigError, match=r"one of the maps one, other; set head\.map"):
+        Nearest().transfer(xy, both, both)
+    chosen = Nearest(map="other").transfer(xy, both, features(one, name="other"))
+    alone = Nearest().transfer(xy, features(other), features(one))
+    assert torch.equal(chosen.xy, alone.xy)
+    with pytest.raises(ShapeError, match="no feature map named others; did you mean other"):
+        Nearest(map="others").transfer(xy, both, both)
+
+
+def keypoints(descriptor: Tensor | None, count: int = 0) -> Keypoints:
+    count = count if descriptor is None else len(descriptor)
+    xy = torch.rand(count, 2, generator=torch.Generator().manual_seed(count)) * 40
+    return Keypoints(xy=xy, score=torch.ones(count), descriptor=descriptor)
+
+
+def test_keypoints_are_paired_by_cosine_whatever_the_length_of_their_descriptors():
+    generator = torch.Generator().manual_seed(0)
+    descriptor = torch.randn(20, 16, generator=generator)
+    length = torch.rand(20, 1, generator=generator) + 0.1
+    order = torch.randperm(20, generator=generator)
+    keypoints0, keypoints1 = keypoints(descriptor), keypoints((descriptor * length)[order])
+    nothing = features(random_map(5, 6))
+    found = Nearest()(keypoints0, keypoints1, nothing, nothing)
+    assert torch.equal(found.xy0, keypoints0.xy)
+    assert torch.equal(found.xy1, keypoints1.xy[order.argsort()])
+    torch.testing.assert_close(found.score, torch.ones(20))
+
+
+def test_minimum_and_ratio_reach_the_search():
+    nothing = features(random_map(5, 6))
+    keypoints0 = keypoints(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    keypoints1 = keypoints(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]]))
+    both, strict, distinct = (
+        head(keypoints0, keypoints1, nothing, nothing).xy0.tolist()
+        for head in (Nearest(), Nearest(minimum=0.9), Nearest(ratio=0.1))
+    )
+    assert both == keypoints0.xy.tolist()
+    assert strict == distinct == keypoints0.xy[:1].tolist()
+
+
+def test_keypoints_without_descriptors_are_refused():
+    nothing = features(random_map(5, 6))
+    with pytest.raises(CapabilityError, match="expected keypoints with descriptors"):
+        Nearest()(keypoints(None, 3), keypoints(None, 3), nothing, nothing)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"window": 4}, {"window": 0}, {"temperature": 0.0}, {"chunk": 0}, {"ratio": 0.0}, {"ratio": 2.0}],
+)
+def test_settings_out_of_range_are_refused(settings):
+    with pytest.raises(ConfigError, match="nearest: expected"):
+        Nearest(**settings)
+
+
+def test_it_pairs_keypoints_and_transfers_points():
+    assert isinstance(Nearest(), SparseHead)
+    assert isinstance(Nearest(), TransferHead)
