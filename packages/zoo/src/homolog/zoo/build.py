@@ -8,13 +8,13 @@ and has to be defined there, not merely be reachable from there.
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from homolog.core.errors import ConfigError, HomologError, MissingDependencyError, did_you_mean
@@ -27,7 +27,7 @@ DISTRIBUTIONS = ("backbones", "cli", "core", "data", "evaluators", "heads", "mat
 """The portions of homolog, each the distribution `homolog-NAME`."""
 
 
-def build(config: DictConfig) -> Any:
+def build(config: Mapping[str, Any]) -> Any:
     """Instantiate a composed configuration, leaves first.
 
     A text under a key that ends in `checkpoint` becomes a path, so that
@@ -42,7 +42,7 @@ def build(config: DictConfig) -> Any:
         MissingDependencyError: a package that has to be installed first.
         HomologError: whatever the parts themselves raise, unchanged.
     """
-    plain = _with_paths(_resolved(config))
+    plain = _with_paths(resolved(config))
     for where, target in _targets(plain):
         check_target(target, where)
     try:
@@ -56,6 +56,31 @@ def build(config: DictConfig) -> Any:
         raise MissingDependencyError(cause.name.split(".")[0], one_line(failure)) from failure
     reason = one_line(cause) if cause else one_line(failure)
     raise ConfigError(f"cannot build {_node_of(failure)}: {reason}") from failure
+
+
+def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration with its interpolations replaced by what they refer to.
+
+    Raises:
+        ConfigError: a value that is missing, or refers to something that does not exist.
+    """
+    try:
+        plain: Any = OmegaConf.to_container(
+            OmegaConf.create(dict(config)), resolve=True, throw_on_missing=True
+        )
+    except MissingMandatoryValue as error:
+        raise ConfigError(
+            f"the setting {error.full_key} has no value yet; give it as {error.full_key}=VALUE"
+        ) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"the setting {error.full_key} cannot be resolved: {one_line(error)}") from error
+    for where, value in _leaves(plain):
+        # Hydra would resolve it once more, after the check of the targets.
+        if isinstance(value, str) and "${" in value:
+            raise ConfigError(
+                f"{where}: expected a finished value, got {value!r}; remove the escaped interpolation"
+            )
+    return plain
 
 
 def check_target(target: object, where: str = "the configuration") -> None:
@@ -151,24 +176,6 @@ def _public_names(found: object) -> list[str]:
     if isinstance(found, ModuleType):
         names |= {module.name for module in pkgutil.iter_modules(getattr(found, "__path__", []))}
     return [name for name in names if not name.startswith("_")]
-
-
-def _resolved(config: DictConfig) -> Any:
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ConfigError(
-            f"the setting {error.full_key} has no value yet; give it as {error.full_key}=VALUE"
-        ) from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"the setting {error.full_key} cannot be resolved: {one_line(error)}") from error
-    for where, value in _leaves(plain):
-        # Hydra would resolve it once more, after the check of the targets.
-        if isinstance(value, str) and "${" in value:
-            raise ConfigError(
-                f"{where}: expected a finished value, got {value!r}; remove the escaped interpolation"
-            )
-    return plain
 
 
 def _with_paths(node: Any) -> Any:

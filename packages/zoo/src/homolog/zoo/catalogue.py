@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
 from homolog.core.errors import ConfigError
 from homolog.core.whereabouts import Whereabouts, where
@@ -92,7 +91,7 @@ def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
 def _composed(file: Path, folder: Path) -> Any:
     kind, name = file.parent.name, file.stem
     if kind == "matcher":
-        return OmegaConf.to_container(compose("match", [f"matcher={name}"], configs=folder))
+        return compose("match", [f"matcher={name}"], configs=folder)
     try:
         plain: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -100,7 +99,7 @@ def _composed(file: Path, folder: Path) -> Any:
     # Composing takes a tenth of a second; a file without a defaults list is what it would become.
     if isinstance(plain, dict) and "defaults" not in plain:
         return plain
-    return OmegaConf.to_container(compose(f"{kind}/{name}", configs=folder))
+    return compose(f"{kind}/{name}", configs=folder)
 
 
 def _description(file: Path) -> str:

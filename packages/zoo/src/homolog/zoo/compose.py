@@ -9,7 +9,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import yaml
@@ -17,13 +17,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.version import VersionBase
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from homolog.core.errors import ConfigError, did_you_mean
 
 
-def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> DictConfig:
+def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> dict[str, Any]:
     """Read a configuration and apply overrides to it.
 
     Args:
@@ -33,7 +33,8 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
         configs: another configs folder; None takes the one that came with homolog.
 
     Returns:
-        The finished configuration; nothing of it has been built.
+        The finished configuration as plain values, its interpolations not resolved yet; nothing of it
+        has been built.
 
     Raises:
         ConfigError: no configs folder, or an override that names what does not exist.
@@ -41,7 +42,7 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
     folder = configs_folder(configs)
     with _own_hydra(folder):
         try:
-            return hydra.compose(entry, overrides=list(overrides))
+            return _plain(hydra.compose(entry, overrides=list(overrides)))
         except MissingConfigException as error:
             raise ConfigError(_wrong_choice(error, folder)) from error
         except OverrideParseException as error:
@@ -113,6 +114,12 @@ def _fresh(singleton: Any) -> Any:
     return new
 
 
+def _plain(config: object) -> dict[str, Any]:
+    return {
+        str(key): value for key, value in cast("dict[object, Any]", OmegaConf.to_container(config)).items()
+    }
+
+
 def _wrong_choice(error: MissingConfigException, folder: Path) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
@@ -137,7 +144,7 @@ def _wrong_setting(error: Exception, entry: str, overrides: Sequence[str], folde
     later = [override for override, key in zip(overrides, keys, strict=True) if (folder / key).is_dir()]
     others = [*overrides[:wrong], *(choice for choice in later if choice in overrides[wrong + 1 :])]
     key = getattr(error.__cause__, "full_key", None) or named.group(1)
-    plain: Any = OmegaConf.to_container(hydra.compose(entry, overrides=others))
+    plain = _plain(hydra.compose(entry, overrides=others))
     groups = [group for choice in _choices(folder / f"{entry}.yaml") for group in choice]
     close = difflib.get_close_matches(key, [*_paths(plain), *groups], n=1)
     hint = f"did you mean {close[0]}? " if close else ""

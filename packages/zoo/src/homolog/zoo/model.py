@@ -1,8 +1,9 @@
 """From a name to a matcher that is ready to use."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
 from torch import nn
 
 from homolog.core.device import choose_device
@@ -43,7 +44,9 @@ def load_matcher(
     return build_matcher(config, device=device, cache=cache)
 
 
-def build_matcher(config: DictConfig, *, device: str = "auto", cache: FeatureCache | None = None) -> Matcher:
+def build_matcher(
+    config: Mapping[str, Any], *, device: str = "auto", cache: FeatureCache | None = None
+) -> Matcher:
     """Build the matcher of a composed configuration, in evaluation mode, on a device.
 
     A cache is left unused when the matcher keeps no features, or when some of its weights are random.

@@ -6,20 +6,19 @@ share them exactly when networks, settings, weights and homolog's version are th
 
 import importlib.metadata
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-
 from homolog.core.feature_cache import content_key
 from homolog.core.fetch import file_hash, recorded_hash
-from homolog.zoo.build import build
+from homolog.zoo.build import build, resolved
 
 AFTER_EXTRACTION = frozenset({"head", "memory"})
 """Settings of a matcher that features do not depend on."""
 
 
-def extraction_recipe(config: DictConfig) -> str | None:
+def extraction_recipe(config: Mapping[str, Any]) -> str | None:
     """Hash what decides the features of a composed matcher; weights count by the content of their files.
 
     Args:
@@ -32,8 +31,7 @@ def extraction_recipe(config: DictConfig) -> str | None:
     Raises:
         WeightsError: a weight file cannot be obtained.
     """
-    plain = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
-    deciding = {name: node for name, node in plain.items() if name not in AFTER_EXTRACTION}
+    deciding = {name: node for name, node in resolved(config).items() if name not in AFTER_EXTRACTION}
     try:
         content = _with_weight_hashes(deciding)
     except _RandomWeightsError:
@@ -49,7 +47,7 @@ def _with_weight_hashes(node: Any, name: str = "") -> Any:
     if isinstance(node, dict):
         branch = cast(dict[str, Any], node)
         if "_target_" in branch and "licence" in branch:  # it obtains weights
-            return branch.get("sha256") or _hash(Path(build(OmegaConf.create(branch))))
+            return branch.get("sha256") or _hash(Path(build(branch)))
         return {key: _with_weight_hashes(below, key) for key, below in branch.items()}
     if isinstance(node, list):
         return [_with_weight_hashes(below) for below in cast(list[Any], node)]

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from homolog.core.errors import ConfigError, WeightsError, did_you_mean
 from homolog.core.fetch import fetch, fetched_path, file_hash, recorded_hash
 from homolog.core.hub import folder_path
@@ -92,7 +90,7 @@ def obtain(file: WeightFile, progress: Callable[[int, int | None], None] | None 
         return fetch(
             **{name: value for name, value in file.node.items() if name != "_target_"}, progress=progress
         )
-    return build(OmegaConf.create(file.node))
+    return build(file.node)
 
 
 def verify(file: WeightFile) -> str | None:

@@ -1,0 +1,224 @@
+"""Building: what a configuration may name, and how a mistake reads."""
+
+import functools
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from homolog.core.errors import ConfigError, DataError, MissingDependencyError, WeightsError
+from homolog.zoo.build import build, check_target
+
+FRAME = "homolog.core.coords.shift_frame"
+
+
+def built(config: dict[str, Any]) -> Any:
+    return build(config)
+
+
+def test_leaves_are_built_first():
+    inner = {"_target_": FRAME, "x": 0.5, "y": 2.0}
+    outer = {"_target_": FRAME, "x": 3.0, "y": 0.0}
+    frame = built({"_target_": "homolog.core.coords.compose_frames", "outer": outer, "inner": inner})
+    expected = torch.tensor([[1, 0, 3.5], [0, 1, 2]], dtype=torch.float64)
+    torch.testing.assert_close(frame, expected)
+
+
+def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
+    node = {"_target_": "homolog.core.features.Features", "maps": {}, "image_size": [1, 1]}
+    with pytest.raises(ConfigError, match="checkpoint"):
+        built({**node, "checkpoint": "a.pt"})
+    assert built({"checkpoint": "a.pt", "unet_checkpoint": "b.pt", "other": "c.pt"}) == {
+        "checkpoint": Path("a.pt"),
+        "unet_checkpoint": Path("b.pt"),
+        "other": "c.pt",
+    }
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.run",
+        "torch.load",
+        "torch.hub.load",
+        "hydra.utils.get_method",
+        "hydra.utils.instantiate",
+        "functools.partial",
+        "pathlib.Path.unlink",
+        "pathlib.PosixPath",
+        "homolog",
+        "homologue.core.coords.shift_frame",
+        "homolog.core.fetch.os.system",
+        "homolog.core.fetch.Path",
+        "homolog.core.fetch.json.loads",
+        "homolog.core.packaged.importlib.import_module",
+        "homolog.core.weights.torch.load",
+        "homolog.core.weights.load_file",
+        "homolog.core.weights.nn.Linear",
+        "homolog.core.fetch.logger.info",
+        "homolog.core.fetch.fetch.__globals__",
+        "homolog.core.fetch.fetch.__class__",
+        "homolog.core.fetch._accept",
+        "homolog.core.coords.shift_frame.__call__",
+        "homolog.core.image.Image.mro",
+        "homolog.core.coords",
+        "homolog.core.reading.MINIMUM_SIDE",
+        "homolog.core.device.torch.device",
+        "torch.optim.optimizer.torch.load",
+        "torch.optim.lr_scheduler.partial",
+        "torch.optim.Adam.load_state_dict.__globals__",
+        "os.system; homolog.core.coords",
+        "",
+    ],
+)
+def test_a_target_that_is_not_ours_is_refused_before_anything_is_called(target: str):
+    with pytest.raises(ConfigError, match="is not allowed"):
+        check_target(target)
+
+
+@pytest.mark.parametrize("target", [None, 5, ["os.system"], {"a": 1}, functools.partial(print)])
+def test_a_target_that_is_no_text_is_refused(target: object):
+    with pytest.raises(ConfigError, match="is not allowed"):
+        check_target(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        FRAME,
+        "homolog.core.image.Image",
+        "homolog.core.dense.DenseField.identity",
+        "pathlib.Path",
+        "torch.optim.AdamW",
+        "torch.optim.lr_scheduler.OneCycleLR",
+    ],
+)
+def test_what_is_defined_in_an_allowed_place_is_allowed(target: str):
+    check_target(target)
+
+
+EVIL = {"_target_": "os.system", "command": "touch {}"}
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda evil: evil,
+        lambda evil: {"_target_": FRAME, "x": evil, "y": 0.0},
+        lambda evil: {"_target_": FRAME, "x": [[1, evil]], "y": 0.0},
+        lambda evil: {"_target_": FRAME, "_args_": [evil, 1.0]},
+        lambda evil: {"_target_": FRAME, "_recursive_": False, "x": evil, "y": 0.0},
+        lambda evil: {"_target_": FRAME, "_partial_": True, "x": evil},
+        lambda evil: {"parts": [evil]},
+        lambda evil: {"parts": {"a": {**evil, "_partial_": True}}},
+        lambda evil: {"evil": "os.system", "a": {**evil, "_target_": "${evil}"}},
+        lambda evil: {"a": {"_target_": "hydra.utils.get_method", "path": "os.system"}},
+        lambda evil: {"checkpoint": evil},
+    ],
+)
+def test_a_forbidden_target_is_found_wherever_it_hides(hide: Any, tmp_path: Path):
+    trace = tmp_path / "called"
+    evil = {**EVIL, "command": f"touch {trace}"}
+    with pytest.raises(ConfigError, match="is not allowed"):
+        built(hide(evil))
+    assert not trace.exists()
+
+
+def test_an_interpolation_that_would_be_resolved_after_the_check_is_refused():
+    late = {"name": "os.system", "a": {"_target_": FRAME, "x": r"\${name}", "y": 0.0}}
+    with pytest.raises(ConfigError, match="expected a finished value"):
+        build(late)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (
+            "homolog.core.coords.shift_fram",
+            "head: no homolog.core.coords.shift_fram; did you mean shift_frame?",
+        ),
+        ("homolog.core.cords.shift_frame", "head: no homolog.core.cords; did you mean coords?"),
+        ("homolog.croe.coords.x", "head: no homolog.croe; did you mean core?"),
+        (
+            "homolog.core.image.Image.diggest",
+            "head: no homolog.core.image.Image.diggest; did you mean digest?",
+        ),
+    ],
+)
+def test_a_mistyped_target_names_the_right_one(target: str, said: str):
+    with pytest.raises(ConfigError) as caught:
+        built({"head": {"_target_": target}})
+    assert str(caught.value) == said
+
+
+def test_a_portion_that_is_not_installed_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+    really = importlib.import_module
+
+    def absent(name: str) -> Any:
+        if name.startswith("homolog.evaluators"):
+            raise ModuleNotFoundError("No module", name="homolog.evaluators")
+        return really(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    with pytest.raises(MissingDependencyError, match="pip install homolog-evaluators"):
+        built({"_target_": "homolog.evaluators.pck.PCK"})
+
+
+def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+    really = importlib.import_module
+
+    def absent(name: str) -> Any:
+        if name == "homolog.heads":
+            raise ModuleNotFoundError("No module named 'colmap.deep'", name="colmap.deep")
+        return really(name)
+
+    monkeypatch.setattr(importlib, "import_module", absent)
+    # Nobody has imported the attribute yet, or this test would not reach the import.
+    monkeypatch.delattr("homolog.heads", raising=False)
+    with pytest.raises(MissingDependencyError, match="pip install colmap"):
+        built({"_target_": "homolog.heads.nearest.Nearest"})
+
+
+def test_an_error_of_a_part_passes_through_unchanged():
+    missing = {
+        "_target_": "homolog.core.weights.packaged",
+        "distribution": "no-such",
+        "module": "no_such_module",
+    }
+    rest = {"file": "a.pt", "sha256": "0", "licence": "MIT", "origin": "x", "size": 1}
+    with pytest.raises(MissingDependencyError, match="pip install no-such"):
+        built({"checkpoint": {**missing, **rest}})
+    with pytest.raises(WeightsError, match="expected a weight file"):
+        built(
+            {
+                "_target_": "homolog.core.weights.load_state",
+                "path": {"_target_": "pathlib.Path", "_args_": ["no.pt"]},
+            }
+        )
+    with pytest.raises(DataError, match="no such file"):
+        built({"_target_": "homolog.core.reading.read_image", "path": "no.jpg"})
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (
+            {"head": {"_target_": FRAME, "x": 1.0, "y": 1.0, "z": 1.0}},
+            "cannot build head: .*unexpected keyword argument 'z'",
+        ),
+        ({"head": {"_target_": FRAME, "x": 1.0}}, "cannot build head: .*'y'"),
+        (
+            {"head": {"_target_": FRAME, "x": "???", "y": 1.0}},
+            "head.x has no value yet; give it as head.x=VALUE",
+        ),
+        ({"head": {"_target_": FRAME, "x": "${nope}", "y": 1.0}}, "head.x cannot be resolved"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_one_line(config: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said) as caught:
+        built(config)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,74 @@
+"""Listing: everything in the folders, its weights and where they are, without torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from homolog.zoo import list_products
+from homolog.zoo.catalogue import KINDS, Product
+
+
+def by_name(configs: Path) -> dict[str, Product]:
+    return {f"{product.kind}/{product.name}": product for product in list_products(configs)}
+
+
+def test_every_yaml_is_a_product_by_kind_and_then_by_name(configs: Path):
+    found = [(product.kind, product.name) for product in list_products(configs)]
+    assert found == [
+        ("matcher", "broken"),
+        ("matcher", "plain"),
+        ("backbone", "absent"),
+        ("backbone", "joined"),
+        ("backbone", "light"),
+        ("head", "far"),
+        ("head", "near"),
+    ]
+
+
+def test_the_description_is_the_first_comment_that_is_for_people(configs: Path):
+    products = by_name(configs)
+    assert products["matcher/plain"].description == "A matcher in name only"
+    assert products["backbone/light"].description == "Light"
+
+
+def test_nested_weights_count_once_each(configs: Path):
+    joined = by_name(configs)["backbone/joined"]
+    assert joined.licences == ("MIT", "Apache-2.0") or joined.licences == ("Apache-2.0", "MIT")
+    assert joined.size == 6247949
+    assert not joined.size_complete
+
+
+def test_the_status_says_where_weights_are(configs: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path / "cache"))
+    products = by_name(configs)
+    assert products["backbone/light"].status == "here"
+    assert products["matcher/plain"].status == "here"
+    assert products["backbone/joined"].status == "downloadable"
+    assert products["backbone/absent"].status == "missing: pip install no-such-weights"
+    assert products["head/near"].status == "none needed"
+    assert products["matcher/broken"].status == "broken: no head named 'gone'; choose from far, near"
+
+
+def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
+    (configs / "head" / "bad.yaml").write_text("# Bad\na: [1\n")
+    products = by_name(configs)
+    assert products["head/bad"].status.startswith("broken: ")
+    assert products["head/bad"].description == "Bad"
+    assert products["head/near"].status == "none needed"
+
+
+def test_listing_imports_no_torch_and_importing_the_zoo_imports_next_to_nothing(configs: Path):
+    code = (
+        "import sys, pathlib; import homolog.zoo; "
+        "assert not {'torch', 'hydra', 'yaml'} & sys.modules.keys(); "
+        f"homolog.zoo.list_products(pathlib.Path({str(configs)!r})); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_products_of_homolog_all_compose_and_are_described():
+    products = list_products()
+    assert {product.kind for product in products} == set(KINDS)
+    assert not [product for product in products if product.status.startswith("broken")]
+    assert all(product.description for product in products)
