@@ -26,7 +26,7 @@ from homolog.core.writing import write_image
 from homolog.zoo.compose import compose
 from homolog.zoo.model import build_matcher
 
-PHOTO, VIEW = "rocket.jpg", "rocket_view.png"
+PHOTO, VIEW = "chelsea.png", "chelsea_view.png"
 
 WITHIN = (1, 3, 5)
 """Distances in pixels at which the demo counts what is right."""
@@ -48,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         HomologError: a wrong configuration, no scikit-image, or an output folder that cannot be used.
     """
     out: Path = arguments.out
-    config = compose("match", arguments.settings)
+    config = compose("match", arguments.settings, configs=arguments.configs)
     check_folder(out)
     portraits = Pair(path0=_hopper(), path1=_scikit_image("astronaut.png"), name="grace_hopper__astronaut")
-    scene = Pair(path0=_scikit_image(PHOTO), path1=out / VIEW, name="rocket__rocket_view")
+    scene = Pair(path0=_scikit_image(PHOTO), path1=out / VIEW, name="chelsea__chelsea_view")
     # No camera saw two people in one place: there is no geometry to check on the portraits.
     semantic = Options(check=arguments.verify or "none", threshold=arguments.threshold, limit=arguments.limit)
     geometric = Options(
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_summary(out, outcomes, config=config, options=geometric)
     print_summary(outcomes, out)
     _print_errors(same, view)
-    _print_pictures(out, folders=[out / portraits.name, out / scene.name])
+    _print_pictures([portraits, scene], out)
     return FINE
 
 
@@ -112,12 +112,14 @@ def _print_errors(comparison: Comparison, view: PerspectiveView) -> None:
         print(f"  {error_line('transferred points, the surer half', error[sure])}")
 
 
-def _print_pictures(out: Path, *, folders: list[Path]) -> None:
+def _print_pictures(pairs: list[Pair], out: Path) -> None:
     print("\nlook at:")
-    for folder in folders:
-        for picture in sorted(folder.glob("*.png")):
+    for pair in pairs:
+        for picture in sorted((out / pair.name).glob("*.png")):
             print(f"  {picture}")
-    print(f"the photos: {_hopper().parent}, {_scikit_image(PHOTO).parent}, {out / VIEW}")
+    print("made of the photos:")
+    for pair in pairs:
+        print(f"  {pair.path0}\n  {pair.path1}")
 
 
 def _hopper() -> Path:

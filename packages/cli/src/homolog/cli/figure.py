@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from homolog.cli.sheet import INK, MUTED, Sheet, lay_out
 from homolog.cli.spread import choose_spread
+from homolog.core.coords import Size
 from homolog.core.dense import Transfer
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
@@ -57,6 +58,8 @@ def draw_matches(
         outliers = f", {len(faint)} outliers (pale)" if len(faint) else ""
         sheet.caption(f"drawn: {len(solid)} inliers{outliers}, spread over the photo")
     segments = np.stack((ends0, ends1), axis=1)
+    # White shows on dark places, its shadow on bright ones.
+    _lines(sheet, segments[faint], colour="black", width=1.8, alpha=0.15)
     _lines(sheet, segments[faint], colour="white", width=0.8, alpha=0.5)
     if len(solid):
         _coloured_lines(sheet, segments[solid], _colours(score[solid]), score[solid])
@@ -110,23 +113,25 @@ def draw_transfer(
     return sheet.png()
 
 
-def choose_points(xy0: NDArray[np.floating], moved: Transfer, size1: tuple[int, int]) -> NDArray[np.intp]:
-    """Choose points worth showing: sure, spread over the photo, and inside the other one.
+def choose_points(xy0: NDArray[np.floating], moved: Transfer, size0: Size, size1: Size) -> NDArray[np.intp]:
+    """Choose points worth showing: sure, spread over both photos, and inside the second.
 
     Args:
         xy0: [N 2] candidates.
         moved: where they are in the other photo.
+        size0: (height, width) of the first photo.
         size1: (height, width) of the other photo.
 
     Returns:
         Up to `POINTS` indices, from the top of the photo to its bottom.
     """
     xy1, confidence = moved.xy.numpy(), moved.confidence.numpy()
-    inside = np.flatnonzero(((xy1 >= 0) & (xy1 <= np.array([size1[1] - 1, size1[0] - 1]))).all(axis=1))
+    within = np.flatnonzero(((xy1 >= 0) & (xy1 <= np.array([size1[1] - 1, size1[0] - 1]))).all(axis=1))
     # Sure comes before spread: from the surest quarter, but from enough to spread.
-    enough = max(len(inside) // 4, 3 * POINTS)
-    sure = inside[np.argsort(-confidence[inside], kind="stable")[:enough]]
-    chosen = sure[choose_spread(np.hstack((xy0, xy1))[sure], confidence[sure], POINTS)]
+    enough = max(len(within) // 4, 3 * POINTS)
+    sure = within[np.argsort(-confidence[within], kind="stable")[:enough]]
+    both = np.hstack((xy0 / max(size0), xy1 / max(size1)))
+    chosen = sure[choose_spread(both[sure], confidence[sure], POINTS)]
     return chosen[np.argsort(xy0[chosen, 1], kind="stable")]
 
 
@@ -147,7 +152,7 @@ def _coloured_lines(
 ) -> None:
     tint = colours.to_rgba(score)
     _lines(sheet, segments, colour="black", width=2.8, alpha=0.4)
-    _lines(sheet, segments, colour=tint, width=1.4, alpha=1)
+    _lines(sheet, segments, colour=tint, width=1.4, alpha=1.0)
     for ends in (segments[:, 0], segments[:, 1]):
         sheet.axes.scatter(*ends.T, s=22, color=tint, edgecolors="black", linewidths=0.6, zorder=3)
     _colour_bar(sheet, colours)

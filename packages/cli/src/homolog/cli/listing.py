@@ -3,6 +3,7 @@
 import argparse
 import itertools
 import json
+import sys
 from dataclasses import asdict
 
 from rich.console import Console
@@ -27,11 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: there is no configs folder.
     """
-    products = list_products()
+    products = list_products(arguments.configs)
     if arguments.json:
         print(json.dumps([asdict(product) for product in products], indent=2, ensure_ascii=False))
         return FINE
-    console = Console(highlight=False, markup=False)
+    # A pipe or a file has no width; rich would take 80 and fold everything.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
     for kind, group in itertools.groupby(products, key=lambda product: product.kind):
         console.print(_table(PLURALS[kind], list(group)))
         console.print()

@@ -4,67 +4,28 @@ Nothing heavy is imported before a story needs it, so that `homolog --help` answ
 """
 
 import argparse
-import math
-import re
+import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from importlib import import_module, metadata
-from pathlib import Path
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import NoReturn
 
 from homolog.cli.notes import notes_shown, say
-from homolog.cli.outcome import INTERRUPTED, NOTHING_READ, SOME_FAILED, WRONG_USE
-from homolog.core.errors import DataError, HomologError, did_you_mean
+from homolog.cli.outcome import FINE, INTERRUPTED, NOTHING_READ, SOME_FAILED, WRONG_USE
+from homolog.cli.words import parse
+from homolog.core.errors import DataError, HomologError
 
-STORIES = {"match": "homolog.cli.match", "list": "homolog.cli.listing"}
-
-EXAMPLES = """\
-examples:
-  homolog match --demo                      match two pairs that come along, and look at the pictures
-  homolog match a.jpg b.jpg                 match two photos
-  homolog list                              which matchers there are, and which weights are here
-
-homolog COMMAND --help says more.
-"""
-
-MATCH_EXAMPLES = """\
-examples:
-  homolog match --demo
-      a semantic pair (two portraits) and a geometric one with known truth; says how exact it was
-  homolog match a.jpg b.jpg
-      two photos, with the default matcher
-  homolog match a.jpg b.jpg matcher=xfeat_lighterglue
-      another matcher; homolog list names them all
-  homolog match a.jpg b.jpg head.window=7 longest=1024
-      other settings of the matcher; a wrong name lists the right ones
-  homolog match photos/ --out results/
-      every pair of the photos in a folder
-  homolog match photos/ --pairs pairs.txt --out results/
-      the pairs of a list: two paths a line, relative to the folder; "quotes" around spaces, # for remarks
-
-results, for each pair in a folder of its own, OUT/<first>__<second>/:
-  matches.npz    numpy arrays: xy0 [M 2], xy1 [M 2], score [M], inlier [M], model [3 3] (NaN: no model).
-                 (x, y) in pixels of the files, upright as EXIF says; integers are pixel centres
-  matches.png    both photos; solid lines are inliers, coloured by score, pale ones outliers
-  transfer.png   numbered points and where they are in the other photo, from matchers that can say it
-and OUT/summary.json with one record for each pair, the configuration and the versions.
-
-exit code: 0 all fine, 1 some pairs failed, 2 wrong use or configuration, 3 nothing could be read,
-130 interrupted.
-"""
-
-LIST_EXAMPLES = """\
-examples:
-  homolog list            tables of matchers, backbones, detectors and heads
-  homolog list --json     the same for programs
-
-weights: "here" is ready to use, "downloadable" is fetched on first use, "missing" names what to install.
-Each name is a file in configs/, chosen as matcher=NAME, backbone=NAME, detector=NAME, head=NAME.
-"""
+STORIES = {
+    "match": "homolog.cli.match",
+    "list": "homolog.cli.listing",
+    "weights": "homolog.cli.weights",
+    "cache": "homolog.cli.cache",
+}
+"""Where each command is told; imported when it is asked for."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,140 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     with notes_shown(), _termination_cleans_up():
         try:
-            return import_module(STORIES[arguments.command]).run(arguments)
+            code = import_module(STORIES[arguments.command]).run(arguments)
+            sys.stdout.flush()
+            return code
         except KeyboardInterrupt:
             say("homolog: interrupted; nothing was begun")
             return INTERRUPTED
+        except BrokenPipeError:
+            # Whoever reads the output, as in `homolog list | head`, has seen enough. What is still
+            # buffered must go somewhere, or Python complains at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FINE
         except Exception as error:  # noqa: BLE001 - the last place where an error can become one line
             return _explained(error, arguments)
-
-
-def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Turn words into arguments: settings `key=value` may stand anywhere among the others.
-
-    Raises:
-        SystemExit: help was asked for, or the words make no sense; that has been said.
-    """
-    parser, commands = _parser()
-    if not argv:
-        parser.print_help()
-        raise SystemExit(WRONG_USE)
-    if not argv[0].startswith("-") and argv[0] not in STORIES:
-        meant = (
-            f"; did you mean homolog match {argv[0]}?"
-            if Path(argv[0]).exists()
-            else did_you_mean(argv[0], STORIES)
-        )
-        parser.error(f"no command {argv[0]!r}{meant}")
-    arguments, rest = parser.parse_known_args(argv)
-    command = commands[arguments.command]
-    unknown = [word for word in rest if word.startswith("-")]
-    if unknown:
-        known = re.findall(r"--[a-z]+", command.format_help())
-        command.error(f"no option {unknown[0]}{did_you_mean(unknown[0], set(known))}")
-    if arguments.command == "match":
-        _sort_words(command, arguments, rest)
-    elif rest:
-        command.error(f"expected options only, got {rest[0]!r}")
-    return arguments
-
-
-def _sort_words(command: argparse.ArgumentParser, arguments: argparse.Namespace, rest: Sequence[str]) -> None:
-    words = [*arguments.words, *rest]
-    arguments.settings = [word for word in words if _is_setting(word)]
-    arguments.photos = [Path(word) for word in words if not _is_setting(word)]
-    if arguments.demo and (arguments.photos or arguments.pairs):
-        command.error("--demo brings its own photos; leave yours out")
-
-
-def _is_setting(word: str) -> bool:
-    setting = re.match(r"[+~]{0,2}[A-Za-z_][\w./@-]*=", word) or re.match(r"~[A-Za-z_][\w.]*$", word)
-    return setting is not None and not Path(word).exists()
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        say(f"{self.prog}: error: {message}")
-        raise SystemExit(WRONG_USE)
-
-
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    parser = _Parser(
-        prog="homolog",
-        description="Match points between images: same scene, same category.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"homolog {metadata.version('homolog-cli')}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    about = _described("match two photos, a folder of photos, or a list of pairs", MATCH_EXAMPLES)
-    match = commands.add_parser("match", **about)
-    _add_match(match)
-    about = _described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
-    products = commands.add_parser("list", **about)
-    products.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    for command in (match, products):
-        command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    return parser, {"match": match, "list": products}
-
-
-def _described(summary: str, examples: str) -> dict[str, Any]:
-    return {
-        "help": summary,
-        "description": f"{summary[0].upper()}{summary[1:]}.",
-        "epilog": examples,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }
-
-
-def _add_match(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "words", nargs="*", metavar="PHOTO PHOTO | FOLDER | KEY=VALUE", help=argparse.SUPPRESS
-    )
-    command.usage = "homolog match [PHOTO PHOTO | FOLDER] [KEY=VALUE ...] [options]"
-    command.add_argument(
-        "--demo", action="store_true", help="match two pairs that come along with homolog's packages"
-    )
-    command.add_argument("--pairs", type=Path, metavar="LIST", help="text file with two photos a line")
-    command.add_argument(
-        "--out",
-        type=Path,
-        default=Path("homolog-results"),
-        metavar="FOLDER",
-        help="where results go (default: %(default)s)",
-    )
-    command.add_argument(
-        "--verify",
-        choices=("fundamental", "homography", "none"),
-        help="geometry that inliers obey: fundamental (default) for one rigid scene, homography for a flat one "
-        "or a camera that only turned, none for anything else",
-    )
-    command.add_argument(
-        "--threshold",
-        type=_positive(float),
-        metavar="PIXELS",
-        help="how far an inlier may be off, in pixels of the files (default: 0.3%% of the longest side)",
-    )
-    command.add_argument(
-        "--limit", type=_positive(int), metavar="N", help="keep the best N matches of a pair"
-    )
-    command.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
-    )
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def positive(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise ValueError(text)
-        return value
-
-    # argparse puts the name into its message: "invalid number above 0 value: '-3'".
-    positive.__name__ = "number above 0"
-    return positive
 
 
 def _explained(error: Exception, arguments: argparse.Namespace) -> int:

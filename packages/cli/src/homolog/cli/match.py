@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
         return import_module("homolog.cli.demo").run(arguments)
     # Whatever can be wrong with the words of the command is told before torch is imported.
     pairs = find_pairs(arguments.photos, arguments.pairs)
-    config = compose("match", arguments.settings)
+    config = compose("match", arguments.settings, configs=arguments.configs)
 
     from homolog.cli.batch import match_all
     from homolog.cli.comparison import Options

@@ -28,5 +28,13 @@ def notes_shown() -> Generator[None]:
 
 
 class _Notes(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
     def emit(self, record: logging.LogRecord) -> None:
-        say(f"note: {record.getMessage()}")
+        # A photo of many pairs is read many times, and its oddities are told each time.
+        note = record.getMessage()
+        if note not in self._said:
+            self._said.add(note)
+            say(f"note: {note}")

@@ -11,11 +11,11 @@ from homolog.core.coords import inside, normalised_to_pixel, pixel_grid, pixel_t
 from homolog.core.image import Image
 from homolog.core.sampling import warp_maps
 
-TURN = 14.0
+TURN = 8.0
 """Degrees by which the view is rotated."""
-ZOOM = 1.3
+ZOOM = 1.45
 """How much larger the middle of the photo appears in the view."""
-TILT = (0.32, -0.2)
+TILT = (0.15, -0.1)
 """How much nearer the right edge and the lower edge are, as a share of the distance to the middle."""
 
 
@@ -41,7 +41,9 @@ class PerspectiveView:
 
 
 def perspective_view(photo: Image, *, name: str) -> PerspectiveView:
-    """Render a photo as a camera would see it that is turned, tilted and nearer; without any border.
+    """Render a photo as a camera would see it that is turned, tilted and nearer.
+
+    At the usual 3:2 the view lies inside of the photo; what a squarer one lacks is black.
 
     Args:
         photo: lies flat.

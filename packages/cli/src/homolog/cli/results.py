@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from homolog.cli.comparison import Comparison
-from homolog.cli.figure import choose_points, draw_matches, draw_transfer
+from homolog.cli.figure import POINTS, choose_points, draw_matches, draw_transfer
 from homolog.core.atomic import write_bytes
 from homolog.core.coords import pixel_grid, resize_pixel
 from homolog.core.dense import Transfer
@@ -14,6 +16,9 @@ from homolog.core.writing import write_matches
 
 MATCHES, MATCHES_PICTURE, TRANSFER_PICTURE = "matches.npz", "matches.png", "transfer.png"
 """The files of a pair; the last one only for a matcher that can transfer points."""
+
+AGREE = 0.02
+"""Share of the longer side up to which a match and a transferred point count as the same place."""
 
 CELLS = (18, 24)
 """Rows and columns of points that a transfer picture may choose from, beside the matches."""
@@ -88,13 +93,10 @@ def _matches_picture(comparison: Comparison, title: str) -> bytes:
 
 
 def _transfer_picture(comparison: Comparison, title: str) -> bytes:
-    matches, verdict = comparison.matches, comparison.verdict
-    grid = resize_pixel(pixel_grid(CELLS), CELLS, comparison.image0.size).numpy()
-    # Points that the check confirmed are worth showing; a regular grid fills up what is missing.
-    confirmed = matches.xy0.numpy()[verdict.inlier]
-    xy0 = np.concatenate((confirmed, grid)) if len(confirmed) < 100 else confirmed
+    size0, size1 = comparison.image0.size, comparison.image1.size
+    xy0 = _candidates(comparison)
     moved = comparison.found.transfer(xy0)
-    chosen = choose_points(xy0, moved, comparison.image1.size)
+    chosen = choose_points(xy0, moved, size0, size1)
     kept = Transfer(moved.xy[chosen], moved.confidence[chosen])
     sure = f", confidence {kept.confidence.min():.2f} to {kept.confidence.max():.2f}" if len(chosen) else ""
     return draw_transfer(
@@ -105,3 +107,15 @@ def _transfer_picture(comparison: Comparison, title: str) -> bytes:
         title=title,
         subtitle=f"where {len(chosen)} points of the left photo are in the right one{sure}",
     )
+
+
+def _candidates(comparison: Comparison) -> NDArray[np.float32]:
+    """Points that the check confirmed and that transfer places alike; a grid when those are few."""
+    confirmed = comparison.matches.select(torch.from_numpy(comparison.verdict.inlier))
+    again = comparison.found.transfer(confirmed.xy0)
+    off = (again.xy - confirmed.xy1).norm(dim=1)
+    alike = confirmed.xy0[off <= AGREE * max(comparison.image1.size)]
+    if len(alike) >= 3 * POINTS:
+        return alike.numpy()
+    grid = resize_pixel(pixel_grid(CELLS), CELLS, comparison.image0.size)
+    return torch.cat((alike, grid)).numpy()

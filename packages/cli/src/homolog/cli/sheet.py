@@ -63,7 +63,7 @@ class Sheet:
             parse_math=False,
         )
 
-    def box(self, x: float, y: float, width: float, height: float) -> Axes:
+    def box(self, x: int, y: int, width: int, height: int) -> Axes:
         """Return axes at a place that is measured in pixels from the lower right corner of the page."""
         page = self.figure.get_figwidth() * DPI
         bounds = (1 - self._across(x), self._up(y), width / page, height / self.height)
@@ -79,10 +79,10 @@ class Sheet:
         PIL.Image.fromarray(np.ascontiguousarray(drawn)).save(encoded, "png", compress_level=3)
         return encoded.getvalue()
 
-    def _across(self, pixels: float) -> float:
+    def _across(self, pixels: int) -> float:
         return pixels / (self.figure.get_figwidth() * DPI)
 
-    def _up(self, pixels: float) -> float:
+    def _up(self, pixels: int) -> float:
         return pixels / self.height
 
 
@@ -96,7 +96,7 @@ def lay_out(image0: Image, image1: Image, *, title: str, subtitle: str) -> Sheet
         subtitle: second line of the header.
     """
     aspects = [image.size[1] / image.size[0] for image in (image0, image1)]
-    height = max(1, round(min(HEIGHT, (WIDTH - GAP) / sum(aspects))))
+    height = max(1, int(min(HEIGHT, (WIDTH - GAP) / sum(aspects))))
     widths = [max(1, round(height * aspect)) for aspect in aspects]
     shown = tuple(
         resize(image, (height, width)) for image, width in zip((image0, image1), widths, strict=True)

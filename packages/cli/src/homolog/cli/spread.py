@@ -11,7 +11,7 @@ def choose_spread(xy: NDArray[np.floating], score: NDArray[np.floating], count: 
     the largest at which `count` of them are found.
 
     Args:
-        xy: [N 2] positions.
+        xy: [N 2] positions; or [N 4], a position in each of two images, to be far apart in both.
         score: [N], higher is better.
         count: how many to choose; fewer when there are fewer.
 
@@ -44,5 +44,6 @@ def _at_least_apart(
             taken.append(int(index))
             if len(taken) == count:
                 break
-            free &= ((xy - xy[index]) ** 2).sum(axis=1) >= radius**2
+            squares = ((xy - xy[index]) ** 2).reshape(len(xy), -1, 2).sum(axis=2)
+            free &= (squares >= radius**2).all(axis=1)
     return np.array(taken, dtype=np.intp)

@@ -2,18 +2,19 @@
 
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
 from homolog.cli.comparison import Options
 from homolog.cli.outcome import Outcome
 from homolog.core.atomic import write_json
+from homolog.zoo.build import resolved
 
 ROWS = 40
 """A longer table is cut; the file has all rows."""
@@ -23,7 +24,8 @@ PACKAGES = ("homolog-core", "homolog-cli", "torch", "numpy", "poselib", "kornia"
 
 def print_summary(outcomes: Sequence[Outcome], out: Path) -> None:
     """Print a table with one row for each pair, and where the results are."""
-    console = Console(highlight=False, markup=False)
+    # A pipe or a file has no width; rich would take 80 and fold names.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("pair", overflow="fold")
     for column in ("matches", "inliers", "mean score", "seconds"):
@@ -42,7 +44,9 @@ def print_summary(outcomes: Sequence[Outcome], out: Path) -> None:
     console.print(f"{done}{where}", soft_wrap=True)
 
 
-def write_summary(out: Path, outcomes: Sequence[Outcome], *, config: DictConfig, options: Options) -> None:
+def write_summary(
+    out: Path, outcomes: Sequence[Outcome], *, config: Mapping[str, Any], options: Options
+) -> None:
     """Write `summary.json`: every row, and what is needed to get the same again.
 
     Nothing is written when no pair succeeded.
@@ -60,7 +64,7 @@ def write_summary(out: Path, outcomes: Sequence[Outcome], *, config: DictConfig,
         {
             "command": sys.argv[1:],
             "options": asdict(options),
-            "config": OmegaConf.to_container(config, resolve=True),
+            "config": resolved(config),
             "versions": {"python": platform.python_version(), **_versions()},
             "pairs": [outcome.record() for outcome in outcomes],
         },
