@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from homolog.cli.main import main
 
 ROOT = Path(__file__).parents[1]
