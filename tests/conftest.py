@@ -1,5 +1,6 @@
 """What all tests share."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
@@ -19,3 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def goldens(request: pytest.FixtureRequest) -> Path:
     """The folder of golden files: inputs and outputs of official implementations."""
     return cast(Path, request.config.getoption("--goldens"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Generator[None]:
+    """Keep tests from reading and filling the caches of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOMOLOG_CACHE", str(tmp_path_factory.mktemp("homolog-cache")))
+        yield

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from homolog.cli.batch import described
 from homolog.cli.comparison import Comparison, Options, compare
+from homolog.cli.loading import loading
 from homolog.cli.outcome import FINE
 from homolog.cli.pairs import Pair
 from homolog.cli.perspective import PerspectiveView, perspective_view
@@ -57,7 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     geometric = Options(
         check=arguments.verify or "homography", threshold=arguments.threshold, limit=arguments.limit
     )
-    matcher = build_matcher(config, device=arguments.device)
+    with loading():
+        matcher = build_matcher(config, device=arguments.device)
 
     alike = compare(matcher, portraits, semantic, read_image)
     write_results(

@@ -2,9 +2,14 @@
 
 import argparse
 from importlib import import_module
+from typing import TYPE_CHECKING, Literal
 
+from homolog.cli.loading import loading
 from homolog.cli.pairs import find_pairs
 from homolog.zoo.compose import compose
+
+if TYPE_CHECKING:
+    from homolog.core.feature_cache import FeatureCache
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -20,23 +25,34 @@ def run(arguments: argparse.Namespace) -> int:
         HomologError: wrong use, a wrong configuration, or nothing to read; nothing has been written.
     """
     if arguments.demo:
-        return import_module("homolog.cli.demo").run(arguments)
+        with loading():
+            demo = import_module("homolog.cli.demo")
+        return demo.run(arguments)
     # Whatever can be wrong with the words of the command is told before torch is imported.
     pairs = find_pairs(arguments.photos, arguments.pairs)
     config = compose("match", arguments.settings, configs=arguments.configs)
 
-    from homolog.cli.batch import match_all
-    from homolog.cli.comparison import Options
-    from homolog.cli.results import check_folder
-    from homolog.cli.summary import print_summary, write_summary
-    from homolog.zoo.model import build_matcher
+    with loading():
+        from homolog.cli.batch import match_all
+        from homolog.cli.comparison import Options
+        from homolog.cli.results import check_folder
+        from homolog.cli.summary import print_summary, write_summary
+        from homolog.zoo.model import build_matcher
 
-    check_folder(arguments.out)
+        check_folder(arguments.out)
+        matcher = build_matcher(config, device=arguments.device, cache=_feature_cache(arguments.cache))
     options = Options(
         check=arguments.verify or "fundamental", threshold=arguments.threshold, limit=arguments.limit
     )
-    matcher = build_matcher(config, device=arguments.device)
     batch = match_all(matcher, pairs, options, arguments.out)
     write_summary(arguments.out, batch.outcomes, config=config, options=options)
     print_summary(batch.outcomes, arguments.out)
     return batch.exit_code
+
+
+def _feature_cache(kept: Literal["full", "half", "off"]) -> "FeatureCache | None":
+    import torch
+
+    from homolog.core.feature_cache import FeatureCache
+
+    return None if kept == "off" else FeatureCache(dtype=torch.bfloat16 if kept == "half" else None)

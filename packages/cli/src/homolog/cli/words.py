@@ -37,6 +37,8 @@ examples:
   homolog match photos/ --pairs pairs.txt --out results/
       the pairs of a list: two paths a line, relative to the folder; "quotes" around spaces, # for remarks
 
+Each photo goes through the networks once, however many pairs it is in, and not again in later runs.
+
 results, for each pair in a folder of its own, OUT/<first>__<second>/:
   matches.npz    numpy arrays: xy0 [M 2], xy1 [M 2], score [M], inlier [M], model [3 3] (NaN: no model).
                  (x, y) in pixels of the files, upright as EXIF says; integers are pixel centres
@@ -69,6 +71,9 @@ CACHE_EXAMPLES = """\
 examples:
   homolog cache info    where extracted features are kept, and how many
   homolog cache clear   remove them; they are computed again when they are needed
+
+homolog match keeps them, by the content of photo, settings, weights and code, so none is ever out of date;
+homolog match --cache half stores them in half of the space, --cache off stores none.
 """
 
 
@@ -200,6 +205,13 @@ def _add_match(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
+    )
+    command.add_argument(
+        "--cache",
+        choices=("full", "half", "off"),
+        default="full",
+        help="keep what is extracted from each photo for later runs: as it is (default), in half of the space "
+        "(bfloat16), or not; homolog cache info says where",
     )
 
 

@@ -73,6 +73,7 @@ class FeatureCache:
         self.limit = limit
         self.dtype = dtype
         self._size: int | None = None
+        self._complained = False
 
     def load(self, key: str) -> dict[str, Tensor] | None:
         """Return the tensors of an entry, memory-mapped, or None when there is no sound entry.
@@ -104,7 +105,7 @@ class FeatureCache:
         """Keep tensors under a key, then make room if the limit is passed.
 
         A cache that cannot be written must not stop the work it speeds up: a full or read-only
-        disk is reported in the log and the entry is dropped.
+        disk is reported in the log, once, and entries are dropped.
         """
         path = self._path(key)
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -117,9 +118,11 @@ class FeatureCache:
                 self._counted() + path.stat().st_size - before if self._size is not None else self._counted()
             )
         except (OSError, SafetensorError) as error:
-            logger.warning(
-                "%s: the feature cache cannot be written (%s); going on without it", self.folder, error
-            )
+            if not self._complained:
+                logger.warning(
+                    "%s: the feature cache cannot be written (%s); going on without it", self.folder, error
+                )
+            self._complained = True
             return
         if self._size > self.limit:
             self._evict()

@@ -48,6 +48,7 @@ def to_tensors(extractions: list[Extraction], *, dtype: torch.dtype | None) -> d
         dtype: what maps and descriptors are kept in (bfloat16 halves them); None keeps theirs.
             Coordinates and scores always keep theirs.
     """
+    # In one layout, as they come back: sums over another would round otherwise.
     tensors: dict[str, Tensor] = {}
     for index, seen in enumerate(extractions):
         keypoints = seen.keypoints
@@ -55,9 +56,9 @@ def to_tensors(extractions: list[Extraction], *, dtype: torch.dtype | None) -> d
         tensors[f"{index}.xy"] = keypoints.xy
         tensors[f"{index}.score"] = keypoints.score
         if keypoints.descriptor is not None:
-            tensors[f"{index}.descriptor"] = keypoints.descriptor.to(dtype)
+            tensors[f"{index}.descriptor"] = keypoints.descriptor.to(dtype).contiguous()
         for name, map_ in seen.features.maps.items():
-            tensors[f"{index}.map.{name}"] = map_.to(dtype)
+            tensors[f"{index}.map.{name}"] = map_.to(dtype).contiguous()
     return tensors
 
 

@@ -1,12 +1,14 @@
 """What decides the features that a configured matcher extracts, as one hash.
 
 Together with the pixels of an image it is the key under which features are kept on disk: two runs
-share them exactly when networks, settings, weights and homolog's version are the same.
+share them exactly when networks, settings, weights and code are the same.
 """
 
-import importlib.metadata
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +38,39 @@ def extraction_recipe(config: Mapping[str, Any]) -> str | None:
         content = _with_weight_hashes(deciding)
     except _RandomWeightsError:
         return None
-    return content_key(json.dumps(content, sort_keys=True), importlib.metadata.version("homolog-core"))
+    return content_key(json.dumps(content, sort_keys=True), *_code(deciding))
+
+
+def _code(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what identifies the code below a node: homolog's by its text, that of libraries by version.
+
+    By its text, because whoever works on a backbone in a checkout changes it between two versions.
+    """
+    for portion in sorted({"homolog.core", *_portions(node)}):
+        folder = Path(str(import_module(portion).__file__)).parent
+        for file in sorted(folder.rglob("*.py")):
+            yield f"{portion}/{file.relative_to(folder)} {hashlib.blake2b(file.read_bytes()).hexdigest()}"
+        for requirement in metadata.requires(portion.replace(".", "-")) or []:
+            yield _installed(re.split(r"[^\w.-]", requirement)[0])
+
+
+def _portions(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        branch = cast(dict[str, Any], node)
+        target = str(branch.get("_target_", ""))
+        if target.startswith("homolog."):
+            yield ".".join(target.split(".")[:2])
+        node = list(branch.values())
+    if isinstance(node, list):
+        for below in cast(list[Any], node):
+            yield from _portions(below)
+
+
+def _installed(distribution: str) -> str:
+    try:
+        return f"{distribution} {metadata.version(distribution)}"
+    except metadata.PackageNotFoundError:
+        return distribution  # an extra that is not installed
 
 
 class _RandomWeightsError(Exception):

@@ -1,0 +1,81 @@
+"""The recipe of an extraction: what changes it, what does not, and when there is none."""
+
+from importlib import import_module, metadata
+from pathlib import Path
+
+import pytest
+
+from homolog.core.errors import WeightsError
+from homolog.zoo.compose import compose
+from homolog.zoo.recipe import extraction_recipe
+
+
+def of(*settings: str) -> str | None:
+    return extraction_recipe(compose("match", settings))
+
+
+def test_it_is_the_same_for_the_same_configuration():
+    assert of() == of()
+    assert of() != of("matcher=xfeat")
+
+
+@pytest.mark.parametrize("setting", ["head.window=7", "+memory=5", "head=dual_softmax"])
+def test_it_ignores_what_comes_after_the_extraction(setting: str):
+    assert of(setting) == of()
+
+
+@pytest.mark.parametrize("setting", ["longest=320", "detector.limit=7", "+enlarge=true"])
+def test_it_depends_on_what_decides_the_features(setting: str):
+    assert of(setting) != of()
+
+
+def test_random_weights_have_none():
+    assert of("matcher=xfeat", "backbone.checkpoint=null") is None
+
+
+def test_weights_count_by_their_content_not_by_their_name(tmp_path: Path):
+    files = [tmp_path / name for name in ("one.pt", "two.pt", "three.pt")]
+    for file, content in zip(files, (b"weights", b"weights", b"others"), strict=True):
+        file.write_bytes(content)
+    one, two, three = (of("matcher=xfeat", f"backbone.checkpoint={file}") for file in files)
+    assert one == two
+    assert one != three
+
+
+def test_a_folder_of_weights_counts_by_the_content_of_its_files(tmp_path: Path):
+    def written(content: str) -> str | None:
+        (tmp_path / "unet").mkdir(exist_ok=True)
+        (tmp_path / "unet" / "config.json").write_text(content)
+        return of("matcher=xfeat", f"backbone.checkpoint={tmp_path}")
+
+    assert written("a") == written("a")
+    assert written("a") != written("b")
+
+
+def test_code_that_changed_between_two_versions_changes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    portion = tmp_path / "homolog_parts"
+    portion.mkdir()
+    (portion / "__init__.py").write_text("")
+    (portion / "network.py").write_text("WIDTH = 3")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(
+        "homolog.zoo.recipe.import_module",
+        lambda name: import_module("homolog_parts" if name == "homolog.backbones" else name),
+    )
+    before = of()
+    (portion / "network.py").write_text("WIDTH = 4")
+    assert of() != before
+
+
+def test_a_library_of_another_version_changes_it(monkeypatch: pytest.MonkeyPatch):
+    before = of()
+    really = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "99" if name == "timm" else really(name))
+    assert of() != before
+
+
+def test_weights_that_cannot_be_had_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
+    monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="HOMOLOG_OFFLINE is set"):
+        of("backbone=dinov2_s", "describe=null")
