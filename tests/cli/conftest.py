@@ -42,11 +42,11 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 @pytest.fixture
 def homolog(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Call the command in an empty folder, with an empty cache in `cache`."""
+    """Call the command in an empty folder, with an empty cache in `../cache`."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    monkeypatch.setenv("HOMOLOG_CACHE", str(work / "cache"))
+    monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path / "cache"))
 
     def call(*words: str | Path) -> Said:
         capsys.readouterr()

@@ -7,16 +7,31 @@ import PIL.Image
 import pytest
 import torch
 
-from homolog.cli.figure import POINTS, choose_points, draw_matches, draw_transfer
-from homolog.cli.sheet import FOOTER, GAP, HEADER, MARGIN, lay_out
+from homolog.cli.figure import draw_matches, draw_transfer
+from homolog.cli.page import GAP, Page, Points, shown_sizes
+from homolog.cli.presentation import POINTS, choose_points
+from homolog.cli.sheet import FOOTER, HEADER, lay_out
 from homolog.cli.spread import choose_spread
 from homolog.core.dense import Transfer
-from homolog.core.image import Image
-from homolog.core.keypoints import Matches
 
 
-def gray(height: int, width: int) -> Image:
-    return Image(pixels=torch.full((3, height, width), 0.5), name="gray")
+def gray(height: int, width: int) -> np.ndarray:
+    return np.full((height, width, 3), 128, dtype=np.uint8)
+
+
+def page(
+    *, side: int, xy0: np.ndarray, score: np.ndarray, inlier: np.ndarray | None, points: Points | None = None
+) -> Page:
+    return Page(
+        photos=(gray(side, side), gray(side, side)),
+        title="t",
+        subtitle="s",
+        xy0=xy0,
+        xy1=xy0,
+        score=score.astype(np.float32),
+        inlier=inlier,
+        points=points,
+    )
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -24,32 +39,40 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 def test_a_point_is_drawn_where_it_is_on_both_photos():
-    image0, image1 = gray(190, 380), gray(380, 380)
-    moved = Transfer(torch.tensor([[99.5, 199.5]]), torch.tensor([0.9]))
-    page = pixels(draw_transfer(image0, image1, np.array([[49.5, 99.5]]), moved, title="t", subtitle="s"))
-    height = page.shape[0] - HEADER - FOOTER
-    scale0, scale1 = height / 190, height / 380
+    points = Points(xy0=np.array([[100.0, 200.0]]), xy1=np.array([[150.0, 300.0]]), subtitle="")
+    drawn = pixels(
+        draw_transfer(
+            page(side=400, xy0=np.zeros((0, 2)), score=np.zeros(0), inlier=None, points=points), points
+        )
+    )
     # Both points are red, the first colour, and nothing else on the page is.
-    y, x = np.nonzero((page[..., 0] > 200) & (page[..., 1] < 60) & (page[..., 2] < 60))
-    left = x < MARGIN + 380 * scale0 + GAP / 2
-    np.testing.assert_allclose(
-        (x[left].mean(), y[left].mean()), (MARGIN + 50 * scale0, HEADER + 100 * scale0), atol=2
-    )
-    second = MARGIN + 380 * scale0 + GAP
-    np.testing.assert_allclose(
-        (x[~left].mean(), y[~left].mean()), (second + 100 * scale1, HEADER + 200 * scale1), atol=2
-    )
+    y, x = np.nonzero((drawn[..., 0] > 200) & (drawn[..., 1] < 60) & (drawn[..., 2] < 60))
+    middle = drawn.shape[1] // 2
+    first, second = middle - GAP // 2 - 400, middle + GAP // 2
+    for here, expected in ((x < middle, (first + 100, 200)), (x >= middle, (second + 150, 300))):
+        np.testing.assert_allclose(
+            (x[here].mean(), y[here].mean()), (expected[0], HEADER + expected[1]), atol=1
+        )
+
+
+def test_the_photos_are_on_the_page_as_they_are():
+    noise = np.random.default_rng(0).integers(0, 255, (300, 400, 3), dtype=np.uint8)
+    other = noise[:, ::-1, ::-1]
+    drawn = pixels(lay_out((noise, other), title="", subtitle="").png())
+    left = (drawn.shape[1] - 800 - GAP) // 2
+    np.testing.assert_array_equal(drawn[HEADER : HEADER + 300, left : left + 400], noise)
+    right = left + 400 + GAP
+    np.testing.assert_array_equal(drawn[HEADER : HEADER + 300, right : right + 400], other)
 
 
 def test_inliers_are_strong_and_outliers_pale():
-    xy0 = torch.tensor([[10.0, 10.0], [10.0, 150.0]])
-    matches = Matches(xy0=xy0, xy1=xy0, score=torch.tensor([0.5, 0.9]))
+    xy0 = np.array([[10.0, 10.0], [10.0, 390.0]])
     for inlier, rows in (([True, False], "upper"), ([False, True], "lower")):
-        page = pixels(
-            draw_matches(gray(160, 160), gray(160, 160), matches, np.array(inlier), title="", subtitle="")
+        drawn = pixels(
+            draw_matches(page(side=400, xy0=xy0, score=np.array([0.5, 0.9]), inlier=np.array(inlier)))
         )
-        colourful = (page.max(axis=2) - page.min(axis=2) > 100)[:-FOOTER]
-        middle = page.shape[0] // 2
+        colourful = (drawn.max(axis=2) - drawn.min(axis=2) > 100)[:-FOOTER]
+        middle = drawn.shape[0] // 2
         upper, lower = colourful[:middle].sum(), colourful[middle:].sum()
         assert (upper > 500) == (rows == "upper")
         assert (lower > 500) == (rows == "lower")
@@ -57,26 +80,21 @@ def test_inliers_are_strong_and_outliers_pale():
 
 @pytest.mark.parametrize("sizes", [((10, 2000), (2000, 10)), ((30, 30), (31, 29)), ((900, 300), (300, 900))])
 def test_odd_shapes_make_a_page_of_reasonable_size(sizes):
-    sheet = lay_out(gray(*sizes[0]), gray(*sizes[1]), title="t" * 300, subtitle="s")
-    page = pixels(sheet.png())
-    assert page.shape[0] <= 1000
-    assert 900 <= page.shape[1] <= 2300
-    corners = (
-        sheet.place(np.array([[-0.5, -0.5]]), 0),
-        sheet.place(np.array([[sizes[1][1] - 0.5, sizes[1][0] - 0.5]]), 1),
-    )
-    assert corners[0][0].tolist() == pytest.approx([-0.5, -0.5])
-    assert corners[1][0, 0] < 2200
+    shown = shown_sizes(*sizes)
+    assert shown[0][0] == shown[1][0]
+    for (height, width), (true_height, true_width) in zip(shown, sizes, strict=True):
+        assert abs(width - height * true_width / true_height) <= 1
+    drawn = pixels(lay_out((gray(*shown[0]), gray(*shown[1])), title="t" * 300, subtitle="s").png())
+    assert drawn.shape[0] <= 1000
+    assert 900 <= drawn.shape[1] <= 2300
 
 
 def test_no_matches_and_equal_scores_can_be_drawn():
-    nothing = Matches(xy0=torch.zeros(0, 2), xy1=torch.zeros(0, 2), score=torch.zeros(0))
+    nothing = np.zeros((0, 2))
     for inlier in (None, np.zeros(0, dtype=bool)):
-        assert (
-            pixels(draw_matches(gray(64, 64), gray(64, 64), nothing, inlier, title="", subtitle="")).std() > 0
-        )
-    equal = Matches(xy0=torch.rand(9, 2) * 60, xy1=torch.rand(9, 2) * 60, score=torch.ones(9))
-    draw_matches(gray(64, 64), gray(64, 64), equal, np.ones(9, dtype=bool), title="", subtitle="")
+        assert pixels(draw_matches(page(side=64, xy0=nothing, score=np.zeros(0), inlier=inlier))).std() > 0
+    somewhere = np.random.default_rng(0).random((9, 2)) * 60
+    draw_matches(page(side=64, xy0=somewhere, score=np.ones(9), inlier=np.ones(9, dtype=bool)))
 
 
 def test_chosen_points_are_far_apart_and_the_best_comes_first():

@@ -68,7 +68,7 @@ def test_a_changed_photo_is_extracted_anew_though_its_name_is_the_same(
 
 def test_half_takes_about_half_of_the_space_and_finds_nearly_the_same(homolog, photos: Path):
     pair = photos / "a.png", photos / "b.png"
-    cache = Path("cache")
+    cache = Path("../cache")
     sizes, medians = {}, {}
     for kept in ("full", "half"):
         homolog("match", *pair, *LIGHT, "--cache", kept, "--out", kept)
@@ -84,7 +84,7 @@ def test_off_leaves_nothing_on_disk_but_the_results(homolog, photos: Path, extra
     for _ in range(2):
         assert homolog("match", photos, *LIGHT, "--cache", "off").code == 0
     assert len(extracted) == 6
-    assert not Path("cache").exists()
+    assert not Path("../cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_said_once_and_stops_nothing(

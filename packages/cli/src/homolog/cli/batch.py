@@ -1,7 +1,9 @@
 """Match many pairs, one after the other; one that fails does not stop the others."""
 
 import functools
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +14,21 @@ from homolog.cli.comparison import Comparison, Options, compare
 from homolog.cli.notes import say
 from homolog.cli.outcome import INTERRUPTED, Outcome, exit_code
 from homolog.cli.pairs import Pair
+from homolog.cli.presentation import present
 from homolog.cli.results import write_results
+from homolog.cli.studio import draw_page
+from homolog.cli.verify import Verdict
 from homolog.core.errors import DataError, HomologError
 from homolog.core.image import Image
+from homolog.core.keypoints import Matches
 from homolog.core.protocols import Matcher
 from homolog.core.reading import read_image
 
 FAILURES = (HomologError, RuntimeError, MemoryError, OSError)
 """What may go wrong with one pair while the others are fine; anything else is a mistake of ours."""
+
+AHEAD = 2
+"""Pairs that may wait for their pictures while the next one is matched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +44,28 @@ class Batch:
     exit_code: int
 
 
-def match_all(matcher: Matcher, pairs: Sequence[Pair], options: Options, out: Path) -> Batch:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pending:
+    """A pair that is matched, while its pictures are drawn.
+
+    Attributes:
+        outcome: what becomes of it once its files are written.
+        folder: where they go.
+        matches: what was found.
+        verdict: what the check said of it.
+        pictures: PNGs by the name of the file, as soon as they are drawn.
+    """
+
+    outcome: Outcome
+    folder: Path
+    matches: Matches
+    verdict: Verdict
+    pictures: Future[dict[str, bytes]]
+
+
+def match_all(
+    matcher: Matcher, pairs: Sequence[Pair], options: Options, out: Path, drawing: Executor
+) -> Batch:
     """Match pairs and write the results of each into a folder of its own.
 
     A pair that fails is reported at once, in one line on standard error, and leaves nothing behind.
@@ -46,15 +76,21 @@ def match_all(matcher: Matcher, pairs: Sequence[Pair], options: Options, out: Pa
         pairs: in order.
         options: how to match and check.
         out: the folder above the pairs' folders.
+        drawing: what pictures are drawn on.
     """
     outcomes: list[Outcome] = []
+    waiting: deque[Pending | Outcome] = deque()
     # Consecutive pairs of a folder share a photo; two are kept, because photos are large.
     read = functools.lru_cache(maxsize=2)(read_image)
     console = Console(stderr=True)
     with Progress(console=console, disable=len(pairs) < 2 or not console.is_terminal) as progress:
         try:
             for pair in progress.track(pairs, description="matching"):
-                outcomes += [match_one(matcher, pair, options, out, read)]
+                waiting.append(match_one(matcher, pair, options, out, read, drawing))
+                while len(waiting) > AHEAD:
+                    outcomes.append(finish(waiting.popleft()))
+            while waiting:
+                outcomes.append(finish(waiting.popleft()))
         except KeyboardInterrupt:
             progress.stop()
             say(f"homolog: interrupted; {len(outcomes)} of {len(pairs)} pairs are done")
@@ -63,24 +99,25 @@ def match_all(matcher: Matcher, pairs: Sequence[Pair], options: Options, out: Pa
 
 
 def match_one(
-    matcher: Matcher, pair: Pair, options: Options, out: Path, read: Callable[[Path], Image]
-) -> Outcome:
-    """Match one pair and write its results, or report why that failed."""
+    matcher: Matcher,
+    pair: Pair,
+    options: Options,
+    out: Path,
+    read: Callable[[Path], Image],
+    drawing: Executor,
+) -> Pending | Outcome:
+    """Match one pair and let its pictures be drawn, or report why that failed."""
     try:
         comparison = compare(matcher, pair, options, read)
+        return presented(pair, comparison, out / pair.name, drawing, title=pair.title)
     except FAILURES as error:
         return _failed(pair, error, unreadable=isinstance(error, DataError))
-    try:
-        write_results(out / pair.name, comparison, title=pair.title)
-    except FAILURES as error:
-        return _failed(pair, error, unreadable=False)
-    return described(pair, comparison, out / pair.name)
 
 
-def described(pair: Pair, comparison: Comparison, folder: Path) -> Outcome:
-    """Return the summary of a comparison that was written to a folder."""
+def presented(pair: Pair, comparison: Comparison, folder: Path, drawing: Executor, *, title: str) -> Pending:
+    """Let the pictures of a comparison be drawn; its photos are not held until then."""
     matches, verdict = comparison.matches, comparison.verdict
-    return Outcome(
+    outcome = Outcome(
         pair=pair,
         folder=folder,
         matches=len(matches),
@@ -89,6 +126,19 @@ def described(pair: Pair, comparison: Comparison, folder: Path) -> Outcome:
         seconds=comparison.seconds,
         note=f"{pair.title}: {verdict.note}" if verdict.note else "",
     )
+    pictures = drawing.submit(draw_page, present(comparison, title=title))
+    return Pending(outcome=outcome, folder=folder, matches=matches, verdict=verdict, pictures=pictures)
+
+
+def finish(pending: Pending | Outcome) -> Outcome:
+    """Write the results of a pair when its pictures are drawn, or report why that failed."""
+    if isinstance(pending, Outcome):
+        return pending
+    try:
+        write_results(pending.folder, pending.matches, pending.verdict, pending.pictures.result())
+    except FAILURES as error:
+        return _failed(pending.outcome.pair, error, unreadable=False)
+    return pending.outcome
 
 
 def _failed(pair: Pair, error: Exception, *, unreadable: bool) -> Outcome:

@@ -6,19 +6,19 @@ is geometric: a photo and its perspective view, made here, so that the truth is 
 
 import argparse
 import importlib.util
+from concurrent.futures import Executor
 from pathlib import Path
 
-import matplotlib as mpl
 import torch
 from torch import Tensor
 
-from homolog.cli.batch import described
+from homolog.cli.batch import finish, presented
 from homolog.cli.comparison import Comparison, Options, compare
 from homolog.cli.loading import loading
-from homolog.cli.outcome import FINE
+from homolog.cli.outcome import exit_code
 from homolog.cli.pairs import Pair
 from homolog.cli.perspective import PerspectiveView, perspective_view
-from homolog.cli.results import check_folder, write_results
+from homolog.cli.results import check_folder
 from homolog.cli.summary import print_summary, write_summary
 from homolog.core.coords import pixel_grid, resize_pixel
 from homolog.core.errors import MissingDependencyError
@@ -36,11 +36,12 @@ CELLS = (30, 40)
 """Rows and columns of points that the demo transfers to measure the error."""
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, drawing: Executor) -> int:
     """Match both pairs, measure the error of the second, and say where the pictures are.
 
     Args:
         arguments: as `homolog.cli.main` parses them.
+        drawing: what pictures are drawn on.
 
     Returns:
         The exit code.
@@ -61,26 +62,26 @@ def run(arguments: argparse.Namespace) -> int:
     with loading():
         matcher = build_matcher(config, device=arguments.device)
 
-    alike = compare(matcher, portraits, semantic, read_image)
-    write_results(
+    alike = presented(
+        portraits,
+        compare(matcher, portraits, semantic, read_image),
         out / portraits.name,
-        alike,
+        drawing,
         title="same kind of thing: two portraits (grace_hopper.jpg, astronaut.png)",
     )
     view = perspective_view(read_image(scene.path0), name=VIEW)
     write_image(out / VIEW, view.image.pixels)
     same = compare(matcher, scene, geometric, read_image)
-    write_results(out / scene.name, same, title=f"same scene: {PHOTO} and its perspective view")
-
+    title = f"same scene: {PHOTO} and its perspective view"
     outcomes = [
-        described(portraits, alike, out / portraits.name),
-        described(scene, same, out / scene.name),
+        finish(alike),
+        finish(presented(scene, same, out / scene.name, drawing, title=title)),
     ]
     write_summary(out, outcomes, config=config, options=geometric)
     print_summary(outcomes, out)
     _print_errors(same, view)
     _print_pictures([portraits, scene], out)
-    return FINE
+    return exit_code(outcomes)
 
 
 def error_line(what: str, error: Tensor) -> str:
@@ -125,12 +126,16 @@ def _print_pictures(pairs: list[Pair], out: Path) -> None:
 
 
 def _hopper() -> Path:
-    return Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return _beside("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
 
 
 def _scikit_image(name: str) -> Path:
+    return _beside("skimage", f"data/{name}")
+
+
+def _beside(module: str, file: str) -> Path:
     # Located, not imported: that would take a second.
-    spec = importlib.util.find_spec("skimage")
+    spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise MissingDependencyError("scikit-image", "homolog match --demo")
-    return Path(spec.origin).parent / "data" / name
+        raise MissingDependencyError({"skimage": "scikit-image"}.get(module, module), "homolog match --demo")
+    return Path(spec.origin).parent / file

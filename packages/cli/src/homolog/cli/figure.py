@@ -1,4 +1,7 @@
-"""Pictures of a result: matches as lines between two photos, transferred points as numbers on both."""
+"""Pictures of a result: matches as lines between two photos, transferred points as numbers on both.
+
+Needs no torch, so that a process that only draws is light.
+"""
 
 import matplotlib as mpl
 import numpy as np
@@ -8,48 +11,32 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from numpy.typing import NDArray
 
+from homolog.cli.page import MATCHES_PICTURE, TRANSFER_PICTURE, Page, Points
 from homolog.cli.sheet import INK, MUTED, Sheet, lay_out
 from homolog.cli.spread import choose_spread
-from homolog.core.coords import Size
-from homolog.core.dense import Transfer
-from homolog.core.image import Image
-from homolog.core.keypoints import Matches
 
 LINES, FAINT_LINES, UNCHECKED_LINES = 110, 40, 50
 """How many inliers, outliers, or matches that nothing has checked are drawn at most; more would be a hairball."""
 
-POINTS = 20
-"""How many points a transfer picture shows."""
+
+def draw(page: Page) -> dict[str, bytes]:
+    """Draw all there is of a pair, as PNG by the name of the file."""
+    pictures = {MATCHES_PICTURE: draw_matches(page)}
+    if page.points is not None:
+        pictures[TRANSFER_PICTURE] = draw_transfer(page, page.points)
+    return pictures
 
 
-def draw_matches(
-    image0: Image,
-    image1: Image,
-    matches: Matches,
-    inlier: NDArray[np.bool_] | None,
-    *,
-    title: str,
-    subtitle: str,
-) -> bytes:
-    """Draw matches as lines between two photos.
+def draw_matches(page: Page) -> bytes:
+    """Draw matches as lines between two photos, as a PNG.
 
     A choice of them is drawn, spread over the photo, so that single lines can be followed: inliers
-    solid and coloured by score, outliers thin and pale.
-
-    Args:
-        image0: as it was read.
-        image1: as it was read.
-        matches: in pixels of the files.
-        inlier: [M]; None if nothing was checked: then the better half stands for all.
-        title: what is seen.
-        subtitle: the counts.
-
-    Returns:
-        A PNG.
+    solid and coloured by score, outliers thin and pale. If nothing was checked, the better half of
+    the matches stands for all.
     """
-    sheet = lay_out(image0, image1, title=title, subtitle=subtitle)
-    ends0, ends1 = sheet.place(matches.xy0.numpy(), 0), sheet.place(matches.xy1.numpy(), 1)
-    score = matches.score.numpy()
+    sheet = lay_out(page.photos, title=page.title, subtitle=page.subtitle)
+    ends0, ends1 = sheet.place(page.xy0, 0), sheet.place(page.xy1, 1)
+    score, inlier = page.score, page.inlier
     if inlier is None:
         solid, faint = _choose(ends0, score, _better_half(score), UNCHECKED_LINES), np.arange(0)
         sheet.caption(f"drawn: {len(solid)} of the better half of the matches, spread over the photo")
@@ -66,26 +53,12 @@ def draw_matches(
     return sheet.png()
 
 
-def draw_transfer(
-    image0: Image, image1: Image, xy0: NDArray[np.floating], moved: Transfer, *, title: str, subtitle: str
-) -> bytes:
-    """Draw points of one photo and where they are in the other, under the same number and colour.
-
-    Args:
-        image0: as it was read.
-        image1: as it was read.
-        xy0: [N 2] pixels of the first file.
-        moved: their places in the second file.
-        title: what is seen.
-        subtitle: how they were chosen.
-
-    Returns:
-        A PNG.
-    """
-    sheet = lay_out(image0, image1, title=title, subtitle=subtitle)
-    tint = mpl.colormaps["hsv"](np.linspace(0, 0.92, max(len(xy0), 1)))
+def draw_transfer(page: Page, points: Points) -> bytes:
+    """Draw points of one photo and where they are in the other, same number and colour, as a PNG."""
+    sheet = lay_out(page.photos, title=page.title, subtitle=points.subtitle)
+    tint = mpl.colormaps["hsv"](np.linspace(0, 0.92, max(len(points.xy0), 1)))
     outline = [patheffects.withStroke(linewidth=2.6, foreground="black")]
-    for side, xy in enumerate((xy0, moved.xy.numpy())):
+    for side, xy in enumerate((points.xy0, points.xy1)):
         for number, (x, y) in enumerate(sheet.place(xy, side)):
             sheet.axes.plot(
                 x,
@@ -111,28 +84,6 @@ def draw_transfer(
             )
     sheet.caption("the same number is the same point")
     return sheet.png()
-
-
-def choose_points(xy0: NDArray[np.floating], moved: Transfer, size0: Size, size1: Size) -> NDArray[np.intp]:
-    """Choose points worth showing: sure, spread over both photos, and inside the second.
-
-    Args:
-        xy0: [N 2] candidates.
-        moved: where they are in the other photo.
-        size0: (height, width) of the first photo.
-        size1: (height, width) of the other photo.
-
-    Returns:
-        Up to `POINTS` indices, from the top of the photo to its bottom.
-    """
-    xy1, confidence = moved.xy.numpy(), moved.confidence.numpy()
-    within = np.flatnonzero(((xy1 >= 0) & (xy1 <= np.array([size1[1] - 1, size1[0] - 1]))).all(axis=1))
-    # Sure comes before spread: from the surest quarter, but from enough to spread.
-    enough = max(len(within) // 4, 3 * POINTS)
-    sure = within[np.argsort(-confidence[within], kind="stable")[:enough]]
-    both = np.hstack((xy0 / max(size0), xy1 / max(size1)))
-    chosen = sure[choose_spread(both[sure], confidence[sure], POINTS)]
-    return chosen[np.argsort(xy0[chosen, 1], kind="stable")]
 
 
 def _better_half(score: NDArray[np.float32]) -> NDArray[np.bool_]:

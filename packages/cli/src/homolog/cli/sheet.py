@@ -1,4 +1,4 @@
-"""A page with two photos side by side, and the way from pixels of their files to places on it.
+"""A sheet with two photos side by side, and places on it.
 
 Drawn by matplotlib without its global state, and returned as a PNG in memory; who writes it is
 another matter.
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import PIL.Image
-import torch
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,39 +16,33 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.cli.page import GAP
 
 DPI = 100
-HEIGHT = 760
-"""Height of both photos on the page in pixels, unless they would be wider than `WIDTH` together."""
-WIDTH, NARROWEST = 2200, 960
-GAP, MARGIN, HEADER, FOOTER = 14, 20, 88, 78
+NARROWEST = 960
+MARGIN, HEADER, FOOTER = 20, 88, 78
 INK, MUTED = "#1b1f24", "#59636e"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sheet:
-    """The page.
+    """The sheet.
 
     Attributes:
         figure: what is drawn.
         axes: where the photos are; its units are their pixels as they are shown.
         paper: [H W 3], what it is drawn on: the photos, on white.
-        shown: the photos as they appear on it.
         left: x of each photo's first column.
     """
 
     figure: Figure
     axes: Axes
     paper: NDArray[np.uint8]
-    shown: tuple[Image, Image]
     left: tuple[int, int]
 
-    def place(self, xy: NDArray[np.floating], side: int) -> NDArray[np.float64]:
-        """Move points [N 2] from pixels of the file of photo 0 or 1 to the page."""
-        at = self.shown[side].from_original(torch.from_numpy(np.asarray(xy, dtype=np.float64)))
-        return at.numpy() + np.array([self.left[side], 0.0])
+    def place(self, xy: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+        """Move points [N 2] from pixels of photo 0 or 1, as it is shown, to the axes."""
+        return xy + np.array([self.left[side], 0.0])
 
     def caption(self, text: str) -> None:
         """Write a line below the photos."""
@@ -89,21 +82,16 @@ class Sheet:
         return pixels / len(self.paper)
 
 
-def lay_out(image0: Image, image1: Image, *, title: str, subtitle: str) -> Sheet:
-    """Put two photos on a page, at one height.
+def lay_out(photos: tuple[NDArray[np.uint8], NDArray[np.uint8]], *, title: str, subtitle: str) -> Sheet:
+    """Put two photos of one height on a sheet.
 
     Args:
-        image0: goes to the left.
-        image1: goes to the right.
+        photos: [H W 3], the left and the right one.
         title: first line of the header.
         subtitle: second line of the header.
     """
-    aspects = [image.size[1] / image.size[0] for image in (image0, image1)]
-    height = max(1, int(min(HEIGHT, (WIDTH - GAP) / sum(aspects))))
-    widths = [max(1, round(height * aspect)) for aspect in aspects]
-    shown = tuple(
-        resize(image, (height, width)) for image, width in zip((image0, image1), widths, strict=True)
-    )
+    height = len(photos[0])
+    widths = [photo.shape[1] for photo in photos]
     content = sum(widths) + GAP
     page = max(content, NARROWEST) + 2 * MARGIN
     total = height + HEADER + FOOTER
@@ -112,9 +100,9 @@ def lay_out(image0: Image, image1: Image, *, title: str, subtitle: str) -> Sheet
     axes = figure.add_axes((left / page, FOOTER / total, content / page, height / total))
     axes.set_axis_off()
     paper = np.full((total, page, 3), 255, dtype=np.uint8)
-    photos = paper[HEADER : HEADER + height, left : left + content]
-    photos[:, : widths[0]] = _bytes(shown[0])
-    photos[:, widths[0] + GAP :] = _bytes(shown[1])
+    window = paper[HEADER : HEADER + height, left : left + content]
+    window[:, : widths[0]] = photos[0]
+    window[:, widths[0] + GAP :] = photos[1]
     # As around an image: integers are pixel centres, y points down.
     axes.set(xlim=(-0.5, content - 0.5), ylim=(height - 0.5, -0.5))
     letters = page // 13
@@ -137,17 +125,7 @@ def lay_out(image0: Image, image1: Image, *, title: str, subtitle: str) -> Sheet
         va="center",
         parse_math=False,
     )
-    return Sheet(
-        figure=figure,
-        axes=axes,
-        paper=paper,
-        shown=(shown[0], shown[1]),
-        left=(0, widths[0] + GAP),
-    )
-
-
-def _bytes(image: Image) -> NDArray[np.uint8]:
-    return (image.pixels * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    return Sheet(figure=figure, axes=axes, paper=paper, left=(0, widths[0] + GAP))
 
 
 def _printable(text: str, letters: int) -> str:

@@ -146,8 +146,6 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "list", **_described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
     )
     products.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    for command in (match, products):
-        command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
     weights = commands.add_parser(
         "weights", **_described("list, fetch or check weight files", WEIGHTS_EXAMPLES)
     )
@@ -155,6 +153,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     weights.add_argument(
         "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
     )
+    for command in (match, products, weights):
+        command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
     cache = commands.add_parser("cache", **_described("show or empty the feature cache", CACHE_EXAMPLES))
     cache.add_argument("action", choices=("info", "clear"))
     for command in (match, products, weights, cache):
