@@ -73,7 +73,8 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
             f"the setting {error.full_key} has no value yet; give it as {error.full_key}=VALUE"
         ) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(f"the setting {error.full_key} cannot be resolved: {one_line(error)}") from error
+        reason = str(error).splitlines()[0]  # below it OmegaConf repeats the setting
+        raise ConfigError(f"the setting {error.full_key} cannot be resolved: {reason}") from error
     for where, value in _leaves(plain):
         # Hydra would resolve it once more, after the check of the targets.
         if isinstance(value, str) and "${" in value:
