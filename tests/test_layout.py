@@ -157,8 +157,8 @@ def test_the_lock_file_is_not_tracked() -> None:
 def test_no_tracked_file_names_a_package_registry_or_the_workplace() -> None:
     # The names are put together here, so that this file does not contain them.
     hosts = [
-        ("pypi", "org"),
-        ("files", "pythonhosted", "org"),
+        ("py" + "pi", "org"),
+        ("files", "python" + "hosted", "org"),
         ("download", "pytorch", "org"),
         ("proxy", "golang", "org"),
     ]
