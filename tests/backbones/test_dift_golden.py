@@ -40,10 +40,10 @@ def folder(
     return folder
 
 
-def _noise(tensors: dict[str, Tensor], size: str) -> Noise:
-    return Noise(
-        posterior=tensors[f"{size}.vae_noise"][None], diffusion=tensors[f"{size}.diffusion_noise"][None]
-    )
+def _noise(tensors: dict[str, Tensor], size: str, members: int) -> Noise:
+    posterior, diffusion = (tensors[f"{size}.{kind}_noise"] for kind in ("vae", "diffusion"))
+    assert members <= len(posterior) == len(diffusion)
+    return Noise(posterior=posterior[None, :members], diffusion=diffusion[None, :members])
 
 
 def _image(tensors: dict[str, Tensor], size: str) -> Tensor:
@@ -61,24 +61,25 @@ def test_golden_dift_reproduces_every_case_alone(
     assert golden["cases"]
     for case in golden["cases"]:
         maps = {"map": {"block": case["up_ft_index"], "timestep": case["t"]}}
-        dift = Dift(folder, maps, ensemble=case["ensemble"])
+        dift = Dift(folder, maps)
         size = f"s{case['size_index']}"
-        found = dift.extract(_image(tensors, size), _noise(tensors, size))
+        found = dift.extract(_image(tensors, size), _noise(tensors, size, case["ensemble"]))
         _close(found["dift.map"], tensors[case["key"]], golden)
 
 
 def test_golden_dift_reproduces_all_cases_of_a_size_in_one_call(
     folder: Path, golden: dict[str, Any], tensors: dict[str, Tensor]
 ) -> None:
-    for size_index in {case["size_index"] for case in golden["cases"]}:
-        cases = [case for case in golden["cases"] if case["size_index"] == size_index]
+    for index, members in {(case["size_index"], case["ensemble"]) for case in golden["cases"]}:
+        cases = [
+            case for case in golden["cases"] if (case["size_index"], case["ensemble"]) == (index, members)
+        ]
         maps = {
             case["key"].replace(".", "_"): {"block": case["up_ft_index"], "timestep": case["t"]}
             for case in cases
         }
-        dift = Dift(folder, maps, ensemble=cases[0]["ensemble"])
-        size = f"s{size_index}"
-        found = dift.extract(_image(tensors, size), _noise(tensors, size))
+        dift = Dift(folder, maps)
+        found = dift.extract(_image(tensors, f"s{index}"), _noise(tensors, f"s{index}", members))
         for case in cases:
             _close(found["dift." + case["key"].replace(".", "_")], tensors[case["key"]], golden)
 

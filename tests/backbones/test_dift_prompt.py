@@ -3,11 +3,15 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
+from homolog.backbones import dift_prompt
 from homolog.backbones.dift_prompt import embedding_file, encode_prompt, main, read_embedding
 from homolog.core.errors import MissingDependencyError, WeightsError
 
@@ -65,6 +69,58 @@ def test_a_prompt_is_encoded_as_the_text_encoder_does_and_found_again(
     with torch.inference_mode():
         expected = encoder(torch.tensor([[0, 5, 7, 1, 1, 1, 1]]))[0]
     torch.testing.assert_close(read_embedding(tmp_path, "a cat"), expected)
+
+
+class Encoder:
+    """Stands for both classes of transformers; it knows which folder it came from."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.model_max_length = folder, 7
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, **_: object) -> "Encoder":
+        assert folder.is_dir()
+        return cls(folder)
+
+    def eval(self) -> "Encoder":
+        return self
+
+    def __call__(self, given: object, **_: object) -> Any:
+        if isinstance(given, Tensor):
+            return (given[..., None].expand(-1, -1, 3),)
+        return SimpleNamespace(input_ids=torch.full((1, 7), len(str(given)), dtype=torch.int64))
+
+
+def test_a_folder_without_text_encoder_borrows_a_fetched_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(
+        sys.modules, "transformers", SimpleNamespace(CLIPTokenizer=Encoder, CLIPTextModel=Encoder)
+    )
+    asked: list[tuple[str, str]] = []
+
+    def fetch_folder(*, repository: str, revision: str, files: dict[str, None], **_: object) -> Path:
+        asked.append((repository, revision))
+        for file in files:
+            (tmp_path / "fetched" / file).parent.mkdir(parents=True, exist_ok=True)
+        return tmp_path / "fetched"
+
+    monkeypatch.setattr(dift_prompt, "fetch_folder", fetch_folder)
+    (tmp_path / "model").mkdir()
+    main(["--checkpoint", str(tmp_path / "model"), "--prompt", "a cat", "--repository", "some/model"])
+    assert asked == [("some/model", "main")]
+    assert capsys.readouterr().out.strip() == str(embedding_file(tmp_path / "model", "a cat"))
+    assert read_embedding(tmp_path / "model", "a cat").unique().tolist() == [5.0]
+    assert not (tmp_path / "fetched" / "prompt").exists()
+    main([])
+    assert read_embedding(tmp_path / "fetched", "").unique().tolist() == [0.0]
+
+
+def test_nothing_is_fetched_while_transformers_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.setattr(dift_prompt, "fetch_folder", lambda **_: pytest.fail("fetched"))
+    with pytest.raises(MissingDependencyError, match="pip install transformers"):
+        main([])
 
 
 def test_a_folder_without_text_encoder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

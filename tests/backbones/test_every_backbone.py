@@ -96,6 +96,19 @@ def test_views_matter_to_each_other_only_if_it_is_joint(backbone, images):
         assert_close(together.view(0), alone)
 
 
+def test_the_views_can_come_in_the_other_order(backbone, images):
+    features, swapped = extracted(backbone, images), extracted(backbone, images.flip(1))
+    back = Features(maps={n: m.flip(1) for n, m in swapped.maps.items()}, image_size=swapped.image_size)
+    if not backbone.joint:
+        assert_close(features, back)
+    for name, map_ in features.maps.items():
+        assert back[name].shape == map_.shape
+        assert back[name].isfinite().all()
+        # Every view still has its own features: nearer to what it had than to those of the other view.
+        same, other = ((back[name] - each).float().norm() for each in (map_, map_.flip(1)))
+        assert same < other, f"{name}: the maps of the two views were exchanged"
+
+
 def test_the_same_images_give_the_same_features(backbone, images):
     first, again = extracted(backbone, images), extracted(backbone, images)
     assert all(torch.equal(map_, again[name]) for name, map_ in first.maps.items())

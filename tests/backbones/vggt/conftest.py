@@ -90,16 +90,22 @@ def _read(folder: Path) -> Golden:
     report = json.loads((folder / "vggt_tiny.json").read_text())
     tensors = load_file(folder / "vggt_tiny.safetensors")
     config, fixed = report["config"], report["config_fixed"]
+
+    def mlp_ratio(block: str) -> float:
+        weight = tensors.get(f"w.{block}.mlp.fc1.weight")  # upstream has ratios of its own per part
+        return config["mlp_ratio"] if weight is None else weight.shape[0] / weight.shape[1]
+
     architecture = Architecture(
         width=config["embed_dim"],
         depth=config["depth"],
         attention_heads=config["num_heads"],
         registers=config["num_register_tokens"],
-        mlp_ratio=config["mlp_ratio"],
+        mlp_ratio=mlp_ratio("aggregator.frame_blocks.0"),
         rope_base=config["rope_freq"],
         patch=config["patch_size"],
         encoder_depth=config["vit_depth"],
         encoder_attention_heads=config["vit_heads"],
+        encoder_mlp_ratio=mlp_ratio("aggregator.patch_embed.blocks.0"),
         encoder_image_size=config["vit_img_size"],
         decoder_taps=tuple(config["taps"]),
         decoder_width=config["dpt_features"],
@@ -107,6 +113,7 @@ def _read(folder: Path) -> Golden:
         decoder_hidden=fixed["dpt_head_features_2"],
         camera_depth=config["camera_trunk_depth"],
         camera_attention_heads=config["camera_heads"],
+        camera_mlp_ratio=mlp_ratio("camera_head.trunk.0"),
         camera_iterations=config["camera_iters"],
     )
     weights = {key.removeprefix("w."): value for key, value in tensors.items() if key.startswith("w.")}

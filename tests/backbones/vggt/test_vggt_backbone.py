@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from homolog.backbones.vggt import aggregator, rope
 from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.backbone import VGGT
 from homolog.backbones.vggt.block import Block
@@ -137,8 +138,8 @@ def test_bfloat16_weights_keep_float32_where_it_matters(tiny, build, images):
     assert {m.weight.dtype for m in linear} == {torch.bfloat16}
 
 
-def test_autocast_leaves_positions_exact(build, images):
-    model = build(heads=["depth"])
+def test_autocast_leaves_positions_exact_and_outputs_float32(build, images):
+    model = build(heads=["camera", "depth"])
     with torch.inference_mode():
         expected = model.features_and_geometry(images)
         with torch.autocast("cpu", torch.bfloat16):
@@ -147,7 +148,9 @@ def test_autocast_leaves_positions_exact(build, images):
     plain = model.aggregator.embed(images).rotation
     torch.testing.assert_close(rotation.cos, plain.cos, rtol=0, atol=0)
     assert found[0]["block.3"].dtype == torch.float32
-    assert found[1].depth.dtype == torch.float32
+    assert found[1].depth.dtype == found[1].depth_score.dtype == torch.float32
+    assert found[1].pose.dtype == torch.float32
+    assert (found[1].pose != found[1].pose.bfloat16()).float().mean() > 0.9  # nor were the steps rounded
     error = (found[0]["block.3"] - expected[0]["block.3"]).norm() / expected[0]["block.3"].norm()
     assert error < 0.02
 
@@ -171,6 +174,7 @@ def test_image_size_that_no_patch_divides_is_refused(build):
         ({"taps": [1, 1]}, "different taps"),
         ({"taps": [1], "shared": 2}, "shared"),
         ({"heads": ["dept"]}, "did you mean depth"),
+        ({"heads": ["depth"], "frames_per_chunk": 0}, "frames_per_chunk of at least 1"),
     ],
 )
 def test_settings_that_do_not_exist_are_refused(build, settings, message):
@@ -186,9 +190,51 @@ def test_sizes_that_no_network_has_are_refused(sizes):
         Architecture(**sizes)
 
 
-def test_geometry_without_heads_is_refused(build, images):
-    with pytest.raises(CapabilityError, match="without heads"):
-        build().geometry(images)
+def test_geometry_without_heads_is_refused_before_anything_runs(build, images):
+    model = build()
+    runs = count_blocks(model)
+    for ask in (model.geometry, model.features_and_geometry):
+        with pytest.raises(CapabilityError, match="without heads"):
+            ask(images)
+    assert not runs
+
+
+def test_one_table_of_rotations_serves_all_pairs(build, images, monkeypatch):
+    made = []
+
+    def recorded(**sizes):
+        made.append(rope.patch_rotation(**sizes))
+        return made[-1]
+
+    monkeypatch.setattr(aggregator, "patch_rotation", recorded)
+    build(heads=["camera", "depth"], shared=1).features_and_geometry(images)
+    assert len(made) == 1
+    assert made[0].cos.dtype == made[0].sin.dtype == torch.float32
+
+
+def test_each_part_has_its_own_mlp_ratio():
+    model = VGGT(
+        taps=[0],
+        heads=["camera"],
+        architecture=Architecture(
+            width=32,
+            depth=1,
+            attention_heads=4,
+            mlp_ratio=2,
+            encoder_depth=1,
+            encoder_attention_heads=4,
+            encoder_mlp_ratio=3,
+            encoder_image_size=28,
+            decoder_taps=(0,),
+            camera_depth=1,
+            camera_attention_heads=4,
+            camera_mlp_ratio=5,
+        ),
+    )
+    shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+    assert shapes["aggregator.frame_blocks.0.mlp.fc1.weight"] == [2 * 32, 32]
+    assert shapes["aggregator.patch_embed.blocks.0.mlp.fc1.weight"] == [3 * 32, 32]
+    assert shapes["camera_head.trunk.0.mlp.fc1.weight"] == [5 * 64, 64]
 
 
 def test_geometry_holds_only_what_was_asked_for(build, images):

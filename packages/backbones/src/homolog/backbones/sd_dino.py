@@ -25,7 +25,8 @@ class SdDino(nn.Module):
     1/32 and 1/16). Each is reduced by a principal component analysis of the cells of both images
     together; then they are brought to the grid of the last, joined, and given unit norm per cell, as
     is DINO's map; and both are joined. DINO sees the image enlarged or reduced such that one patch is
-    one cell of that grid (840 pixels for 960, as upstream).
+    one cell of that grid (840 pixels for 960, as upstream); upstream takes its tokens as the block leaves
+    them, without the final norm.
 
     The components depend on the pair, so the fused map does too (`joint`). What is worth keeping per
     image are the maps of the two parts, which are backbones of their own.
@@ -115,13 +116,22 @@ def reduce_jointly(maps: Float[Tensor, "B V C h w"], components: int) -> Float[T
     """
     cells = maps.permute(0, 1, 3, 4, 2).flatten(1, 3).float()
     centred = cells - cells.mean(dim=1, keepdim=True)
-    with torch.no_grad():
-        wide = centred.double()
-        basis = torch.linalg.eigh(wide.mT @ wide).eigenvectors.flip(-1)[..., :components]
-        largest = basis.gather(1, basis.abs().argmax(dim=1, keepdim=True))
-        basis = (basis * largest.sign()).float()
+    basis = _principal_axes(centred, components)
     batch, views, _, height, width = maps.shape
-    return (centred @ basis).reshape(batch, views, height, width, -1).permute(0, 1, 4, 2, 3)
+    # The basis is exact; autocast would round the projection onto it.
+    with torch.autocast(maps.device.type, enabled=False):
+        projected = centred @ basis
+    return projected.reshape(batch, views, height, width, -1).permute(0, 1, 4, 2, 3)
+
+
+@torch.no_grad()
+def _principal_axes(centred: Tensor, components: int) -> Tensor:
+    # Apple's GPUs know neither float64 nor `eigh`.
+    device = torch.device("cpu") if centred.device.type == "mps" else centred.device
+    wide = centred.to(device).double()
+    basis = torch.linalg.eigh(wide.mT @ wide).eigenvectors.flip(-1)[..., :components]
+    largest = basis.gather(1, basis.abs().argmax(dim=1, keepdim=True))
+    return (basis * largest.sign()).to(centred)
 
 
 def _grid(maps: Tensor) -> Size:

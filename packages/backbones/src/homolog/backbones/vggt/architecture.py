@@ -15,11 +15,12 @@ class Architecture:
         depth: pairs of one frame block and one global block.
         attention_heads: of frame and global blocks.
         registers: register tokens per view, beside one camera token.
-        mlp_ratio: hidden width of a block's MLP, in multiples of `width`.
+        mlp_ratio: hidden width of the MLP in frame and global blocks, in multiples of `width`.
         rope_base: of the rotary embedding's wavelengths.
         patch: side of a patch in pixels.
         encoder_depth: blocks of the patch encoder (DINOv2 ViT-L with registers).
         encoder_attention_heads: of the patch encoder.
+        encoder_mlp_ratio: of the patch encoder's blocks.
         encoder_image_size: side in pixels of the square image that its position grid was made for.
         decoder_taps: pairs that the depth and point decoders read, finest first.
         decoder_width: channels inside these decoders.
@@ -27,6 +28,7 @@ class Architecture:
         decoder_hidden: channels before the last convolution of these decoders.
         camera_depth: blocks of the camera head.
         camera_attention_heads: of the camera head.
+        camera_mlp_ratio: of the camera head's blocks, in multiples of twice `width`.
         camera_iterations: how often the camera head refines its estimate.
     """
 
@@ -39,6 +41,7 @@ class Architecture:
     patch: int = 14
     encoder_depth: int = 24
     encoder_attention_heads: int = 16
+    encoder_mlp_ratio: float | int = 4
     encoder_image_size: int = 518
     decoder_taps: Sequence[int] = (4, 11, 17, 23)
     decoder_width: int = 256
@@ -46,6 +49,7 @@ class Architecture:
     decoder_hidden: int = 32
     camera_depth: int = 4
     camera_attention_heads: int = 16
+    camera_mlp_ratio: float | int = 4
     camera_iterations: int = 4
 
     def __post_init__(self) -> None:

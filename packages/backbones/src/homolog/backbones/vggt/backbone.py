@@ -155,6 +155,8 @@ class VGGT(nn.Module):
         self, images: Tensor, *, features: bool = False, geometry: bool = False
     ) -> tuple[Tokens, Tokens]:
         """Run what is needed, once, and return the tapped tokens for features and for geometry."""
+        if geometry and not self._geometry_taps:
+            raise CapabilityError(f"this VGGT was built without heads; choose some of {', '.join(HEADS)}")
         taps = self.taps if features else ()
         geometry_taps = self._geometry_taps if geometry else ()
         wanted = {*taps, *geometry_taps}
@@ -174,8 +176,6 @@ class VGGT(nn.Module):
         )
 
     def _geometry(self, tokens: Tokens, size: Size) -> Geometry:
-        if not self._geometry_taps:
-            raise CapabilityError(f"this VGGT was built without heads; choose some of {', '.join(HEADS)}")
         with self._frozen():
             found: dict[str, Tensor] = {}
             maps = [self._map(tokens[tap], size) for tap in self.architecture.decoder_taps if tap in tokens]
@@ -259,7 +259,7 @@ def _camera_head(sizes: Architecture) -> CameraHead:
         depth=sizes.camera_depth,
         heads=sizes.camera_attention_heads,
         iterations=sizes.camera_iterations,
-        mlp_ratio=sizes.mlp_ratio,
+        mlp_ratio=sizes.camera_mlp_ratio,
     )
 
 

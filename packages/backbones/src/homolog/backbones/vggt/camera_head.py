@@ -45,7 +45,7 @@ class CameraHead(nn.Module):
         self.pose_branch = Mlp(width, width // 2, POSE)
 
     def forward(self, tokens: Float[Tensor, "B V C"]) -> list[Float[Tensor, "B V 9"]]:
-        """Return the estimate of every iteration, the last being the best.
+        """Return the estimate of every iteration, the last being the best; in float32, also under autocast.
 
         Args:
             tokens: the camera token of every view.
@@ -54,11 +54,16 @@ class CameraHead(nn.Module):
             Per view: translation, quaternion (x, y, z, w; not normalised), vertical and horizontal
             field of view in radians; of the motion from the first camera's frame to this camera's.
         """
-        start = self.token_norm(tokens)
+        # As upstream, which switches autocast off for its heads: four steps that add up deserve more than
+        # three digits, and a few tokens cost nothing.
+        with torch.autocast(tokens.device.type, enabled=False):
+            return self._poses(self.token_norm(tokens.to(self.token_norm.weight.dtype)))
+
+    def _poses(self, start: Tensor) -> list[Tensor]:
         raw: Tensor | None = None
         poses: list[Tensor] = []
         for _ in range(self.iterations):
-            before = self.empty_pose_tokens.expand(*tokens.shape[:2], -1) if raw is None else raw.detach()
+            before = self.empty_pose_tokens.expand(*start.shape[:2], -1) if raw is None else raw.detach()
             change = self._refine(start, before)
             # Steps add up before the field of view is clipped at zero.
             raw = change if raw is None else raw + change

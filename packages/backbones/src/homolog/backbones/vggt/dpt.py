@@ -111,7 +111,8 @@ class DPT(nn.Module):
             frames_per_chunk: images decoded at once.
 
         Raises:
-            ConfigError: levels that do not fit each other, or channels that positions cannot share.
+            ConfigError: levels that do not fit each other, channels that positions cannot share, or no
+                image in a chunk.
         """
         super().__init__()
         if len(channels) != len(scales):
@@ -120,6 +121,8 @@ class DPT(nn.Module):
             raise ConfigError(
                 f"DPT: expected channels and width / 2 in fours, got {list(channels)} and {width}"
             )
+        if frames_per_chunk < 1:
+            raise ConfigError(f"DPT: expected frames_per_chunk of at least 1, got {frames_per_chunk}")
         self.activation = activation
         self.score_activation = score_activation
         self.position_weight = position_weight

@@ -28,7 +28,7 @@ def build_encoder(architecture: Architecture) -> VisionTransformer:
         embed_dim=architecture.width,
         depth=architecture.encoder_depth,
         num_heads=architecture.encoder_attention_heads,
-        mlp_ratio=architecture.mlp_ratio,
+        mlp_ratio=architecture.encoder_mlp_ratio,
         init_values=1.0,
         no_embed_class=True,
         reg_tokens=architecture.registers,
