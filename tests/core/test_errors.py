@@ -67,3 +67,12 @@ def test_suggestions() -> None:
     assert did_you_mean("xfeet", ["sift", "xfeat"]) == "; did you mean xfeat?"
     assert did_you_mean("qqq", ["b", "a"]) == "; choose from a, b"
     assert did_you_mean("qqq", []) == "; there are none"
+
+
+def test_suggestions_stay_short_however_many_names_there_are() -> None:
+    names = [f"blocks.{number:03}.weight" for number in range(400)]
+    hint = did_you_mean("qqq", names)
+    assert hint.startswith("; choose from blocks.000.weight, blocks.001.weight, ")
+    assert hint.endswith("blocks.029.weight and 370 more")
+    assert did_you_mean("qqq", names[:30]).endswith("blocks.029.weight")
+    assert did_you_mean("qqq", ["c", "b", "a"], show=2) == "; choose from a, b and 1 more"

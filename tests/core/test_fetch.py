@@ -20,7 +20,7 @@ import pytest
 
 from homolog.core import fetch as fetch_module
 from homolog.core.errors import ConfigError, WeightsError
-from homolog.core.fetch import fetched_path, find_fetched, offline, recorded_hash
+from homolog.core.fetch import fetched_path, find_fetched, first_hash, offline, recorded_hash
 from homolog.core.weights import Whereabouts, cache_folder, fetch, file_hash, where
 
 CONTENT = bytes(range(256)) * 12_000  # 3 MB, so that it takes several chunks
@@ -535,6 +535,7 @@ def test_a_file_that_changed_behind_its_record_is_noticed(
     server = start_server()
     path = _fetch(server.url + "/net.pth", tmp_path)
     path.write_bytes(CONTENT[:-1] + b"!")
+    assert (recorded_hash(path), first_hash(path)) == (None, SHA256)
     with pytest.raises(WeightsError, match="expected a file of SHA-256"):
         _fetch(server.url + "/net.pth", tmp_path)
 
@@ -616,7 +617,7 @@ def test_where_tells_without_the_network(
     path = _fetch(str(node["url"]), cache_folder())
     assert where(node) == "here"
     path.write_bytes(b"short")
-    assert where(node) == "downloadable"
+    assert where(node) == "damaged"
 
 
 def test_where_knows_folders_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from homolog.core import hub
 from homolog.core.errors import ConfigError, WeightsError
-from homolog.core.hub import fetch_folder, find_folder, folder_path
+from homolog.core.hub import fetch_folder, find_folder, folder_path, recorded_hashes
 
 FILES = {
     "unet/config.json": b'{"a": 1}',
@@ -72,6 +72,8 @@ def test_unknown_hashes_are_recorded_and_hold_from_then_on(tmp_path: Path, asked
     folder = fetch_folder(**ABOUT, files=files, cache=tmp_path)
     record = json.loads((folder / "homolog.json").read_text())
     assert {name: facts["sha256"] for name, facts in record["files"].items()} == HASHES
+    assert recorded_hashes(folder) == HASHES
+    assert recorded_hashes(folder.parent) == {}
     (folder / "weights.bin").resolve().write_bytes(b"forged")
     with pytest.raises(WeightsError, match=r"weights\.bin"):
         fetch_folder(**ABOUT, files=files, cache=tmp_path)

@@ -71,7 +71,7 @@ def test_where_tells_a_packaged_file_from_a_missing_one(package: dict[str, Any])
     node = package | {"_target_": "homolog.core.weights.packaged"}
     assert where(node) is Whereabouts.HERE
     assert where(node | {"module": "no_such_module"}) == "missing package"
-    assert where(node | {"size": 12}) == "missing package"
+    assert where(node | {"size": 12}) == "damaged"
     assert find_packaged(module="no_such_module", file="a", size=1) is None
 
 
@@ -104,6 +104,16 @@ def test_a_state_dict_inside_a_larger_file_is_named_by_its_key(tmp_path: Path) -
         WeightsError, match=r"other entries \(epoch \(int\), model \(dict\)\); if one of them is"
     ):
         load_state(tmp_path / "net.pt")
+
+
+def test_a_missing_key_lists_only_a_few_of_those_that_are_there(tmp_path: Path) -> None:
+    torch.save({f"layer{number:03}.weight": torch.ones(1) for number in range(300)}, tmp_path / "net.pt")
+    with pytest.raises(WeightsError) as caught:
+        load_state(tmp_path / "net.pt", key="extractor")
+    assert str(caught.value).endswith(
+        "expected an entry extractor; choose from layer000.weight, layer001.weight, layer002.weight, "
+        "layer003.weight, layer004.weight and 295 more"
+    )
 
 
 class _Bomb:
@@ -206,3 +216,35 @@ def test_weights_of_another_network_are_refused_and_nothing_is_changed(
     assert excerpt in str(caught.value)
     assert "\n" not in str(caught.value)
     assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".pth"])
+def test_a_whole_file_of_another_architecture_is_refused_with_every_kind_of_misfit(
+    tmp_path: Path, ending: str
+) -> None:
+    def network(width: int, normed: bool) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(8) if normed else nn.Identity())
+
+    path = tmp_path / f"net{ending}"
+    other = network(16, normed=False).state_dict() | {"head.weight": torch.ones(2)}
+    save_file(other, path) if ending == ".safetensors" else torch.save(other, path)
+    net = network(8, normed=True)
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    with pytest.raises(WeightsError) as caught:
+        restore(net, load_state(path), name=path.name)
+    assert str(caught.value) == (
+        f"{path.name}: the weights do not fit: "
+        "5 missing (1.bias, 1.num_batches_tracked, 1.running_mean, 1.running_var, 1.weight); "
+        "1 unexpected (head.weight); "
+        "2 mismatched (0.bias [16] for [8], 0.weight [16, 3, 3, 3] for [8, 3, 3, 3])"
+    )
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+
+
+def test_weights_of_another_format_under_the_ending_of_this_one_are_refused(tmp_path: Path) -> None:
+    torch.save(STATE, tmp_path / "net.safetensors")
+    save_file(STATE, tmp_path / "net.pth")
+    for path in tmp_path.iterdir():
+        with pytest.raises(WeightsError, match="expected ") as caught:
+            load_state(path)
+        assert "\n" not in str(caught.value)

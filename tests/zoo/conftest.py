@@ -52,7 +52,7 @@ checkpoint:
   distribution: no-such-weights
   module: no_such_weights_module
   file: net.pt
-  sha256: 00
+  sha256: "00"
   size: 5
   licence: BSD
   origin: https://example.org

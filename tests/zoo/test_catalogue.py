@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from homolog.zoo import list_products
 from homolog.zoo.catalogue import KINDS, Product
 
@@ -55,6 +57,36 @@ def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
     assert products["head/bad"].status.startswith("broken: ")
     assert products["head/bad"].description == "Bad"
     assert products["head/near"].status == "none needed"
+
+
+def test_a_file_that_is_no_text_does_not_hide_the_others(configs: Path):
+    (configs / "head" / "bad.yaml").write_bytes(b"# B\xff\na: \xff\n")
+    assert by_name(configs)["head/bad"].status.startswith("broken: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("url: https", "uri: https", "missing a required argument: 'url'"),
+        ("size: null", "size: null\n    bytes: 3", "got an unexpected keyword argument 'bytes'"),
+        ("weights.fetch", "weights.fetched", "did you mean homolog.core.weights.fetch?"),
+    ],
+)
+def test_weights_that_are_described_wrongly_are_said_and_hide_no_others(
+    configs: Path, old: str, new: str, problem: str
+):
+    file = configs / "backbone" / "joined.yaml"
+    file.write_text(file.read_text().replace(old, new))
+    products = by_name(configs)
+    assert products["backbone/joined"].status.startswith("broken: homolog.core.weights.fetch")
+    assert problem in products["backbone/joined"].status
+    assert products["backbone/light"].status == "here"
+
+
+def test_a_packaged_file_of_another_size_is_damaged(configs: Path):
+    file = configs / "backbone" / "light.yaml"
+    file.write_text(file.read_text().replace("size: 6247949", "size: 6247950"))
+    assert by_name(configs)["backbone/light"].status == "damaged: homolog weights verify backbone/light"
 
 
 def test_listing_imports_no_torch_and_importing_the_zoo_imports_next_to_nothing(configs: Path):

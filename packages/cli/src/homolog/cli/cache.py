@@ -28,4 +28,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _content(info: CacheInfo) -> str:
-    return f"{info.entries} entries, {info.size / 1e6:.1f} MB"
+    noun = "entry" if info.entries == 1 else "entries"
+    return f"{info.entries} {noun}, {info.size / 1e6:.1f} MB"

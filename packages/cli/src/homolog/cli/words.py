@@ -55,13 +55,15 @@ examples:
   homolog list            tables of matchers, backbones, detectors and heads
   homolog list --json     the same for programs
 
-weights: "here" is ready to use, "downloadable" is fetched on first use, "missing" names what to install.
+weights: "here" is ready to use, "downloadable" is fetched on first use, "missing" names what to install,
+"damaged" has to be removed and fetched again.
 Each name is a file in configs/, chosen as matcher=NAME, backbone=NAME, detector=NAME, head=NAME.
 """
 
 WEIGHTS_EXAMPLES = """\
 examples:
   homolog weights list             every weight file: size, licence, hash, and whether it is here
+  homolog weights list --json      the same for programs
   homolog weights fetch dinov2_s   get what a product needs; a file's name or "all" works too
   homolog weights verify           hash the files that are here and compare
   homolog weights where dinov2_s   where it comes from and where it is, or where to place it by hand
@@ -153,6 +155,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     weights.add_argument(
         "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
     )
+    weights.add_argument("--json", action="store_true", help="list as JSON instead of a table")
     for command in (match, products, weights):
         command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
     cache = commands.add_parser("cache", **_described("show or empty the feature cache", CACHE_EXAMPLES))

@@ -62,12 +62,13 @@ class CapabilityError(HomologError, TypeError):
     """A task asks for something that this matcher, head or backbone does not offer."""
 
 
-def did_you_mean(name: str, options: Iterable[str]) -> str:
+def did_you_mean(name: str, options: Iterable[str], *, show: int = 30) -> str:
     """Return the end of an error message that helps with a mistyped name.
 
     Args:
         name: what the user wrote.
         options: the names that exist.
+        show: how many of them are listed at most.
 
     Returns:
         `"; did you mean mini?"` when one option is close, else `"; choose from a, b, c"`.
@@ -76,9 +77,12 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
     '; did you mean mini?'
     >>> did_you_mean("orb", ["sift", "mini"])
     '; choose from mini, sift'
+    >>> did_you_mean("orb", ["sift", "mini", "xfeat"], show=2)
+    '; choose from mini, sift and 1 more'
     """
     names = sorted(options)
     close = difflib.get_close_matches(name, names, n=1)
     if close:
         return f"; did you mean {close[0]}?"
-    return f"; choose from {', '.join(names)}" if names else "; there are none"
+    more = f" and {len(names) - show} more" if len(names) > show else ""
+    return f"; choose from {', '.join(names[:show])}{more}" if names else "; there are none"

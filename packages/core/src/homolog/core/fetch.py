@@ -129,6 +129,11 @@ def recorded_hash(path: Path) -> str | None:
     return record.get("sha256") if untouched else None
 
 
+def first_hash(path: Path) -> str | None:
+    """Return the SHA-256 that a fetched file had when it was recorded, whatever became of it since."""
+    return _read_record(path).get("sha256")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _About:
     path: Path
@@ -151,7 +156,7 @@ def _accept(about: _About) -> Path:
         raise _another_file(about, f"{about.size} bytes", f"{size} bytes")
     known = recorded_hash(path)
     digest = known or file_hash(path)
-    expected = about.sha256 or _read_record(path).get("sha256")
+    expected = about.sha256 or first_hash(path)
     if expected is not None and digest != expected:
         raise _another_file(about, f"SHA-256 {expected}", digest)
     if known is None:

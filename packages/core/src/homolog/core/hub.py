@@ -100,6 +100,11 @@ def find_folder(
     return folder if there else None
 
 
+def recorded_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 that each file of a folder had when `fetch_folder` last saw it."""
+    return {file: str(facts.get("sha256")) for file, facts in _read_record(folder).items()}
+
+
 def _checked(file: str) -> PurePosixPath:
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts or not path.parts:

@@ -36,10 +36,13 @@ def packaged(
     return path
 
 
-def find_packaged(*, module: str, file: str, size: int) -> Path | None:
-    """Return the path of a weight file of an installed package, else None; imports and hashes nothing."""
+def find_packaged(*, module: str, file: str, size: int | None) -> Path | None:
+    """Return the path of a weight file of an installed package, else None; imports and hashes nothing.
+
+    Without a size, a file of any size is found.
+    """
     paths = (Path(folder) / file for folder in _folders(module))
-    return next((path for path in paths if path.is_file() and path.stat().st_size == size), None)
+    return next((path for path in paths if path.is_file() and size in {None, path.stat().st_size}), None)
 
 
 def _folders(module: str) -> list[str]:

@@ -34,6 +34,10 @@ __all__ = [
 ]
 
 
+SHOW = 5
+"""How many keys of a kind an error lists; a network has hundreds."""
+
+
 def load_state(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
     """Read a state dict from safetensors or from a pickle of tensors.
 
@@ -49,7 +53,9 @@ def load_state(path: Path, *, key: str | None = None) -> dict[str, Tensor]:
     state = _read(path)
     if key is not None and isinstance(state, Mapping):
         if key not in state:
-            raise WeightsError(f"{path}: expected an entry {key}{did_you_mean(key, map(str, state))}")
+            raise WeightsError(
+                f"{path}: expected an entry {key}{did_you_mean(key, map(str, state), show=SHOW)}"
+            )
         state = state[key]
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: expected a mapping from names to tensors, got {type(state).__name__}")
@@ -109,6 +115,6 @@ def restore(network: nn.Module, state: Mapping[str, Tensor], *, name: str) -> No
     network.load_state_dict(dict(state))
 
 
-def _listed(what: str, keys: list[str], show: int = 5) -> str:
-    more = f" and {len(keys) - show} more" if len(keys) > show else ""
-    return f"{len(keys)} {what} ({', '.join(keys[:show])}{more})" if keys else ""
+def _listed(what: str, keys: list[str]) -> str:
+    more = f" and {len(keys) - SHOW} more" if len(keys) > SHOW else ""
+    return f"{len(keys)} {what} ({', '.join(keys[:SHOW])}{more})" if keys else ""

@@ -4,19 +4,30 @@ The folder listing is the registry. Nothing is built, and torch is not imported:
 is told by their nodes in the composed configuration, nested parts included.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from homolog.core.errors import ConfigError
+from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.fetch import fetch
+from homolog.core.hub import fetch_folder
+from homolog.core.packaged import packaged
 from homolog.core.whereabouts import Whereabouts, where
 from homolog.zoo.compose import compose, configs_folder, one_line
 
 KINDS = ("matcher", "backbone", "detector", "head")
 """The folders of products, in the order in which people ask for them."""
+
+OBTAINERS: dict[str, Callable[..., Path]] = {
+    "homolog.core.weights.fetch": fetch,
+    "homolog.core.weights.packaged": packaged,
+    "homolog.core.hub.fetch_folder": fetch_folder,
+}
+"""What a configuration may name to obtain weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +41,8 @@ class Product:
         licences: of its weights, each once.
         size: bytes of its weights, as far as they are known; each file counted once.
         size_complete: False when a file's size is not known before it is fetched.
-        status: `here`, `downloadable`, `missing: pip install X`, `none needed`, or `broken: WHY` for a
-            YAML that does not compose.
+        status: `here`, `downloadable`, `missing: pip install X`, `none needed`, `damaged: homolog weights
+            verify NAME`, or `broken: WHY` for a YAML that does not compose or describes its weights wrongly.
     """
 
     kind: str
@@ -70,7 +81,7 @@ def _product(file: Path, folder: Path) -> Product:
         licences=tuple(dict.fromkeys(str(node["licence"]) for node in nodes)),
         size=sum(size for size in sizes if size),
         size_complete=None not in sizes,
-        status=status or _status(nodes),
+        status=status or _status(nodes, f"{file.parent.name}/{file.stem}"),
     )
 
 
@@ -82,9 +93,11 @@ def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
         folder: the configs folder that it lies in.
 
     Raises:
-        ConfigError: the YAML does not compose.
+        ConfigError: the YAML does not compose, or describes its weights wrongly.
     """
-    nodes = _weights(_composed(file, folder))
+    nodes = list(_weights(_composed(file, folder)))
+    for node in nodes:
+        _check(node)
     return list({repr(sorted(node.items())): node for node in nodes}.values())
 
 
@@ -94,7 +107,7 @@ def _composed(file: Path, folder: Path) -> Any:
         return compose("match", [f"matcher={name}"], configs=folder)
     try:
         plain: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: expected YAML, got {one_line(error)}") from error
     # Composing takes a tenth of a second; a file without a defaults list is what it would become.
     if isinstance(plain, dict) and "defaults" not in plain:
@@ -103,7 +116,7 @@ def _composed(file: Path, folder: Path) -> Any:
 
 
 def _description(file: Path) -> str:
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
         text = line.removeprefix("#").strip()
         if line.startswith("#") and not text.startswith("@package"):
             return text
@@ -122,7 +135,17 @@ def _weights(node: Any) -> Iterator[dict[str, Any]]:
             yield from _weights(below)
 
 
-def _status(nodes: list[dict[str, Any]]) -> str:
+def _check(node: dict[str, Any]) -> None:
+    target = str(node["_target_"])
+    if target not in OBTAINERS:
+        raise ConfigError(f"{target} is nothing that obtains weights{did_you_mean(target, OBTAINERS)}")
+    try:
+        signature(OBTAINERS[target]).bind(**{name: node[name] for name in node if name != "_target_"})
+    except TypeError as error:
+        raise ConfigError(f"{target}: {error}") from error
+
+
+def _status(nodes: list[dict[str, Any]], name: str) -> str:
     if not nodes:
         return "none needed"
     states = [where(node) for node in nodes]
@@ -133,4 +156,6 @@ def _status(nodes: list[dict[str, Any]]) -> str:
     ]
     if missing:
         return f"missing: pip install {' '.join(dict.fromkeys(missing))}"
+    if Whereabouts.DAMAGED in states:
+        return f"damaged: homolog weights verify {name}"
     return str(Whereabouts.DOWNLOADABLE if Whereabouts.DOWNLOADABLE in states else Whereabouts.HERE)

