@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import runpy
 from collections.abc import Generator
 from pathlib import Path
 from typing import cast
@@ -7,13 +8,11 @@ from typing import cast
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--goldens",
-        type=Path,
-        default=Path(__file__).parent / "goldens",
-        help="folder with the golden files that the tests named *golden* compare against",
-    )
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    # Installed where uv set things up; elsewhere `--goldens=DIR`, written as one word, does the same.
+    if not pluginmanager.hasplugin("homolog_goldens"):
+        plugin = runpy.run_path(str(Path(__file__).parent / "plugin" / "homolog_goldens.py"))
+        plugin["pytest_addoption"](parser)
 
 
 @pytest.fixture(scope="session")

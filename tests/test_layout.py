@@ -89,7 +89,9 @@ def test_all_distributions_have_one_version_and_pin_their_siblings_to_it(folder:
 
 def test_the_workspace_and_the_import_star_know_every_package() -> None:
     tool = _root()["tool"]
-    assert set(tool["uv"]["sources"]) == {f"homolog-{package.name}" for package in PACKAGES}
+    assert set(tool["uv"]["sources"]) == {f"homolog-{package.name}" for package in PACKAGES} | {
+        "homolog-goldens"
+    }
     assert set(tool["importlinter"]["root_packages"]) == {f"homolog.{package.name}" for package in PACKAGES}
 
 
@@ -179,3 +181,10 @@ def test_no_tracked_file_is_large() -> None:
     # Golden files are as large as their makers made them.
     files = [name for name in _tracked() if not name.startswith("tests/goldens/")]
     assert [name for name in files if (ROOT / name).stat().st_size > 1_000_000] == []
+
+
+def test_the_files_of_tests_have_names_of_their_own() -> None:
+    # Without our settings, as with `pytest --goldens DIR` on a DIR elsewhere, pytest imports them by name.
+    names = [Path(name).name for name in _tracked() if re.search(r"^tests/.*/?test_[^/]*\.py$", name)]
+    assert len(names) > 50
+    assert [name for name in set(names) if names.count(name) > 1] == []
