@@ -1,0 +1,1 @@
+"""Data sets: benchmarks in their official layouts, as samples of `homolog.core`."""

@@ -1,0 +1,1 @@
+"""Evaluators: scores of matches, points, poses and tracks, each under the name of its protocol."""

@@ -1,0 +1,120 @@
+"""What one run of a matcher leaves behind: raw numbers, from which every protocol can score."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from homolog.core.atomic import atomic
+from homolog.core.errors import DataError, ShapeError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record:
+    """The raw outcome of one sample. Coordinates are (x, y) in pixels of the original files.
+
+    The arrays have the same names wherever they come from:
+
+    * all pairs: `size0`, `size1` [2], (height, width) of the files;
+    * asked points: `xy0`, `xy1` [N 2], the annotation, `visible` [N]; `predicted` [N 2] and `confidence` [N];
+      `box0`, `box1` [4] as x, y, width, height;
+    * matches: `match0`, `match1` [M 2], `score` [M]; `keypoints0`, `keypoints1` [K 2] where the matcher tells them;
+    * geometry: `K0`, `K1`, `R` [3 3], `t` [3], or `H` [3 3], the true homography from image 0 to image 1;
+    * videos: `size` [2], `xy` [N T 2], `visible` [N T], `query_frame` [N]; `predicted` [N T 2],
+      `predicted_visible` [N T].
+
+    Attributes:
+        name: of the sample, unique within its data set.
+        category: what is shown, or empty.
+        arrays: by name, as above.
+        facts: annotation that protocols report by.
+        seconds: what the prediction took, reading the files left out.
+    """
+
+    name: str
+    category: str = ""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    seconds: float = 0.0
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        """Return one of the arrays.
+
+        Raises:
+            ShapeError: the record does not have it.
+        """
+        if key not in self.arrays:
+            raise ShapeError(
+                f"{self.name}: expected a record with {key}, got {', '.join(self.arrays) or 'none'}; "
+                "choose a protocol that fits the task"
+            )
+        return self.arrays[key]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the record has an array of this name."""
+        return key in self.arrays
+
+
+def save_records(path: Path, records: Sequence[Record]) -> None:
+    """Write records to a compressed npz that holds no Python objects.
+
+    Arrays of one name lie end to end in one member, because a zip of a hundred thousand members is
+    slow to open.
+    """
+    members: dict[str, np.ndarray] = {
+        "name": np.array([record.name for record in records], dtype=np.str_),
+        "category": np.array([record.category for record in records], dtype=np.str_),
+        "seconds": np.array([record.seconds for record in records], dtype=np.float64),
+    }
+    for key in sorted({key for record in records for key in record.facts}):
+        members[f"fact/{key}"] = np.array([record.facts.get(key, "") for record in records], dtype=np.str_)
+    for key in sorted({key for record in records for key in record.arrays}):
+        rows = [index for index, record in enumerate(records) if key in record.arrays]
+        arrays = [np.asarray(records[row].arrays[key]) for row in rows]
+        members[f"array/{key}/row"] = np.array(rows, dtype=np.int64)
+        members[f"array/{key}/shape"] = np.array([array.shape for array in arrays], dtype=np.int64)
+        members[f"array/{key}/values"] = np.concatenate([array.reshape(-1) for array in arrays])
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **members)
+
+
+def load_records(path: Path) -> list[Record]:
+    """Read what `save_records` wrote.
+
+    Raises:
+        DataError: the file is missing, damaged or of another kind.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            members = {str(name): cast(np.ndarray, file[name]) for name in file.files}
+        arrays: list[dict[str, np.ndarray]] = [{} for _ in members["name"]]
+        for key in [name.split("/")[1] for name in members if name.endswith("/values")]:
+            for row, array in _apart(members, key):
+                arrays[row][key] = array
+        facts = {name.removeprefix("fact/"): members[name] for name in members if name.startswith("fact/")}
+        return [
+            Record(
+                name=str(name),
+                category=str(members["category"][row]),
+                arrays=arrays[row],
+                facts={key: str(values[row]) for key, values in facts.items() if values[row]},
+                seconds=float(members["seconds"][row]),
+            )
+            for row, name in enumerate(members["name"])
+        ]
+    except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
+        raise DataError(
+            f"{path}: expected the raw records of an evaluation, got {type(error).__name__} ({error}); evaluate again"
+        ) from error
+
+
+def _apart(members: Mapping[str, np.ndarray], key: str) -> list[tuple[int, np.ndarray]]:
+    values, shapes = members[f"array/{key}/values"], members[f"array/{key}/shape"]
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    parts = np.split(values, np.cumsum(sizes)[:-1]) if sizes else []
+    rows = members[f"array/{key}/row"]
+    return [
+        (int(row), part.reshape(tuple(shape))) for row, part, shape in zip(rows, parts, shapes, strict=True)
+    ]
