@@ -1,5 +1,6 @@
 """`homolog weights`: fetched from a server of our own, checked, found, placed by hand, and every way in which that fails."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -55,7 +56,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cut = self.hub.cuts.pop(0) if self.hub.cuts else len(content)
-        self.wfile.write(content[start : start + cut])
+        with contextlib.suppress(ConnectionError):  # a client that has seen enough hangs up
+            self.wfile.write(content[start : start + cut])
 
     def log_message(self, format: str, *args: Any) -> None:
         del format, args
