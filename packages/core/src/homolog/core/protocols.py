@@ -5,8 +5,9 @@ caller uses) are declared: a checker then sees a mismatched module. No part read
 device or fetches anything; all of that happened before it was built.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -18,7 +19,6 @@ from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
-from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Queries, Tracks
 
 ImageLike = Image | str | Path | PILImage | np.ndarray
@@ -26,9 +26,6 @@ ImageLike = Image | str | Path | PILImage | np.ndarray
 
 Arrays are [H W 3] or [H W], uint8 or floating point in [0, 1]; any other gets a `DataError` there.
 """
-
-SampleT = TypeVar("SampleT", PairSample, VideoSample, contravariant=True)
-PredictionT = TypeVar("PredictionT", contravariant=True)
 
 Points = Float[Tensor, "N 2"] | np.ndarray | list[list[float]] | list[tuple[float, float]]
 """What a user may hand over as pixel coordinates (x, y)."""
@@ -181,13 +178,26 @@ class Tracker(Protocol):
 
 
 @runtime_checkable
-class Evaluator(Protocol[SampleT, PredictionT]):
-    """Gathers predictions and scores them."""
+class Task(Protocol):
+    """What a matcher is measured on: samples, what is asked for each, and how answers are scored.
 
-    def update(self, sample: SampleT, prediction: PredictionT) -> None:
-        """Take in one sample and what was predicted for it."""
+    Attributes:
+        kind: `semantic`, `geometric`, `temporal` or `dense`.
+        headline: the short name of the protocol that stands for the task.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def headline(self) -> str: ...
+    def __len__(self) -> int:
+        """Return the number of samples."""
         ...
 
-    def compute(self) -> dict[str, float]:
-        """Return the scores so far, each under a name that says its protocol."""
+    def run(self, matcher: Matcher, *, limit: int | None = None) -> list[Any]:
+        """Ask a matcher about the samples, and return the raw answers."""
+        ...
+
+    def score(self, records: Sequence[Any]) -> Mapping[str, Any]:
+        """Score raw answers by every protocol."""
         ...

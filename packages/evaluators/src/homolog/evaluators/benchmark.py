@@ -1,8 +1,9 @@
 """A benchmark: samples, what is asked of a matcher for each, and the protocols that score the answers."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, Protocol, runtime_checkable
 
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.protocols import Matcher
@@ -14,6 +15,7 @@ Sample = PairSample | VideoSample
 Kind = Literal["semantic", "geometric", "temporal", "dense"]
 
 
+@runtime_checkable
 class Samples(Protocol):
     """A data set: its samples are read when they are asked for."""
 
@@ -21,6 +23,7 @@ class Samples(Protocol):
     def __getitem__(self, index: int, /) -> PairSample | VideoSample: ...
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """Asks a matcher what a benchmark wants to know of one sample."""
 
@@ -65,41 +68,36 @@ class Benchmark:
         self.protocols = protocols
         self.headline = headline
 
-    def run(
-        self,
-        matcher: Matcher,
-        *,
-        limit: int | None = None,
-        progress: Callable[[Iterable[int]], Iterable[int]] = iter,
-    ) -> list[Record]:
-        """Ask a matcher about the samples, in order.
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.data)
+
+    def answers(self, matcher: Matcher, *, start: int = 0, limit: int | None = None) -> Iterator[Record]:
+        """Ask a matcher about the samples, one after the other.
 
         Args:
             matcher: anybody's.
-            limit: only the first so many samples; None takes all.
-            progress: wraps the indices, as a progress bar does.
+            start: the sample to begin with, so that an interrupted run can go on.
+            limit: stop before this sample; None takes all.
+
+        Yields:
+            One record for each sample, in order.
 
         Raises:
             CapabilityError: the matcher cannot answer.
             DataError: a sample that cannot be read.
         """
-        count = len(self.data) if limit is None else min(limit, len(self.data))
-        return [self._record(matcher, index) for index in progress(range(count))]
+        for index in range(start, len(self) if limit is None else min(limit, len(self))):
+            sample = self.data[index]
+            begin = time.perf_counter()
+            record = self.predict(matcher, sample)
+            yield replace(record, seconds=time.perf_counter() - begin)
+
+    def run(self, matcher: Matcher, *, limit: int | None = None) -> list[Record]:
+        """Return all answers of a matcher; see `answers`."""
+        return list(self.answers(matcher, limit=limit))
 
     def score(self, records: Sequence[Record]) -> dict[str, Scored]:
         """Score records by every protocol, the headline first."""
         names = [self.headline, *(name for name in self.protocols if name != self.headline)]
         return {name: self.protocols[name].score(records) for name in names}
-
-    def _record(self, matcher: Matcher, index: int) -> Record:
-        sample = self.data[index]
-        begin = time.perf_counter()
-        record = self.predict(matcher, sample)
-        seconds = time.perf_counter() - begin
-        return Record(
-            name=record.name,
-            category=record.category,
-            arrays=record.arrays,
-            facts=record.facts,
-            seconds=seconds,
-        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -56,15 +56,19 @@ class Scored:
         per_sample: raw numbers by name, one for each record; NaN where a record has none.
             Every average can be recomputed from them.
         curves: by name.
+        quality: [n] how good each sample came out, higher is better, NaN where a record says nothing;
+            ranks the examples of a report.
         settings: the choices that make up the protocol, as text: comparison, side, estimator, threshold.
     """
 
     scores: Sequence[Score]
     per_sample: Mapping[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     curves: Mapping[str, Curve] = field(default_factory=dict[str, Curve])
+    quality: np.ndarray | None = None
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
+@runtime_checkable
 class ScoringProtocol(Protocol):
     """Scores the records of a run; needs no matcher and no image.
 
