@@ -159,13 +159,13 @@ def test_a_portion_that_is_not_installed_is_named_with_its_pip_line(monkeypatch:
     really = importlib.import_module
 
     def absent(name: str) -> Any:
-        if name.startswith("homolog.evaluators"):
-            raise ModuleNotFoundError("No module", name="homolog.evaluators")
+        if name.startswith("homolog.training"):
+            raise ModuleNotFoundError("No module", name="homolog.training")
         return really(name)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(MissingDependencyError, match="pip install homolog-evaluators"):
-        built({"_target_": "homolog.evaluators.pck.PCK"})
+    with pytest.raises(MissingDependencyError, match="pip install homolog-training"):
+        built({"_target_": "homolog.training.fit.Fit"})
 
 
 def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
