@@ -28,9 +28,9 @@ class Stack(nn.Module):
         self,
         parts: Mapping[str, Backbone],
         *,
-        weights: Mapping[str, float | int],
-        maps: Mapping[str, str],
-        grid: str | int,
+        weights: Mapping[str, float | int] | None = None,
+        maps: Mapping[str, str] | None = None,
+        grid: str | int = 1,
         name: str = "unified",
         scales: Mapping[str, float | int] | None = None,
     ) -> None:
@@ -39,7 +39,7 @@ class Stack(nn.Module):
         Args:
             parts: the backbones by name.
             weights: of each part whose map is joined, in any unit; a part with weight 0 or none
-                runs, but only passes its maps through.
+                runs, but only passes its maps through. None joins nothing: the parts stand side by side.
             maps: which map of each joined part.
             grid: whose grid the unified map has: a part, or a stride in pixels.
             name: of the unified map.
@@ -50,11 +50,12 @@ class Stack(nn.Module):
             ConfigError: weights, maps, grid or scales that do not fit the parts.
         """
         super().__init__()
-        _check_names(parts, weights, maps, grid, scales or {})
+        maps = maps or {}
+        _check_names(parts, weights or {}, maps, grid, scales or {})
         _check_numbers(weights, grid, scales or {})
-        total = sum(weights.values())
+        total = sum((weights or {}).values())
         self.parts = nn.ModuleDict({part: cast(nn.Module, backbone) for part, backbone in parts.items()})
-        self._shares = {part: weight / total for part, weight in weights.items() if weight > 0}
+        self._shares = {part: weight / total for part, weight in (weights or {}).items() if weight > 0}
         self._maps = dict(maps)
         self._grid = grid
         self._name = name
@@ -69,7 +70,8 @@ class Stack(nn.Module):
             }
         if name in self.channels:
             raise ConfigError(f"Stack: expected a name for the joined map that no part uses, got {name}")
-        self.channels[name] = sum(parts[part].channels[maps[part]] for part in self._shares)
+        if self._shares:
+            self.channels[name] = sum(parts[part].channels[maps[part]] for part in self._shares)
 
     def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
         """Run every part and join their maps.
@@ -83,14 +85,17 @@ class Stack(nn.Module):
             part: backbone(_seen(images, self._scales.get(part), cast(Backbone, backbone).multiple))
             for part, backbone in self.parts.items()
         }
-        grid = self._cells(size, found)
-        joined = [
-            _unit(found[part][self._maps[part]], grid) * share**0.5 for part, share in self._shares.items()
-        ]
-        maps = {self._name: torch.cat(joined, dim=2)}
+        maps = {self._name: self._joined(size, found)} if self._shares else {}
         for part, features in found.items():
             maps |= {f"{part}.{m}": map_ for m, map_ in features.maps.items() if not self._joins(part, m)}
         return Features(maps=maps, image_size=size)
+
+    def _joined(self, size: Size, found: Mapping[str, Features]) -> Tensor:
+        grid = self._cells(size, found)
+        parts = [
+            _unit(found[part][self._maps[part]], grid) * share**0.5 for part, share in self._shares.items()
+        ]
+        return torch.cat(parts, dim=2)
 
     def _cells(self, size: Size, found: Mapping[str, Features]) -> Size:
         if isinstance(self._grid, int):
@@ -120,9 +125,9 @@ def _check_names(
 
 
 def _check_numbers(
-    weights: Mapping[str, float | int], grid: str | int, scales: Mapping[str, float | int]
+    weights: Mapping[str, float | int] | None, grid: str | int, scales: Mapping[str, float | int]
 ) -> None:
-    if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
+    if weights is not None and (min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0):
         raise ConfigError(f"Stack: expected weights of 0 or more, one above 0, got {dict(weights)}")
     if min(scales.values(), default=1) <= 0 or (isinstance(grid, int) and grid < 1):
         raise ConfigError(f"Stack: expected scales and stride above 0, got {dict(scales)} and {grid}")

@@ -56,6 +56,23 @@ class Backbone(Protocol):
 
 
 @runtime_checkable
+class Fusion(Protocol):
+    """Turns the maps of a backbone into others.
+
+    Attributes:
+        channels: of each map that it returns, by name.
+    """
+
+    @property
+    def channels(self) -> dict[str, int]: ...
+    def forward(self, features: Features) -> Features:
+        """Fuse the maps of each view."""
+        ...
+
+    def __call__(self, features: Features) -> Features: ...
+
+
+@runtime_checkable
 class Detector(Protocol):
     """Finds keypoints, described or not.
 
@@ -114,6 +131,14 @@ class TransferHead(Protocol):
 @runtime_checkable
 class DenseHead(Protocol):
     """Turns the features of two views into the two fields between them."""
+
+    def check(self, backbone: Backbone) -> None:
+        """Refuse a backbone whose maps this head cannot read, before anything is computed.
+
+        Raises:
+            ConfigError: what it expected, and what the backbone has.
+        """
+        ...
 
     def forward(self, features: Features) -> tuple[DenseField, DenseField]:
         """Return the field that lives on view 0 and the field that lives on view 1 (V = 2)."""

@@ -1,0 +1,193 @@
+"""MATCHA's attention fusion."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+from homolog.core.errors import ConfigError, ShapeError
+from homolog.core.features import Features
+from homolog.heads.fusion import AttentionFusion
+
+SMALL: dict[str, Any] = {
+    "high": "h",
+    "low": "l",
+    "high_channels": 10,
+    "low_channels": 6,
+    "width": 16,
+    "depth": 2,
+    "heads": 4,
+}
+SIZES: dict[str, Any] = {"semantic_channels": 12, "geometric_channels": 4}
+
+
+def fusion(**changes: Any) -> AttentionFusion:
+    torch.manual_seed(0)
+    return AttentionFusion(**{**SMALL, **SIZES, **changes}).eval()
+
+
+def features(grid: tuple[int, int] = (8, 12), lead: tuple[int, int] = (1, 1), seed: int = 0) -> Features:
+    random = torch.Generator().manual_seed(seed)
+
+    def map_(channels: int, height: int, width: int) -> Tensor:
+        return torch.randn(*lead, channels, height, width, generator=random)
+
+    height, width = grid
+    maps = {"h": map_(10, -(-height // 2), -(-width // 2)), "l": map_(6, height, width), "d": map_(16, 5, 7)}
+    return Features(maps=maps, image_size=(height * 8, width * 8))
+
+
+@pytest.mark.parametrize("align", ["fine", "coarse"])
+@pytest.mark.parametrize("grid", [(8, 12), (7, 9), (1, 1)])
+def test_every_map_has_the_grid_of_the_low_map_whatever_the_patch(align: str, grid: tuple[int, int]):
+    net = fusion(align=align, other="d", other_channels=16)
+    found = net(features(grid, lead=(2, 3)))
+    assert {name: map_.shape[2] for name, map_ in found.maps.items()} == net.channels
+    assert all(map_.shape[:2] == (2, 3) and map_.shape[-2:] == grid for map_ in found.maps.values())
+    assert found.image_size == (grid[0] * 8, grid[1] * 8)
+
+
+def test_the_channels_of_the_paper_come_out_at_1024():
+    with torch.device("meta"):
+        net = AttentionFusion(
+            high="h", low="l", high_channels=1280, low_channels=640, other="d", other_channels=1024
+        )
+    assert net.channels == {
+        "semantic": 768,
+        "geometric": 256,
+        "semantic_strided": 256,
+        "joint": 512,
+        "unified": 1024,
+    }
+
+
+def test_light_has_no_unified_map():
+    found = fusion()(features())
+    assert set(found.maps) == {"semantic", "geometric", "semantic_strided", "joint"}
+
+
+def test_the_stride_keeps_channels_0_d_2d_and_parts_have_unit_norm_before_they_are_joined():
+    found = fusion(other="d", other_channels=16)(features())
+    semantic, geometric = found["semantic"][0, 0], found["geometric"][0, 0]
+    kept = semantic[[0, 3, 6, 9]]
+    assert torch.equal(found["semantic_strided"][0, 0], kept)
+    parts = [F.normalize(geometric, dim=0), F.normalize(kept, dim=0)]
+    torch.testing.assert_close(found["joint"][0, 0], torch.cat(parts) / 2**0.5)
+    tokens = F.interpolate(features()["d"][0], size=(8, 12), mode="bilinear", align_corners=False)[0]
+    expected = torch.cat([*parts, F.normalize(tokens[::2], dim=0)]) / 3**0.5
+    torch.testing.assert_close(found["unified"][0, 0], expected)
+
+
+def test_part_weights_are_the_shares_in_a_cosine():
+    net = fusion(part_weights={"geometric": 3.0, "semantic": 1.0})
+    joint = net(features())["joint"][0, 0]
+    torch.testing.assert_close(joint[:4].square().sum(0), torch.full((8, 12), 0.75))
+    torch.testing.assert_close(joint[4:].square().sum(0), torch.full((8, 12), 0.25))
+
+
+def test_plain_merging_is_equation_6_as_printed():
+    found = fusion(merging="plain", other="d", other_channels=16)(features())
+    assert torch.equal(found["joint"], torch.cat((found["geometric"], found["semantic_strided"]), dim=2))
+
+
+def test_the_residual_of_the_paper_leaves_out_what_self_attention_found():
+    # With cross-attention silenced, `paper` returns its input, `sequential` what self-attention added.
+    outputs: dict[str, Any] = {}
+    for residual in ("paper", "sequential"):
+        net = fusion(residual=residual, depth=1)
+        block = cast(Any, net.blocks[0])
+        for cross in (block.cross_high, block.cross_low):
+            for layer in (cross.out, cross.feed_forward[-1]):
+                torch.nn.init.zeros_(layer.weight)
+                torch.nn.init.zeros_(layer.bias)
+        tokens = torch.randn(2, 5, 16)
+        outputs[residual] = (tokens, *block(tokens, tokens + 1), block)
+    tokens, high, low, _ = outputs["paper"]
+    assert torch.equal(high, tokens)
+    assert torch.equal(low, tokens + 1)
+    tokens, high, low, block = outputs["sequential"]
+    torch.testing.assert_close(high, tokens + block.self_high(tokens, tokens))
+    torch.testing.assert_close(low, tokens + 1 + block.self_low(tokens + 1, tokens + 1))
+
+
+def test_cross_attention_reads_the_other_stream():
+    net, given = fusion(), features()
+    changed = Features(maps={**given.maps, "h": given["h"] + 1}, image_size=given.image_size)
+    assert not torch.allclose(net(given)["geometric"], net(changed)["geometric"])
+
+
+def test_without_a_block_of_its_own_weights_are_not_shared_between_the_streams():
+    block = cast(Any, fusion().blocks[0])
+    assert not torch.equal(block.self_high.query.weight, block.self_low.query.weight)
+    assert not torch.equal(block.cross_high.query.weight, block.cross_low.query.weight)
+
+
+def test_views_and_batches_do_not_see_each_other():
+    net, whole = fusion(), features(lead=(2, 2))
+    found = net(whole)["joint"]
+    for b in range(2):
+        for v in range(2):
+            alone = Features(
+                maps={name: map_[b : b + 1, v : v + 1] for name, map_ in whole.maps.items()},
+                image_size=whole.image_size,
+            )
+            torch.testing.assert_close(net(alone)["joint"][0, 0], found[b, v], rtol=1e-4, atol=1e-5)
+
+
+def test_the_place_of_a_token_counts():
+    net = fusion(patch=1)
+    constant = Features(
+        maps={"h": torch.ones(1, 1, 10, 4, 6), "l": torch.ones(1, 1, 6, 8, 12)}, image_size=(64, 96)
+    )
+    semantic = net(constant)["semantic"][0, 0].flatten(1)
+    distances = torch.cdist(semantic.T, semantic.T)
+    assert distances[~torch.eye(len(distances), dtype=torch.bool)].min() > 1e-6
+
+
+def test_gradients_reach_every_parameter():
+    net = fusion(other="d", other_channels=16)
+    found = net(features())
+    (found["semantic"].square().sum() + found["geometric"].square().sum()).backward()
+    silent = [name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()]
+    # A key's bias moves all of its query's logits alike.
+    assert [name for name in silent if "key_value.bias" not in name] == []
+
+
+def test_half_precision_features_are_read():
+    given = features()
+    half = Features(
+        maps={name: map_.to(torch.bfloat16) for name, map_ in given.maps.items()}, image_size=given.image_size
+    )
+    assert fusion()(half)["joint"].dtype == torch.float32
+
+
+def test_a_checkpoint_is_restored(tmp_path: Path):
+    net = fusion()
+    save_file(net.state_dict(), tmp_path / "fusion.safetensors")
+    torch.manual_seed(5)
+    again = AttentionFusion(**SMALL, **SIZES, checkpoint=tmp_path / "fusion.safetensors").eval()
+    assert torch.equal(net(features())["joint"], again(features())["joint"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"heads": 3}, "heads 3"),
+        ({"depth": 0}, "at least one block"),
+        ({"patch": 3, "align": "coarse"}, "even one for align coarse"),
+        ({"semantic_channels": 10}, "multiple of geometric_channels"),
+        ({"other": "d", "other_channels": 12}, "multiple of 8 channels"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said):
+        fusion(**changes)
+
+
+def test_a_map_that_is_not_there_is_named():
+    with pytest.raises(ShapeError, match="no feature map named nowhere"):
+        fusion(low="nowhere")(features())
