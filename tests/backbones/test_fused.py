@@ -1,6 +1,6 @@
 """A backbone and a fusion as one."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
@@ -13,8 +13,10 @@ from homolog.core.features import Features
 
 
 class Pixels(nn.Module):
-    multiple, joint = 2, False
-    channels: ClassVar = {"rgb": 3, "red": 1}
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiple, self.joint = 2, False
+        self.channels = {"rgb": 3, "red": 1}
 
     def forward(self, images: Tensor) -> Features:
         size = (images.shape[-2], images.shape[-1])
@@ -22,11 +24,10 @@ class Pixels(nn.Module):
 
 
 class Negative(nn.Module):
-    channels: ClassVar = {"negative": 3, "zero": 1}
-
     def __init__(self, read: str = "rgb") -> None:
         super().__init__()
         self.read = read
+        self.channels = {"negative": 3, "zero": 1}
 
     def forward(self, features: Features) -> Features:
         maps = {"negative": -features[self.read], "zero": 0 * features[self.read][:, :, :1]}
