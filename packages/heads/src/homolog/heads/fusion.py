@@ -17,6 +17,7 @@ from homolog.core.coords import Size
 from homolog.core.errors import ConfigError
 from homolog.core.features import Features
 from homolog.core.weights import load_state, restore
+from homolog.heads.attention import Attention, sine_cosine
 
 SEMANTIC, GEOMETRIC, JOINT, UNIFIED, STRIDED = "semantic", "geometric", "joint", "unified", "semantic_strided"
 """Names of F_s, F_g, F_t, F_m, and of the channels of F_s that F_t keeps."""
@@ -149,7 +150,7 @@ class AttentionFusion(nn.Module):
             high = _on_grid(high, (padded[0] // 2, padded[1] // 2))
         first_low, cells = _tokens(self.project_low(low))
         first_high, _ = _tokens(self.project_high(high))
-        place = _sine_cosine(cells, first_low.shape[-1]).to(first_low)
+        place = sine_cosine(cells, first_low.shape[-1]).to(first_low)
         at_high, at_low = first_high + place, first_low + place
         for block in self.blocks:
             at_high, at_low = block(at_high, at_low)
@@ -178,34 +179,13 @@ class _Block(nn.Module):
     def __init__(self, width: int, heads: int, residual: str) -> None:
         super().__init__()
         self.residual = residual
-        self.self_high, self.self_low = _Attention(width, heads), _Attention(width, heads)
-        self.cross_high, self.cross_low = _Attention(width, heads), _Attention(width, heads)
+        self.self_high, self.self_low = Attention(width, heads), Attention(width, heads)
+        self.cross_high, self.cross_low = Attention(width, heads), Attention(width, heads)
 
     def forward(self, high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
         own_high, own_low = high + self.self_high(high, high), low + self.self_low(low, low)
         base_high, base_low = (high, low) if self.residual == "paper" else (own_high, own_low)
         return base_high + self.cross_high(own_high, own_low), base_low + self.cross_low(own_low, own_high)
-
-
-class _Attention(nn.Module):
-    """What an attention layer with its feed-forward network adds to its queries; normalised before each."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_query, self.norm_context, self.norm_out = (nn.LayerNorm(width) for _ in range(3))
-        self.query, self.key_value = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-
-    def forward(self, query: Tensor, context: Tensor) -> Tensor:
-        key, value = self.key_value(self.norm_context(context)).chunk(2, dim=-1)
-        q, k, v = (self._split(part) for part in (self.query(self.norm_query(query)), key, value))
-        read = self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-        return read + self.feed_forward(self.norm_out(query + read))
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 def _check(width: int, depth: int, heads: int, patch: int, align: str, semantic: int, geometric: int) -> None:
@@ -241,17 +221,3 @@ def _on_grid(map_: Tensor, grid: Size) -> Tensor:
 def _padded(map_: Tensor, size: Size) -> Tensor:
     below, right = size[0] - map_.shape[-2], size[1] - map_.shape[-1]
     return F.pad(map_, (0, right, 0, below), mode="replicate") if below or right else map_
-
-
-def _sine_cosine(cells: Size, width: int) -> Tensor:
-    """Return [N width]: half of the channels for the row of each cell, half for its column.
-
-    Added once, before the first block: the paper names no position, and attention alone has none.
-    """
-    octaves = torch.arange(width // 4, dtype=torch.float32) / (width // 4)
-    frequency = 10000.0**-octaves
-    sides = [torch.arange(side, dtype=torch.float32)[:, None] * frequency for side in cells]
-    row, column = (torch.cat((angle.sin(), angle.cos()), dim=1) for angle in sides)
-    rows = row[:, None].expand(-1, cells[1], -1)
-    columns = column[None].expand(cells[0], -1, -1)
-    return torch.cat((rows, columns), dim=-1).flatten(0, 1)
