@@ -80,6 +80,16 @@ def test_a_pair_needs_as_many_points_here_as_there() -> None:
         PairSample(image0=_image(), image1=_image(), xy0=torch.zeros(3, 2), xy1=torch.zeros(4, 2))
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_group_of_points_needs_a_flag_for_each() -> None:
+    flags, xy = torch.tensor([True, False, True]), torch.zeros(3, 2)
+    PairSample(image0=_image(), image1=_image(), xy0=xy, xy1=xy, groups={"aware": flags})
+    with pytest.raises(ShapeError, match=r"one flag per point \(3\) in the group aware"):
+        PairSample(image0=_image(), image1=_image(), xy0=xy, xy1=xy, groups={"aware": flags[:2]})
+    with pytest.raises(ShapeError, match=r"one flag per point \(0\)"):
+        PairSample(image0=_image(), image1=_image(), groups={"aware": flags})
+
+
 def test_pairs_do_not_share_their_facts() -> None:
     PairSample(image0=_image(), image1=_image()).facts["viewpoint"] = "small"
     assert PairSample(image0=_image(), image1=_image()).facts == {}

@@ -17,7 +17,11 @@ SCORES = st.lists(st.sampled_from([-1.0, 0.0, 0.5, 2.0]), max_size=12)  # few va
 def _keypoints(scores: list[float]) -> Keypoints:
     order = torch.arange(len(scores)).float()
     return Keypoints(
-        xy=torch.stack((order, -order), dim=1), score=torch.tensor(scores).float(), descriptor=order[:, None]
+        xy=torch.stack((order, -order), dim=1),
+        score=torch.tensor(scores).float(),
+        descriptor=order[:, None],
+        scale=order + 1,
+        angle=order - 1,
     )
 
 
@@ -52,7 +56,10 @@ def test_selecting_keeps_all_parts_together(scores: list[float], data: st.DataOb
     mask, index = torch.tensor(keep, dtype=torch.bool), torch.tensor(keep, dtype=torch.bool).nonzero()[:, 0]
     for chosen in (_keypoints(scores).select(mask), _keypoints(scores).select(index)):
         assert chosen.descriptor is not None
+        assert chosen.scale is not None
+        assert chosen.angle is not None
         assert chosen.xy[:, 0].tolist() == chosen.descriptor[:, 0].tolist() == index.tolist()
+        assert (chosen.scale - 1).tolist() == (chosen.angle + 1).tolist() == index.tolist()
         assert chosen.score.tolist() == [scores[i] for i in index.tolist()]
         assert len(chosen) == sum(keep)
     assert _matches(scores).select(mask).xy0[:, 0].tolist() == index.tolist()

@@ -11,6 +11,9 @@ from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.errors import ShapeError, did_you_mean
 from homolog.core.sampling import Mode, sample_points
 
+PIXELS = "pixels"
+"""Name of the one map of an image when there is no backbone: the image itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:

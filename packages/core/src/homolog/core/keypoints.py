@@ -1,7 +1,7 @@
 """Points that a detector found, and pairs of points that a matcher found."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,18 +18,21 @@ class Keypoints:
         xy: [N 2] pixel coordinates of the image given to the detector.
         score: [N], unbounded, higher is better.
         descriptor: [N D] or None.
+        scale: [N] diameter in pixels of what the point was detected on, or None.
+        angle: [N] orientation in radians, from x towards y, or None.
     """
 
     xy: Float[Tensor, "N 2"]
     score: Float[Tensor, " N"]
     descriptor: Float[Tensor, "N D"] | None = None
+    scale: Float[Tensor, " N"] | None = None
+    angle: Float[Tensor, " N"] | None = None
 
     def __post_init__(self) -> None:
         """Refuse parts of different lengths."""
-        lengths = {"xy": len(self.xy), "score": len(self.score)}
-        if self.descriptor is not None:
-            lengths["descriptor"] = len(self.descriptor)
-        _check_equal_lengths("Keypoints", lengths)
+        parts = {"descriptor": self.descriptor, "scale": self.scale, "angle": self.angle}
+        known = {name: len(part) for name, part in parts.items() if part is not None}
+        _check_equal_lengths("Keypoints", {"xy": len(self.xy), "score": len(self.score), **known})
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -37,8 +40,13 @@ class Keypoints:
 
     def select(self, keep: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> "Keypoints":
         """Keep the points of an index or a mask, in its order."""
-        descriptor = None if self.descriptor is None else self.descriptor[keep]
-        return Keypoints(xy=self.xy[keep], score=self.score[keep], descriptor=descriptor)
+        return Keypoints(
+            xy=self.xy[keep],
+            score=self.score[keep],
+            descriptor=None if self.descriptor is None else self.descriptor[keep],
+            scale=None if self.scale is None else self.scale[keep],
+            angle=None if self.angle is None else self.angle[keep],
+        )
 
     def best(self, limit: int | None) -> "Keypoints":
         """Keep the `limit` points of highest score, best first; None keeps all of them, best first."""
@@ -46,7 +54,7 @@ class Keypoints:
 
     def described_by(self, descriptor: Float[Tensor, "N D"]) -> "Keypoints":
         """Return the same points with another descriptor."""
-        return Keypoints(xy=self.xy, score=self.score, descriptor=descriptor)
+        return replace(self, descriptor=descriptor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,8 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 from PIL.Image import Image as PILImage
-from torch import Tensor
+from torch import Tensor, nn
 
+from homolog.core.coords import Size
 from homolog.core.dense import DenseField, Transfer
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
@@ -126,6 +127,33 @@ class TransferHead(Protocol):
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
         """Move pixel coordinates of image 0 to image 1 (both B = V = 1), at the cost of the N rows only."""
         ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Turns the maps of a view into values per pixel of its image; a dense head says what they mean.
+
+    Attributes:
+        inputs: channels of each map it reads.
+        levels: how many maps it reads.
+        last: the convolution that writes the values, for the head to initialise.
+    """
+
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def levels(self) -> int: ...
+    @property
+    def last(self) -> nn.Conv2d: ...
+    def forward(
+        self, maps: Sequence[Float[Tensor, "B V C h w"]], image_size: Size
+    ) -> Float[Tensor, "B V K H W"]:
+        """Decode every view by itself into K raw values per pixel of its image, finest map first."""
+        ...
+
+    def __call__(
+        self, maps: Sequence[Float[Tensor, "B V C h w"]], image_size: Size
+    ) -> Float[Tensor, "B V K H W"]: ...
 
 
 @runtime_checkable

@@ -22,6 +22,8 @@ class PairSample:
         xy0: [N 2] annotated points of image 0, or None.
         xy1: [N 2] the same points in image 1, or None.
         visible: [N] whether a point is seen in both images, or None when all are.
+        groups: [N] by name, whether a point belongs to a subset that a protocol reports by
+            (`"geometry_aware"`).
         box0: [4] x, y, width, height of the object in image 0, or None.
         box1: [4] of the object in image 1, or None.
         category: what is shown (`"cat"`), or None.
@@ -41,6 +43,7 @@ class PairSample:
     xy0: Float[Tensor, "N 2"] | None = None
     xy1: Float[Tensor, "N 2"] | None = None
     visible: Bool[Tensor, " N"] | None = None
+    groups: dict[str, Bool[Tensor, " N"]] = field(default_factory=dict[str, Tensor])
     box0: Float[Tensor, "4"] | None = None
     box1: Float[Tensor, "4"] | None = None
     category: str | None = None
@@ -62,6 +65,10 @@ class PairSample:
             raise ShapeError(
                 f"{self.name}: expected as many points in image 1 as in image 0 ({len(self.xy0)})"
             )
+        points = 0 if self.xy0 is None else len(self.xy0)
+        odd = [name for name, members in self.groups.items() if len(members) != points]
+        if odd:
+            raise ShapeError(f"{self.name}: expected one flag per point ({points}) in the group {odd[0]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

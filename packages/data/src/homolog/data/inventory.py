@@ -1,0 +1,196 @@
+"""Which data sets lie in a folder, and what of them is missing."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import homolog.data
+from homolog.core.errors import DataError
+from homolog.data.layout import Expected, Layout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One kind of file that a data set has, as found.
+
+    Attributes:
+        what: in words.
+        pattern: where it was looked for, relative to the root.
+        found: how many.
+        expected: how many there are officially, or None if that is not published.
+        unit: `files` or `lines`.
+        optional: whether the data set is usable without.
+        complete: whether all are there; at least one, if it is not known how many there should be.
+        note: what a user should know.
+    """
+
+    what: str
+    pattern: str
+    found: int
+    expected: int | None
+    unit: str
+    optional: bool
+    complete: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A data set that was recognised.
+
+    Attributes:
+        name: of the data set.
+        path: its root.
+        complete: whether everything that is not optional is there.
+        items: what it consists of.
+        obtain: how to get what is missing.
+        home: home page.
+        licence: in a few words.
+        configs: data configurations that read it.
+    """
+
+    name: str
+    path: str
+    complete: bool
+    items: tuple[Item, ...]
+    obtain: str
+    home: str
+    licence: str
+    configs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """A data set that homolog knows and that is not there.
+
+    Attributes:
+        name: of the data set.
+        folder: official name of its root.
+        obtain: how to get it.
+        home: home page.
+        licence: in a few words.
+        configs: data configurations that read it.
+    """
+
+    name: str
+    folder: str
+    obtain: str
+    home: str
+    licence: str
+    configs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What lies in a folder.
+
+    Attributes:
+        root: the folder.
+        found: the data sets in it, by name.
+        absent: those that homolog can read but that are not in it, by name.
+    """
+
+    root: str
+    found: tuple[Found, ...]
+    absent: tuple[Absent, ...]
+
+
+def layouts() -> list[Layout]:
+    """Return every layout that a module of `homolog.data` declares, by name."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(homolog.data.__path__))
+    declared: dict[str, Layout] = {}
+    for name in modules:
+        module = importlib.import_module(f"homolog.data.{name}")
+        for value in vars(module).values():
+            if isinstance(value, Layout):
+                declared[value.name] = value
+    return [declared[name] for name in sorted(declared, key=str.casefold)]
+
+
+def inspect(root: str | Path) -> Inventory:
+    """Recognise the data sets in a folder: the folder itself, and the folders in it.
+
+    A folder is a data set if it has its signature files, or else if it has its official name.
+
+    Args:
+        root: where to look.
+
+    Raises:
+        DataError: no such folder, or it cannot be read.
+    """
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder with data sets, found none; check the path")
+    try:
+        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its owner and mode") from error
+    known = layouts()
+    found = [_found(layout, place) for place in folders for layout in _recognised(place, known)]
+    names = {data_set.name for data_set in found}
+    return Inventory(
+        root=str(folder),
+        found=tuple(sorted(found, key=lambda data_set: (data_set.name.casefold(), data_set.path))),
+        absent=tuple(_absent(layout) for layout in known if layout.name not in names),
+    )
+
+
+def _recognised(folder: Path, known: list[Layout]) -> Iterator[Layout]:
+    signed = [layout for layout in known if all(_matches(folder, pattern) for pattern in layout.signature)]
+    # The name alone tells an incomplete data set, unless the content has told it already.
+    named = [layout for layout in known if layout.folder.casefold() == folder.resolve().name.casefold()]
+    yield from signed or named
+
+
+def _matches(folder: Path, pattern: str) -> bool:
+    return next(folder.glob(pattern), None) is not None
+
+
+def _found(layout: Layout, folder: Path) -> Found:
+    items = tuple(_item(expected, folder) for expected in layout.expected)
+    return Found(
+        name=layout.name,
+        path=str(folder),
+        complete=all(item.complete or item.optional for item in items),
+        items=items,
+        obtain=layout.obtain,
+        home=layout.home,
+        licence=layout.licence,
+        configs=layout.configs,
+    )
+
+
+def _item(expected: Expected, folder: Path) -> Item:
+    files = [path for path in folder.glob(expected.pattern) if path.is_file()]
+    found = len(files) if expected.unit == "files" else sum(_lines(path, expected.header) for path in files)
+    return Item(
+        what=expected.what,
+        pattern=expected.pattern,
+        found=found,
+        expected=expected.count,
+        unit=expected.unit,
+        optional=expected.optional,
+        complete=found > 0 if expected.count is None else found >= expected.count,
+        note=expected.note,
+    )
+
+
+def _lines(path: Path, header: int) -> int:
+    try:
+        with path.open("rb") as file:
+            return max(0, sum(bool(line.strip()) for line in file) - header)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check its owner and mode") from error
+
+
+def _absent(layout: Layout) -> Absent:
+    return Absent(
+        name=layout.name,
+        folder=layout.folder,
+        obtain=layout.obtain,
+        home=layout.home,
+        licence=layout.licence,
+        configs=layout.configs,
+    )

@@ -1,0 +1,250 @@
+"""SPair-71k: pairs of objects of one category with keypoints (Min et al. 2019)."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from homolog.core.errors import ConfigError, DataError, did_you_mean
+from homolog.core.samples import PairSample
+from homolog.data import annotation, symmetric_keypoints
+from homolog.data.layout import Expected, Layout
+from homolog.data.symmetric_keypoints import Groups
+
+Split = Literal["trn", "val", "test"]
+Keypoints = Literal["image", "pair"]
+
+LAYOUT = Layout(
+    name="SPair-71k",
+    folder="SPair-71k",
+    home="https://cvlab.postech.ac.kr/research/SPair-71k",
+    licence="none known to us; images from PASCAL 3D+ and PASCAL VOC 2012 (Flickr terms), research use",
+    obtain="Download SPair-71k.tar.gz from its home page and unpack it.",
+    signature=("PairAnnotation", "ImageAnnotation", "JPEGImages", "Layout"),
+    expected=(
+        Expected(what="images", pattern="JPEGImages/*/*.jpg", count=1800),
+        Expected(what="image annotations", pattern="ImageAnnotation/*/*.json", count=1800),
+        Expected(what="pairs of the test split", pattern="PairAnnotation/test/*.json", count=12_234),
+        Expected(what="lines of the test list", pattern="Layout/large/test.txt", count=12_234, unit="lines"),
+        Expected(what="pairs of all splits", pattern="PairAnnotation/*/*.json", count=70_958, optional=True),
+        Expected(what="segmentations", pattern="Segmentation/*/*.png", count=1800, optional=True),
+    ),
+    configs=("spair",),
+)
+
+_STEM = re.compile(r"\d+-[^/\\:]+-[^/\\:]+:(?P<category>[A-Za-z]+)")
+_FACTS = ("viewpoint_variation", "scale_variation", "truncation", "occlusion", "mirror")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where the parts of a data set in SPair's layout lie.
+
+    Attributes:
+        images: folder of `<category>/<name>.jpg`.
+        image_annotations: folder of `<category>/<name>.json`.
+        pair_annotations: folder of one split, of `<number>-<source>-<target>:<category>.json`.
+        pair_list: text file with the stems of those, in the official order; None takes the files, sorted.
+        layout: for advice.
+    """
+
+    images: Path
+    image_annotations: Path
+    pair_annotations: Path
+    pair_list: Path | None
+    layout: Layout = LAYOUT
+
+
+class _Side(NamedTuple):
+    image: Path
+    annotation: Path
+    size: list[float]
+    box: list[float]
+    points: dict[int, list[float]]
+
+
+class SpairPairs:
+    """Pairs of SPair-71k in its official layout.
+
+    Image 0 is the source and image 1 the target. Samples have the points that are seen in both images,
+    both boxes, the category, SPair's difficulty labels as facts, and the group `geometry_aware`
+    (`homolog.data.symmetric_keypoints`).
+
+    Coordinates are taken as they are annotated: whole numbers, which are taken as pixel centres. Boxes
+    are x1, y1, x2, y2 in the files, and have the width x2 - x1 here, as in official evaluators.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        split: Split,
+        keypoints: Keypoints,
+        category: str | None = None,
+    ) -> None:
+        """Read the list of pairs.
+
+        Args:
+            root: the folder `SPair-71k`.
+            split: `trn`, `val` or `test`.
+            keypoints: `image` takes the points from the annotations of the two images, as GeoAware-SC
+                does; `pair` takes those of the pair's own file, as HPF, DIFT and DistillDIFT do. They
+                are the same points unless the files differ.
+            category: one of the 18, to leave the others out.
+
+        Raises:
+            ConfigError: no such split or category.
+            DataError: the folder, a list or a pair's file is missing.
+        """
+        if split not in ("trn", "val", "test") or keypoints not in ("image", "pair"):
+            raise ConfigError(
+                f"SPair-71k: expected the split trn, val or test and keypoints image or pair, "
+                f"got {split!r} and {keypoints!r}"
+            )
+        folder = annotation.root_of(root, LAYOUT)
+        pair_list = folder / "Layout" / "large" / f"{split}.txt"
+        self.keypoints: Keypoints = keypoints
+        self.places = Places(
+            images=folder / "JPEGImages",
+            image_annotations=folder / "ImageAnnotation",
+            pair_annotations=folder / "PairAnnotation" / split,
+            pair_list=pair_list if pair_list.is_file() else None,
+        )
+        self.names = pair_names(self.places, category)
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> PairSample:
+        """Read a pair.
+
+        Raises:
+            DataError: a file is missing or damaged, or an image has another size than annotated.
+        """
+        return read_pair(
+            self.places, self.names[index], keypoints=self.keypoints, groups=symmetric_keypoints.SPAIR
+        )
+
+
+def pair_names(places: Places, category: str | None = None) -> list[str]:
+    """Return the names of the pairs of a split, in the official order.
+
+    Args:
+        places: where its parts lie.
+        category: keep only pairs of this one.
+
+    Raises:
+        ConfigError: no pair of that category.
+        DataError: no pairs, a name that is none, or a listed pair without file.
+    """
+    advice = places.layout.advice()
+    stems = sorted(path.stem for path in places.pair_annotations.glob("*.json"))
+    if not stems:
+        raise DataError(f"{places.pair_annotations}: expected files of pairs, found none; {advice}")
+    names = stems if places.pair_list is None else annotation.read_lines(places.pair_list, advice)
+    absent = sorted(set(names) - set(stems))
+    if absent:
+        raise DataError(
+            f"{places.pair_annotations / absent[0]}.json: expected this file and {len(absent) - 1} more, "
+            f"found {len(stems)} of {len(names)} pairs; {advice}"
+        )
+    categories = {name: _category(name, places) for name in names}
+    if category is not None and category not in categories.values():
+        raise ConfigError(
+            f"{places.layout.name}: no category {category}{did_you_mean(category, set(categories.values()))}"
+        )
+    return [name for name in names if category in (None, categories[name])]
+
+
+def read_pair(
+    places: Places, name: str, *, keypoints: Keypoints, groups: dict[str, Groups] | None
+) -> PairSample:
+    """Read one pair of a data set in SPair's layout.
+
+    Args:
+        places: where its parts lie.
+        name: stem of the pair's file.
+        keypoints: as `SpairPairs` says.
+        groups: keypoints that look alike by category, for the group `geometry_aware`; None leaves it out.
+
+    Raises:
+        DataError: a file is missing or damaged, or an image has another size than annotated.
+    """
+    path = places.pair_annotations / f"{name}.json"
+    data = annotation.read_json(path, places.layout.advice())
+    category = _category(name, places)
+    if data.get("category") != category:
+        raise DataError(
+            f"{path}: expected the category {category}, got {data.get('category')!r}; copy it again"
+        )
+    source, target = (_side(places, data, prefix, category, path) for prefix in ("src", "trg"))
+    if keypoints == "image":
+        numbers = sorted(source.points.keys() & target.points.keys())
+        xy0, xy1 = ([side.points[number] for number in numbers] for side in (source, target))
+    else:
+        numbers, xy0, xy1 = _pair_points(data, path)
+    sample_groups = {}
+    if groups is not None and category in groups:
+        aware = symmetric_keypoints.geometry_aware(groups[category], numbers, target.points)
+        sample_groups["geometry_aware"] = torch.tensor(aware, dtype=torch.bool)
+    image0, image1 = (
+        annotation.read_sized_image(side.image, side.size[:2], path, places.layout.advice())
+        for side in (source, target)
+    )
+    return PairSample(
+        image0=image0,
+        image1=image1,
+        xy0=torch.tensor(xy0, dtype=torch.float32).reshape(-1, 2),
+        xy1=torch.tensor(xy1, dtype=torch.float32).reshape(-1, 2),
+        groups=sample_groups,
+        box0=torch.tensor(source.box),
+        box1=torch.tensor(target.box),
+        category=category,
+        name=name,
+        facts={key: str(data[key]) for key in _FACTS if key in data},
+    )
+
+
+def _category(name: str, places: Places) -> str:
+    parts = _STEM.fullmatch(name)
+    if parts is None:
+        raise DataError(
+            f"{places.pair_annotations}: expected pairs named <number>-<source>-<target>:<category>, "
+            f"got {name!r}; {places.layout.advice()}"
+        )
+    return parts["category"]
+
+
+def _side(places: Places, data: dict[str, Any], prefix: str, category: str, source: Path) -> _Side:
+    name = annotation.entry(data, f"{prefix}_imname", source)
+    image = annotation.inside(places.images / category, name, source)
+    path = annotation.inside(places.image_annotations / category, name, source).with_suffix(".json")
+    size = annotation.numbers(annotation.entry(data, f"{prefix}_imsize", source), 3, "image size", source)
+    box = annotation.corner_box(annotation.entry(data, f"{prefix}_bndbox", source), "the box", source)
+    return _Side(image, path, size, box, _image_points(path, places.layout))
+
+
+def _image_points(path: Path, layout: Layout) -> dict[int, list[float]]:
+    slots = annotation.entry(annotation.read_json(path, layout.advice()), "kps", path)
+    if not isinstance(slots, dict) or not all(str(key).isdecimal() for key in slots):
+        raise DataError(f"{path}: expected kps as points by number, got {slots!r}; copy it again")
+    return {
+        int(key): annotation.numbers(point, 2, f"keypoint {key}", path)
+        for key, point in slots.items()
+        if point is not None
+    }
+
+
+def _pair_points(data: dict[str, Any], path: Path) -> tuple[list[int], list[list[float]], list[list[float]]]:
+    lists = [annotation.entry(data, key, path) for key in ("kps_ids", "src_kps", "trg_kps")]
+    if not all(isinstance(part, list) for part in lists) or len({len(part) for part in lists}) != 1:
+        raise DataError(
+            f"{path}: expected kps_ids, src_kps and trg_kps of one length, got others; copy it again"
+        )
+    if not all(str(number).isdecimal() for number in lists[0]):
+        raise DataError(f"{path}: expected numbers as kps_ids, got {lists[0]}; copy it again")
+    xy0, xy1 = ([annotation.numbers(xy, 2, "a keypoint", path) for xy in part] for part in lists[1:])
+    return [int(number) for number in lists[0]], xy0, xy1
