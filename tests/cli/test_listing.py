@@ -27,7 +27,7 @@ def test_the_tables_name_every_kind_licence_size_and_status(homolog):
 def test_json_has_one_record_for_each_yaml(homolog):
     records = json.loads(homolog("list", "--json").out)
     configs = Path(__file__).parents[2] / "configs"
-    kinds = ("matcher", "backbone", "detector", "head")
+    kinds = ("matcher", "backbone", "detector", "head", "task")
     assert len(records) == sum(len(list((configs / kind).glob("*.yaml"))) for kind in kinds)
     mini = next(record for record in records if (record["kind"], record["name"]) == ("matcher", "mini"))
     assert mini["status"] == "here"

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from homolog.cli.outcome import FINE
 from homolog.zoo import list_products
-from homolog.zoo.catalogue import Product
+from homolog.zoo.catalogue import Product, list_tasks
 
 PLURALS = {"matcher": "matchers", "backbone": "backbones", "detector": "detectors", "head": "heads"}
 
@@ -28,17 +28,23 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: there is no configs folder.
     """
-    products = list_products(arguments.configs)
+    products, tasks = list_products(arguments.configs), list_tasks(arguments.configs)
     if arguments.json:
-        print(json.dumps([asdict(product) for product in products], indent=2, ensure_ascii=False))
+        of_tasks = [{"kind": "task", "name": name, "description": text} for name, text in tasks]
+        rows = [*(asdict(product) for product in products), *of_tasks]
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
         return FINE
     # A pipe or a file has no width; rich would take 80 and fold everything.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
     for kind, group in itertools.groupby(products, key=lambda product: product.kind):
         console.print(_table(PLURALS[kind], list(group)))
         console.print()
+    console.print(_task_table(tasks))
+    console.print()
     console.print(
-        "choose with homolog match a.jpg b.jpg matcher=NAME; other parts: backbone=NAME, detector=NAME, head=NAME"
+        "choose with homolog match a.jpg b.jpg matcher=NAME; other parts: backbone=NAME, detector=NAME, head=NAME; "
+        "homolog evaluate matcher=NAME task=NAME",
+        soft_wrap=True,
     )
     return FINE
 
@@ -53,6 +59,15 @@ def _table(title: str, products: list[Product]) -> Table:
     for product in products:
         licence = "; ".join(product.licences) or "-"
         table.add_row(product.name, product.status, size_text(product), licence, product.description)
+    return table
+
+
+def _task_table(tasks: list[tuple[str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("tasks", no_wrap=True)
+    table.add_column("what is measured", overflow="fold")
+    for name, description in tasks:
+        table.add_row(name, description)
     return table
 
 

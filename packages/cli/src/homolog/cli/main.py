@@ -21,6 +21,10 @@ from homolog.core.errors import DataError, HomologError
 
 STORIES = {
     "match": "homolog.cli.match",
+    "evaluate": "homolog.cli.evaluate",
+    "sweep": "homolog.cli.sweep",
+    "report": "homolog.cli.report",
+    "data": "homolog.cli.data",
     "list": "homolog.cli.listing",
     "weights": "homolog.cli.weights",
     "cache": "homolog.cli.cache",

@@ -1,14 +1,15 @@
 """The words of the command line: what may be said, what it means, and what the help says of it."""
 
 import argparse
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from homolog.cli.evaluation_words import add_evaluation
 from homolog.cli.notes import say
+from homolog.cli.options import add_running, described, positive
 from homolog.cli.outcome import WRONG_USE
 from homolog.core.errors import did_you_mean
 
@@ -16,6 +17,10 @@ EXAMPLES = """\
 examples:
   homolog match --demo                      match two pairs that come along, and look at the pictures
   homolog match a.jpg b.jpg                 match two photos
+  homolog evaluate matcher=mini task=spair  score a matcher on a benchmark
+  homolog sweep matcher=mini,xfeat task=spair,hpatches
+                                            every matcher on every task
+  homolog report outputs/ --open            one page with tables, curves and pictures
   homolog list                              which matchers there are, and which weights are here
   homolog weights fetch dinov2_s            get the weights of a product before they are needed
 
@@ -104,6 +109,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         command.error(f"no option {unknown[0]}{did_you_mean(unknown[0], set(known))}")
     if arguments.command == "match":
         _sort_words(command, arguments, rest)
+    elif arguments.command in {"evaluate", "sweep"}:
+        _only_settings(command, arguments, rest)
     elif arguments.command == "weights" and arguments.action == "fetch" and not arguments.names:
         command.error("expected what to fetch: a file, a product, or all, which is tens of gigabytes")
     elif rest:
@@ -117,6 +124,17 @@ def _sort_words(command: argparse.ArgumentParser, arguments: argparse.Namespace,
     arguments.photos = [Path(word) for word in words if not _is_setting(word)]
     if arguments.demo and (arguments.photos or arguments.pairs):
         command.error("--demo brings its own photos; leave yours out")
+
+
+def _only_settings(
+    command: argparse.ArgumentParser, arguments: argparse.Namespace, rest: Sequence[str]
+) -> None:
+    arguments.settings = [*arguments.words, *rest]
+    for word in arguments.settings:
+        if "=" not in word and not word.startswith("~"):
+            command.error(
+                f"expected settings as key=value, got {word!r}; for instance matcher=mini task=spair"
+            )
 
 
 def _is_setting(word: str) -> bool:
@@ -141,38 +159,30 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     parser.add_argument("--version", action="version", version=f"homolog {metadata.version('homolog-cli')}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     match = commands.add_parser(
-        "match", **_described("match two photos, a folder of photos, or a list of pairs", MATCH_EXAMPLES)
+        "match", **described("match two photos, a folder of photos, or a list of pairs", MATCH_EXAMPLES)
     )
     _add_match(match)
+    add_evaluation(commands)
     products = commands.add_parser(
-        "list", **_described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
+        "list", **described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
     )
     products.add_argument("--json", action="store_true", help="print JSON instead of tables")
     weights = commands.add_parser(
-        "weights", **_described("list, fetch or check weight files", WEIGHTS_EXAMPLES)
+        "weights", **described("list, fetch or check weight files", WEIGHTS_EXAMPLES)
     )
     weights.add_argument("action", choices=("list", "fetch", "verify", "where"))
     weights.add_argument(
         "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
     )
     weights.add_argument("--json", action="store_true", help="list as JSON instead of a table")
-    for command in (match, products, weights):
+    evaluate, sweep = commands.choices["evaluate"], commands.choices["sweep"]
+    for command in (match, evaluate, sweep, products, weights):
         command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
-    cache = commands.add_parser("cache", **_described("show or empty the feature cache", CACHE_EXAMPLES))
+    cache = commands.add_parser("cache", **described("show or empty the feature cache", CACHE_EXAMPLES))
     cache.add_argument("action", choices=("info", "clear"))
-    for command in (match, products, weights, cache):
+    for command in commands.choices.values():
         command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     return parser, dict(commands.choices)
-
-
-def _described(summary: str, examples: str) -> dict[str, Any]:
-    return {
-        "help": summary,
-        "description": f"{summary[0].upper()}{summary[1:]}.",
-        "epilog": examples,
-        "formatter_class": argparse.RawDescriptionHelpFormatter,
-        "allow_abbrev": False,
-    }
 
 
 def _add_match(command: argparse.ArgumentParser) -> None:
@@ -199,32 +209,9 @@ def _add_match(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--threshold",
-        type=_positive(float),
+        type=positive(float),
         metavar="PIXELS",
         help="how far an inlier may be off, in pixels of the files (default: 0.3%% of the longest side)",
     )
-    command.add_argument(
-        "--limit", type=_positive(int), metavar="N", help="keep the best N matches of a pair"
-    )
-    command.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
-    )
-    command.add_argument(
-        "--cache",
-        choices=("full", "half", "off"),
-        default="full",
-        help="keep what is extracted from each photo for later runs: as it is (default), in half of the space "
-        "(bfloat16), or not; homolog cache info says where",
-    )
-
-
-def _positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]:
-    def positive(text: str) -> int | float:
-        value = kind(text)
-        if not 0 < value < math.inf:
-            raise ValueError(text)
-        return value
-
-    # argparse puts the name into its message: "invalid number above 0 value: '-3'".
-    positive.__name__ = "number above 0"
-    return positive
+    command.add_argument("--limit", type=positive(int), metavar="N", help="keep the best N matches of a pair")
+    add_running(command)

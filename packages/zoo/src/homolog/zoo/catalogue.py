@@ -42,7 +42,9 @@ class Product:
         size: bytes of its weights, as far as they are known; each file counted once.
         size_complete: False when a file's size is not known before it is fetched.
         status: `here`, `downloadable`, `missing: pip install X`, `none needed`, `damaged: homolog weights
-            verify NAME`, or `broken: WHY` for a YAML that does not compose or describes its weights wrongly.
+            verify NAME`, `untrained` when a part that learns has no weights (`checkpoint: null`), wherever
+            those of the others are, or `broken: WHY` for a YAML that does not compose or describes its
+            weights wrongly.
     """
 
     kind: str
@@ -68,11 +70,22 @@ def list_products(configs: Path | None = None) -> list[Product]:
     return [_product(file, folder) for file in files]
 
 
+def list_tasks(configs: Path | None = None) -> list[tuple[str, str]]:
+    """Return the name and the description of each task, by name.
+
+    Raises:
+        ConfigError: there is no configs folder.
+    """
+    files = sorted((configs_folder(configs) / "task").glob("*.yaml"))
+    return [(file.stem, _description(file)) for file in files]
+
+
 def _product(file: Path, folder: Path) -> Product:
     try:
-        nodes, status = weight_nodes(file, folder), None
+        config = _composed(file, folder)
+        nodes, problem = _weight_nodes(config), "untrained" if untrained(config) else None
     except ConfigError as error:
-        nodes, status = [], f"broken: {error}"
+        nodes, problem = [], f"broken: {error}"
     sizes = [node.get("size") for node in nodes]
     return Product(
         kind=file.parent.name,
@@ -81,7 +94,7 @@ def _product(file: Path, folder: Path) -> Product:
         licences=tuple(dict.fromkeys(str(node["licence"]) for node in nodes)),
         size=sum(size for size in sizes if size),
         size_complete=None not in sizes,
-        status=status or _status(nodes, f"{file.parent.name}/{file.stem}"),
+        status=problem or _status(nodes, f"{file.parent.name}/{file.stem}"),
     )
 
 
@@ -95,7 +108,35 @@ def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
     Raises:
         ConfigError: the YAML does not compose, or describes its weights wrongly.
     """
-    nodes = list(_weights(_composed(file, folder)))
+    return _weight_nodes(_composed(file, folder))
+
+
+def untrained(config: Any, name: str = "") -> list[str]:
+    """Return the names of the parts of a composed configuration that learn but have no weights.
+
+    Args:
+        config: as `homolog.zoo.compose.compose` returns it.
+        name: of the part that this is; empty for the whole.
+
+    Returns:
+        Dotted names, such as `head`; a matcher's own is `matcher`.
+    """
+    if isinstance(config, list):
+        return [part for index, below in enumerate(config) for part in untrained(below, f"{name}.{index}")]
+    if not isinstance(config, dict):
+        return []
+    found = [name or "matcher" for key, value in config.items() if _lacks_weights(key, value)]
+    return found + [
+        part for key, below in config.items() for part in untrained(below, f"{name}.{key}".lstrip("."))
+    ]
+
+
+def _lacks_weights(key: object, value: object) -> bool:
+    return str(key).endswith("checkpoint") and value is None
+
+
+def _weight_nodes(config: Any) -> list[dict[str, Any]]:
+    nodes = list(_weights(config))
     for node in nodes:
         _check(node)
     return list({repr(sorted(node.items())): node for node in nodes}.values())
