@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import DataError
-from homolog.data.converted import convert, read_any
+from homolog.data.converted import convert, main, read_any
 
 SCENE = {
     "image_paths": np.array(["a.jpg", None], dtype=object),
@@ -108,3 +108,14 @@ def test_damaged_converted_files_are_data_errors(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_data_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read it"):
         read_any(tmp_path / "a.npz")
+
+
+def test_the_command_converts_and_tells_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(SCENE))
+    assert main([str(tmp_path / "a.pkl"), str(tmp_path / "a.npz")]) == 0
+    check(read_any(tmp_path / "a.npz"))
+    assert main([str(tmp_path / "b.pkl"), str(tmp_path / "b.npz")]) == 1
+    assert capsys.readouterr().err.startswith("error: ")
+    assert not (tmp_path / "b.npz").exists()

@@ -74,7 +74,7 @@ def test_json_lists_say_as_much_as_they_know(root: Path) -> None:
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        ({"catgory": "cat"}, "no entry catgory; did you mean category"),
+        ({"boxes0": [1, 2, 3, 4]}, "no entry boxes0; did you mean box0"),
         ({"xy0": [[1, 2]]}, "as many points in xy1"),
         ({"xy0": [[1, 2]], "xy1": [[1, 2], [3, 4]]}, "as many points in xy1"),
         ({"xy0": [[1, 2, 3]], "xy1": [[1, 2]]}, "xy0: expected N x 2 finite numbers"),

@@ -3,10 +3,14 @@
 The npz has one member for each array and one, `tree.json`, that says how containers hold them, so
 that reading gives back what was converted: the same dictionaries, lists and tuples. Lists of bytes,
 such as the JPEG frames of TAP-Vid Kinetics, lie end to end in one member.
+
+    python -m homolog.data.converted tapvid_davis.pkl tapvid_davis.npz
 """
 
+import argparse
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from homolog.core.atomic import atomic
-from homolog.core.errors import DataError
+from homolog.core.errors import DataError, HomologError
 from homolog.data.safe_npz import MAXIMUM_BYTES, load_npz, read_npy
 from homolog.data.safe_pickle import load_pickle
 
@@ -69,6 +73,30 @@ def read_any(path: str | Path) -> Any:
     if not start.startswith(_ZIP):
         return load_pickle(path)
     return _read_tree(path) if _is_converted(path) else _unwrapped(load_npz(path))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Convert one file, as the command line says.
+
+    Args:
+        words: the command line; None takes that of the process.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m homolog.data.converted",
+        description="Convert a benchmark's pickle to npz without pickle.",
+    )
+    parser.add_argument("source", type=Path, help="a pickle, npy or npz file")
+    parser.add_argument("target", type=Path, help="the npz to write")
+    arguments = parser.parse_args(words)
+    try:
+        convert(arguments.source, arguments.target)
+    except HomologError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
 
 
 def _unwrapped(members: dict[str, np.ndarray]) -> Any:
@@ -178,3 +206,7 @@ class _Reader:
     def _member(self, index: int) -> np.ndarray:
         name = f"{int(index)}.npy"
         return read_npy(io.BytesIO(self._archive.read(name)), name=f"{self._path}, {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,7 +24,7 @@ LAYOUT = Layout(
     name="MegaDepth-1500 (LoFTR)",
     folder="megadepth_test_1500",
     home="https://github.com/zju3dv/LoFTR",
-    licence="MegaDepth: CC BY 4.0 as its page says; photos from Flickr under their own terms",
+    licence="MegaDepth: CC BY 4.0 as far as known; photos from Flickr under their own terms",
     obtain=(
         "Download megadepth_test_1500 from the drive that LoFTR's README names, unpack it, and put the folder "
         "assets/megadepth_test_1500_scene_info of LoFTR's repository into it."

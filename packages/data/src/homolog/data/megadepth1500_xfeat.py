@@ -24,7 +24,7 @@ LAYOUT = Layout(
     name="MegaDepth-1500 (XFeat)",
     folder="megadepth_test_1500",
     home="https://github.com/verlab/accelerated_features",
-    licence="MegaDepth: CC BY 4.0 as its page says; photos from Flickr under their own terms",
+    licence="MegaDepth: CC BY 4.0 as far as known; photos from Flickr under their own terms",
     obtain=(
         "Run `python3 -m modules.dataset.download --megadepth-1500` of XFeat's repository, and put its "
         "assets/megadepth_1500.json beside the photos."

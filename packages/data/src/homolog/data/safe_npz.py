@@ -103,7 +103,9 @@ def read_npy(file: io.BufferedIOBase, *, name: str) -> np.ndarray:
         ) from error
 
 
-def _objects(file: io.BufferedIOBase, shape: tuple[int, ...], dtype: "np.dtype[Any]", name: str) -> np.ndarray:
+def _objects(
+    file: io.BufferedIOBase, shape: tuple[int, ...], dtype: "np.dtype[Any]", name: str
+) -> np.ndarray:
     if dtype != np.dtype(object):
         raise DataError(f"{name}: expected an array of numbers or of objects, got {dtype}")
     array = read_pickle(file, name=name)

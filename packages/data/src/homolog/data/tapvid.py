@@ -40,7 +40,7 @@ DAVIS = Layout(
     name="TAP-Vid DAVIS",
     folder="tapvid_davis",
     home=_HOME,
-    licence="annotations CC BY 4.0; DAVIS videos CC BY-NC 4.0",
+    licence="annotations CC BY 4.0; videos under the Creative Commons licences of their makers",
     obtain="Download tapvid_davis.zip, whose address TAP-Vid's README has, and unpack it.",
     signature=("tapvid_davis.[pn][kp][lz]",),
     expected=(Expected(what="file of 30 videos", pattern="tapvid_davis.[pn][kp][lz]"),),
