@@ -35,23 +35,24 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_python_of_the_readme_runs(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = _blocks("python")
-    exec(compile(code, "README.md", "exec"), {})
+    for code in _blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})
     assert "matches; the best pair is" in capsys.readouterr().out
 
 
-def _commands() -> list[str]:
-    lines = [line.split("  #")[0].strip() for block in _blocks("sh") for line in block.splitlines()]
+def _commands(block: str) -> list[str]:
+    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
     return [line.split("uv run homolog ", 1)[1] for line in lines if "uv run homolog " in line]
 
 
-@pytest.mark.parametrize("command", [command for command in _commands() if "--demo" not in command])
-def test_the_commands_of_the_readme_run(command: str, photos: Path) -> None:
-    assert main(shlex.split(command)) == 0
+@pytest.mark.parametrize("block", [block for block in _blocks("sh") if "--demo" not in block])
+def test_the_commands_of_the_readme_run_one_after_the_other(block: str, photos: Path) -> None:
+    for command in _commands(block):
+        assert main(shlex.split(command)) == 0, command
 
 
 def test_the_readme_begins_with_the_demo_and_the_tests() -> None:
-    assert "match --demo" in _commands()
+    assert "match --demo" in _commands(_blocks("sh")[0])
     assert "uv run pytest" in _blocks("sh")[0]
 
 

@@ -1,14 +1,22 @@
 """The products of `configs/`: any part of one can be replaced by another that does the same job."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from homolog.core.errors import ConfigError
 from homolog.zoo.build import build, resolved
 from homolog.zoo.compose import compose, configs_folder
 
-MATCHERS = sorted(path.stem for path in (configs_folder() / "matcher").glob("*.yaml"))
+# Those that are put together of a detector and a head; dense ones and adapters of others' code are not.
+MATCHERS = sorted(
+    path.stem
+    for path in (configs_folder() / "matcher").glob("*.yaml")
+    if {"detector", "head"} <= compose("match", [f"matcher={path.stem}"]).keys()
+)
 DINO = [f"dinov2_{size}{registers}" for size in "sblg" for registers in ("", "_reg")] + [
     f"dinov3_{size}" for size in "sblh"
 ]
@@ -53,6 +61,27 @@ def test_a_matcher_takes_the_relatives_of_its_backbone(matcher: str, backbone: s
         assert built.detector.map == built.describe
     else:
         assert built.describe == described_by
+
+
+@pytest.mark.parametrize(("matcher", "setting"), [("external", "function"), ("vismatch", "name")])
+def test_an_adapter_says_which_setting_only_the_user_can_give(matcher: str, setting: str):
+    assert matcher not in MATCHERS
+    with pytest.raises(
+        ConfigError, match=f"the setting {setting} has no value yet; give it as {setting}=VALUE"
+    ):
+        build(compose("match", [f"matcher={matcher}"]))
+
+
+def test_an_external_function_is_named_on_the_command_line(tmp_path: Path):
+    file = tmp_path / "theirs.py"
+    file.write_text(
+        "def match(image0, image1):\n    return [[1, 2]], [[3, 4]]\n\ndef move(a, b, xy):\n    return xy\n"
+    )
+    settings = ("matcher=external", f"function={file}:match", f"transfer={file}:move")
+    matcher = build(compose("match", settings))
+    found = matcher.match(np.zeros((16, 16, 3), dtype=np.uint8), np.zeros((16, 16, 3), dtype=np.uint8))
+    assert found.matches().xy1.tolist() == [[3, 4]]
+    assert found.transfer([[5.0, 6.0]]).xy.tolist() == [[5, 6]]
 
 
 def test_another_block_or_pair_describes_when_it_alone_is_read():

@@ -66,7 +66,8 @@ class Cell:
     @property
     def task_name(self) -> str:
         """The task as tables name it; where its data lies does not count."""
-        return _title([word for word in self.task if not word.startswith("data.root=")], "task", "")
+        places = ("data.root=", "data.file=")
+        return _title([word for word in self.task if not word.startswith(places)], "task", "")
 
 
 def run_cell(cell: Cell, progress: Progress | None = None) -> dict[str, Any]:

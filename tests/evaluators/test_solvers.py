@@ -1,0 +1,360 @@
+"""Estimators: what they find, what is a failure, and that any number of workers finds the same."""
+
+import builtins
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import poselib
+import pytest
+
+from homolog.core.errors import ConfigError, HomologError, MissingDependencyError, ShapeError
+from homolog.evaluators.affine_accuracy import affine_error
+from homolog.evaluators.direct_solver import DirectHomography
+from homolog.evaluators.epipolar_geometry import symmetric_epipolar_distance
+from homolog.evaluators.homography_accuracy import apply_homography, corner_error
+from homolog.evaluators.opencv_solver import (
+    OpencvAffine,
+    OpencvFundamental,
+    OpencvHomography,
+    OpencvPose,
+)
+from homolog.evaluators.pose_difference import pose_error
+from homolog.evaluators.pose_solver import PoselibFundamental, PoselibHomography, PoselibPose
+from homolog.evaluators.solver_pool import estimate_all
+from homolog.evaluators.two_view import Estimator, MatchedPair, MatrixEstimate, PoseEstimate
+
+RANSAC: dict[str, Any] = {
+    "threshold": 1.0,
+    "min_iterations": 50,
+    "max_iterations": 500,
+    "success_prob": 0.999,
+}
+OPENCV: dict[str, Any] = {"method": "RANSAC", "threshold": 1.0, "confidence": 0.999}
+POSE_SOLVERS = [
+    PoselibPose(**RANSAC),
+    OpencvPose(**OPENCV, focal_mean="fx0 and fy1"),
+    OpencvPose(**OPENCV, focal_mean="all four"),
+]
+FUNDAMENTAL_SOLVERS = [
+    PoselibFundamental(**RANSAC),
+    OpencvFundamental(**OPENCV),
+    OpencvFundamental(method="USAC_MAGSAC", threshold=0.25, confidence=0.999, max_iterations=10000),
+]
+HOMOGRAPHY_SOLVERS = [PoselibHomography(**RANSAC), OpencvHomography(**OPENCV)]
+K = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
+H = np.array([[1.1, 0.05, 12], [-0.03, 0.95, -8], [1e-4, -5e-5, 1]])
+A = np.array([[0.9, -0.3, 40], [0.3, 0.9, -15]])
+
+
+def scene(seed: int = 0, count: int = 60, wrong: int = 15) -> tuple[MatchedPair, np.ndarray, np.ndarray]:
+    """Exact matches of points in space, and some that are not."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-1, 1, (count, 3)) + np.array([0, 0, 4])
+    angle = rng.uniform(0.1, 0.3)
+    R = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+    t = rng.normal(size=3)
+    t /= np.linalg.norm(t)
+    xy0, xy1 = ((seen @ K.T)[:, :2] / seen[:, 2:] for seen in (points, points @ R.T + t))
+    xy1[:wrong] += rng.uniform(40, 90, (wrong, 2))
+    return MatchedPair(name=f"scene {seed}", xy0=xy0, xy1=xy1, score=np.ones(count), K0=K, K1=K), R, t
+
+
+def plane(seed: int = 0, count: int = 40, wrong: int = 10, *, by: np.ndarray = H) -> MatchedPair:
+    rng = np.random.default_rng(seed)
+    xy0 = rng.uniform(0, 480, (count, 2))
+    xy1 = apply_homography(xy0, by if len(by) == 3 else np.vstack((by, [0, 0, 1])))
+    xy1[:wrong] += rng.uniform(40, 90, (wrong, 2))
+    return MatchedPair(name=f"plane {seed}", xy0=xy0, xy1=xy1, score=np.ones(count))
+
+
+def without(pair: MatchedPair, count: int) -> MatchedPair:
+    """The last few matches only: the right ones."""
+    kept = slice(len(pair.xy0) - count, None)
+    return MatchedPair(
+        name=pair.name, xy0=pair.xy0[kept], xy1=pair.xy1[kept], score=pair.score[kept], K0=pair.K0, K1=pair.K1
+    )
+
+
+# --- what they find -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", POSE_SOLVERS)
+def test_a_pose_is_found_among_wrong_matches(solver: Estimator[PoseEstimate]) -> None:
+    pair, R, t = scene()
+    found = solver.estimate(pair)
+    assert found is not None
+    assert max(pose_error(found.R, found.t, R, t, zero_translation="failure")) < 0.1
+    assert found.inlier[15:].all()
+    assert found.inlier[:15].sum() < 5
+
+
+@pytest.mark.parametrize("solver", FUNDAMENTAL_SOLVERS)
+def test_a_fundamental_matrix_is_found_among_wrong_matches(solver: Estimator[MatrixEstimate]) -> None:
+    pair, _, _ = scene()
+    found = solver.estimate(pair)
+    assert found is not None
+    distance = symmetric_epipolar_distance(
+        pair.xy0[15:], pair.xy1[15:], found.matrix, definition="root of squared sum"
+    )
+    assert distance.max() < 0.1
+
+
+@pytest.mark.parametrize("solver", HOMOGRAPHY_SOLVERS)
+def test_a_homography_is_found_among_wrong_matches(solver: Estimator[MatrixEstimate]) -> None:
+    found = solver.estimate(plane())
+    assert found is not None
+    assert corner_error(found.matrix, H, (480, 640), corners="last pixels") < 0.1
+    assert found.inlier.tolist() == [False] * 10 + [True] * 30
+
+
+def test_an_affine_map_is_found_among_wrong_matches() -> None:
+    pair = plane(by=A)
+    found = OpencvAffine(**OPENCV).estimate(pair)
+    assert found is not None
+    assert affine_error(found.matrix, pair.xy0[10:], pair.xy1[10:]).max() < 0.1
+
+
+@pytest.mark.parametrize("solver", ["homolog", "kornia"])
+def test_the_direct_transform_weighs_matches_by_their_score(solver: Any) -> None:
+    spoiled = plane()
+    score = np.where(np.arange(40) < 10, 0.0, 1.0)
+    pair = MatchedPair(name="", xy0=spoiled.xy0, xy1=spoiled.xy1, score=score)
+    found, without_scores = (DirectHomography(solver=solver).estimate(each) for each in (pair, spoiled))
+    assert found is not None
+    assert corner_error(found.matrix, H, (480, 640), corners="last pixels") < 0.1
+    assert without_scores is not None
+    assert corner_error(without_scores.matrix, H, (480, 640), corners="last pixels") > 10
+
+
+# --- failures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", range(5))
+@pytest.mark.parametrize("solver", POSE_SOLVERS)
+def test_fewer_than_five_matches_are_a_failure(solver: Estimator[PoseEstimate], count: int) -> None:
+    assert solver.estimate(without(scene()[0], count)) is None
+
+
+@pytest.mark.parametrize(
+    ("solver", "needed"),
+    [(solver, 4) for solver in (*HOMOGRAPHY_SOLVERS, DirectHomography(solver="homolog"))]
+    + [(OpencvAffine(**OPENCV), 3), (FUNDAMENTAL_SOLVERS[0], 7), (FUNDAMENTAL_SOLVERS[1], 8)],
+)
+def test_less_than_a_minimal_set_is_a_failure(solver: Estimator[MatrixEstimate], needed: int) -> None:
+    pair = scene()[0] if needed > 4 else plane(by=A)
+    assert solver.estimate(without(pair, needed - 1)) is None
+    assert solver.estimate(without(pair, 20)) is not None
+
+
+def test_where_poselib_finds_no_inlier_there_is_no_pose() -> None:
+    rng = np.random.default_rng(0)
+    pair = MatchedPair(
+        name="noise",
+        xy0=rng.uniform(0, 500, (5, 2)),
+        xy1=rng.uniform(0, 500, (5, 2)),
+        score=np.ones(5),
+        K0=K,
+        K1=K,
+    )
+    strict = PoselibPose(threshold=1e-9, min_iterations=20, max_iterations=50, success_prob=0.99)
+    assert strict.estimate(pair) is None
+
+
+@pytest.mark.parametrize("solver", [*POSE_SOLVERS, *FUNDAMENTAL_SOLVERS])
+def test_matches_that_are_no_numbers_are_left_out(solver: Estimator[Any]) -> None:
+    pair, _, _ = scene()
+    pair.xy1[20], pair.xy0[30] = np.nan, np.inf
+    found = solver.estimate(pair)
+    assert found is not None
+    assert found.inlier.shape == (60,)
+    assert not found.inlier[[20, 30]].any()
+    assert found.inlier[40:].all()
+
+
+def test_a_pose_needs_intrinsics() -> None:
+    for solver in POSE_SOLVERS:
+        with pytest.raises(ShapeError, match="plane 0: expected a pair with intrinsics"):
+            solver.estimate(plane())
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_parts_of_a_pair_have_one_length() -> None:
+    with pytest.raises(ShapeError, match=r"pair: expected as many xy1 and scores as xy0, got 3, 2 and 3"):
+        MatchedPair(name="pair", xy0=np.zeros((3, 2)), xy1=np.zeros((2, 2)), score=np.zeros(3))
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def test_every_option_of_poselib_is_said_and_means_what_it_says() -> None:
+    options = PoselibPose(**RANSAC)
+    ransac = options.ransac("max_epipolar_error") | options.ransac("max_reproj_error")
+    # Every name is one that PoseLib knows: others would be ignored without a word.
+    assert ransac.keys() == dict(poselib.RansacOptions()).keys()
+    assert options.bundle().keys() <= dict(poselib.BundleOptions()).keys()
+    settings = options.settings()
+    assert settings["estimator"] == "PoseLib 2.0.5"
+    assert settings["success_prob"] == "0.999"
+    assert settings["loss_scale"] == "0.5"
+
+
+def test_without_a_scale_the_loss_is_that_of_poselib_left_to_itself() -> None:
+    pair, _, _ = scene()
+    rng = np.random.default_rng(1)
+    noisy = MatchedPair(
+        name="", xy0=pair.xy0 + rng.normal(0, 0.5, pair.xy0.shape), xy1=pair.xy1, score=pair.score, K0=K, K1=K
+    )
+    camera = {"model": "PINHOLE", "width": 640, "height": 480, "params": [500, 510, 320, 240]}
+    alone, _ = poselib.estimate_relative_pose(
+        noisy.xy0, noisy.xy1, camera, camera, {"max_epipolar_error": 3.0}, {}
+    )
+    options: dict[str, Any] = {"threshold": 3.0, "min_iterations": 1000, "max_iterations": 100000}
+    found = PoselibPose(**options, success_prob=0.9999).estimate(noisy)
+    other = PoselibPose(**options, success_prob=0.9999, loss_scale=1.0).estimate(noisy)
+    assert found is not None
+    assert other is not None
+    np.testing.assert_array_equal(found.R, alone.R)
+    assert not np.array_equal(other.R, alone.R)
+
+
+def test_another_poselib_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poselib, "__version__", "3.0.0")
+    with pytest.raises(
+        ConfigError, match=r"PoseLib 2\.0\.5, got 3\.0\.0, which would ignore max_epipolar_error"
+    ):
+        PoselibPose(**RANSAC).estimate(scene()[0])
+
+
+@pytest.mark.parametrize(
+    ("module", "solver", "line"),
+    [
+        ("poselib", POSE_SOLVERS[0], "pip install poselib==2.0.5"),
+        ("cv2", POSE_SOLVERS[1], "pip install opencv-python-headless"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named(
+    monkeypatch: pytest.MonkeyPatch, module: str, solver: Any, line: str
+) -> None:
+    real = builtins.__import__
+
+    def fake(name: str, *rest: Any) -> Any:
+        if name == module:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", fake)
+    with pytest.raises(MissingDependencyError, match=line):
+        solver.estimate(scene()[0])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_options_without_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="threshold above 0"):
+        PoselibPose(**dict(RANSAC, threshold=0.0))
+    with pytest.raises(ConfigError, match="success_prob between 0 and 1"):
+        PoselibPose(**dict(RANSAC, success_prob=1.0))
+    with pytest.raises(ConfigError, match="no method RANSAK; did you mean RANSAC"):
+        OpencvHomography(**dict(OPENCV, method="RANSAK"))
+    with pytest.raises(ConfigError, match="focal_mean"):
+        OpencvPose(**OPENCV, focal_mean="first")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="RANSAC or LMEDS for an affine map"):
+        OpencvAffine(**dict(OPENCV, method="USAC_MAGSAC"))
+    with pytest.raises(ConfigError, match="solver homolog or kornia"):
+        DirectHomography(solver="svd")  # pyright: ignore[reportArgumentType]
+
+
+# --- workers ------------------------------------------------------------------------------------
+
+
+def same(first: PoseEstimate | None, second: PoseEstimate | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    pairs = ((first.R, second.R), (first.t, second.t), (first.inlier, second.inlier))
+    return all(np.array_equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("solver", POSE_SOLVERS[:2])
+def test_any_number_of_workers_gives_the_same_in_order(solver: Estimator[PoseEstimate]) -> None:
+    pairs = [scene(seed, count=12, wrong=3)[0] for seed in range(50)]
+    pairs[7], pairs[33] = without(pairs[7], 4), without(pairs[33], 0)
+    here = estimate_all(solver, pairs, workers=1)
+    assert [row for row, found in enumerate(here) if found is None] == [7, 33]
+    for workers in (2, 3):
+        elsewhere = estimate_all(solver, pairs, workers=workers)
+        assert all(same(*both) for both in zip(here, elsewhere, strict=True))
+
+
+def test_no_pairs_need_no_workers() -> None:
+    assert estimate_all(POSE_SOLVERS[0], [], workers=4) == []
+    with pytest.raises(ConfigError, match="workers of at least 1"):
+        estimate_all(POSE_SOLVERS[0], [], workers=0)
+
+
+WITNESSES = """
+import os, sys, time
+from dataclasses import dataclass
+import numpy as np
+from homolog.core.errors import DataError
+from homolog.evaluators.two_view import MatrixEstimate
+
+@dataclass(frozen=True)
+class Witness:
+    "Estimates slowly where it was made, so that others get their share; what it does elsewhere, it is told."
+    home: int
+    elsewhere: str = "tells"
+
+    def estimate(self, pair):
+        if os.getpid() == self.home:
+            time.sleep(0.02)
+        elif self.elsewhere == "fails":
+            raise DataError(f"{pair.name}: cannot")
+        elif self.elsewhere == "dies":
+            os._exit(7)
+        print("this must not get between the answers")
+        seen = [float("torch" in sys.modules), float("pytest" in sys.modules), float(os.getpid())]
+        return MatrixEstimate(matrix=np.array([seen]), inlier=pair.usable())
+
+    def settings(self):
+        return {}
+"""
+
+
+@pytest.fixture
+def witness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Any]:
+    """An estimator in a file that only this process's path leads to."""
+    (tmp_path / "witness_of_workers.py").write_text(WITNESSES, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield functools.partial(importlib.import_module("witness_of_workers").Witness, os.getpid())
+    del sys.modules["witness_of_workers"]
+
+
+def test_workers_import_neither_torch_nor_what_the_caller_runs(witness: Any) -> None:
+    found: list[Any] = estimate_all(witness(), [plane(seed) for seed in range(48)], workers=3)
+    seen = np.array([each.matrix[0] for each in found])
+    here = seen[:, 2] == os.getpid()
+    assert seen[here, 1].all()
+    assert 2 <= len(set(seen[:, 2])) <= 3
+    assert not seen[~here, :2].any()
+
+
+def test_what_an_estimator_raises_arrives_here(witness: Any) -> None:
+    with pytest.raises(HomologError, match=r"plane \d+: cannot"):
+        estimate_all(witness("fails"), [plane(seed) for seed in range(40)], workers=2)
+
+
+def test_a_worker_that_dies_is_an_error(witness: Any) -> None:
+    with pytest.raises(HomologError, match="ended with status 7; set workers=1 to see why"):
+        estimate_all(witness("dies"), [plane(seed) for seed in range(40)], workers=2)
+
+
+def test_a_missing_library_is_told_by_a_worker_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "poselib.py").write_text("raise ImportError('not here')\n", encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(MissingDependencyError, match=r"pip install poselib==2\.0\.5"):
+        estimate_all(POSE_SOLVERS[0], [scene(seed)[0] for seed in range(40)], workers=2)

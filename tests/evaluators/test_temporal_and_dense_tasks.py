@@ -1,0 +1,162 @@
+"""The tasks of `configs/` that ask for tracks or dense correspondence: they build, and all their choices are said."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from skimage import data
+
+from homolog.core.coords import identity_grid
+from homolog.core.dense import DenseField
+from homolog.core.image import Image
+from homolog.core.protocols import Matcher
+from homolog.core.reading import as_image
+from homolog.core.resize import resize
+from homolog.core.samples import PairSample, VideoSample
+from homolog.core.tracks import Tracks
+from homolog.evaluators.benchmark import Benchmark
+from homolog.evaluators.flow_pck_protocol import FlowPckProtocol
+from homolog.matchers.track import FrameByFrame
+from homolog.zoo import load_matcher, load_task
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose, configs_folder
+
+CONFIGS = configs_folder()
+VIDEOS = ["davis", "rgb_stacking", "kinetics", "robotap"]
+TEMPORAL = [f"tapvid_{name}{mode}" for name in VIDEOS for mode in ("", "_strided")] + ["tapvid_davis_matcha"]
+DENSE = ["tss"]
+PROTOCOLS = sorted(
+    f"{group}/{path.stem}"
+    for group in ("tapvid", "tss", "synthetic_dense")
+    for path in (CONFIGS / "protocol" / group).glob("*.yaml")
+)
+
+
+@pytest.fixture
+def without_data(tmp_path: Path) -> Path:
+    """The configs of homolog, but with empty data sets: none of the real ones lies here."""
+    shutil.copytree(CONFIGS, tmp_path / "configs")
+    for name in {*(f"tapvid_{name}" for name in VIDEOS), *DENSE}:
+        (tmp_path / "configs" / "data" / f"{name}.yaml").write_text("size: null\n")
+    return tmp_path / "configs"
+
+
+@pytest.mark.parametrize("task", TEMPORAL + DENSE)
+def test_a_task_builds(task: str, without_data: Path):
+    built = load_task(task, configs=without_data)
+    assert isinstance(built, Benchmark)
+    assert built.kind == ("dense" if task in DENSE else "temporal")
+    assert len(built.score([])) == len(built.protocols) >= 1
+
+
+@pytest.mark.parametrize("task", TEMPORAL)
+def test_data_queries_and_protocol_of_a_temporal_task_agree(task: str):
+    config = compose("evaluate", [f"task={task}"])
+    modes = {protocol.get("mode", "initial") for protocol in config["protocols"].values()}
+    assert modes == {config["predict"]["mode"]}
+    rasters = {tuple(protocol.get("raster", (256, 256))) for protocol in config["protocols"].values()}
+    # Resized once, when it is read: scaled twice a frame would be blurred.
+    assert rasters == {tuple(config["predict"]["raster"])} == {tuple(config["data"]["size"])}
+
+
+def protocol_of(file: str) -> Any:
+    group, _, variant = file.partition("/")
+    return build(compose(f"protocol/{group}/{variant}")["protocol"][group])
+
+
+@pytest.mark.parametrize("file", PROTOCOLS)
+def test_a_protocol_has_the_name_of_its_file(file: str):
+    assert protocol_of(file).name == file.replace("_", "-")
+
+
+def test_the_headlines_of_dense_protocols_and_the_choices_of_sd_dino():
+    assert protocol_of("synthetic_dense/homolog").score([]).scores[0].name == "warp error"
+    tss = protocol_of("tss/sd_dino")
+    assert isinstance(tss, FlowPckProtocol)
+    assert (tss.alphas[0], tss.comparison, tss.side, tss.by) == (0.05, "<=", "image1", "subset")
+
+
+# --- from images to scores --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def matcher() -> Matcher:
+    return load_matcher("xfeat", device="cpu")
+
+
+def photo() -> Image:
+    return resize(as_image(data.astronaut()), (256, 256))
+
+
+def shifted(image: Image, x: int) -> Image:
+    return Image(pixels=image.pixels[:, :, x : x + 200].contiguous(), name=f"shifted by {x}")
+
+
+def test_tracks_from_frames_to_scores(without_data: Path, matcher: Matcher):
+    """A camera that pans over a photo: 8 pixels per frame to the right, so points go left."""
+    source = photo()
+    start = torch.tensor([[x, y] for x in (90.0, 120.0, 150.0) for y in (60.0, 100.0, 140.0, 180.0)])
+    frame = torch.arange(4)
+    xy = start[:, None] - torch.stack((8.0 * frame, torch.zeros(4)), dim=-1)
+    sample = VideoSample(
+        frames=[shifted(source, 8 * int(t)) for t in frame],
+        tracks=Tracks(
+            xy=xy,
+            visible=torch.ones(len(start), 4, dtype=torch.bool),
+            query_frame=torch.zeros(len(start), dtype=torch.int64),
+        ),
+        name="pan",
+    )
+    built = load_task("tapvid_davis", configs=without_data)
+    assert isinstance(built, Benchmark)
+    task = Benchmark(
+        kind="temporal", data=[sample], predict=built.predict, protocols=built.protocols, headline="first"
+    )
+    scored = task.score(task.run(matcher))["first"]
+    values = {score.name: score.value for score in scored.scores}
+    # A shift by one cell of the maps: most points arrive within 8 px of the raster.
+    assert values["delta@8px"] > 0.7
+    assert values["OA"] > 0.7
+    assert 0 < values["AJ"] < 1
+
+
+def test_a_dense_answer_from_images_to_scores(without_data: Path, matcher: Matcher):
+    source = photo()
+    image0, image1 = shifted(source, 16), shifted(source, 0)
+    grid = identity_grid(image0.size)[None].clone()
+    grid[:, 0] += 2 * 16 / 200
+    known = (grid[:, 0] <= 1).float()
+    sample = PairSample(
+        image0=image0,
+        image1=image1,
+        dense=DenseField(grid=grid, confidence=known),
+        name="pan",
+        facts={"subset": "JODS"},
+    )
+    built = load_task("tss", "predict.stride=16", configs=without_data)
+    assert isinstance(built, Benchmark)
+    task = Benchmark(
+        kind="dense", data=[sample], predict=built.predict, protocols=built.protocols, headline="sd_dino"
+    )
+    scored = task.score(task.run(matcher))["sd_dino"]
+    values = {(score.name, score.category): score.value for score in scored.scores}
+    assert values["PCK@0.05 per image", ""] > 0.7
+    assert values["PCK@0.05 per image", "JODS"] == values["PCK@0.05 per image", ""]
+    assert scored.settings["lattice"] == "every 16 px"
+    curve = scored.curves["calibration"]
+    assert curve.y[-1] > curve.y[0]
+
+
+def test_a_tracker_is_named_in_yaml_and_made_of_the_matcher_that_is_measured(matcher: Matcher):
+    node = {
+        "_target_": "homolog.matchers.track.FrameByFrame",
+        "_partial_": True,
+        "visible_above": 0.5,
+        "cycle": None,
+    }
+    make: Any = build({"tracker": node})["tracker"]
+    tracker = make(matcher)
+    assert isinstance(tracker, FrameByFrame)
+    assert tracker.matcher is matcher

@@ -1,0 +1,234 @@
+"""Tracks by a matcher of pairs: which pairs are matched, where points arrive, which are said to be visible."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from homolog.core.dense import Transfer
+from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.image import Image
+from homolog.core.keypoints import Matches
+from homolog.core.protocols import ImageLike, Matcher, Points, Tracker
+from homolog.core.reading import as_image
+from homolog.core.resize import resize
+from homolog.core.tracks import Queries
+from homolog.matchers.recall import Recall
+from homolog.matchers.sparse import SparseMatcher
+from homolog.matchers.track import FrameByFrame
+
+FRAMES = 5
+STEP = torch.tensor([3.0, 1.0])
+"""How far everything moves from one frame to the next."""
+
+
+@dataclass
+class Moved:
+    """Frame t shows everything moved by t steps; a frame's colour says which one it is."""
+
+    confidence: Callable[[int, int], float] = lambda source, target: 1.0
+    drift: Callable[[int, int], float] = lambda source, target: 0.0
+    asked: list[tuple[int, int, int]] = field(default_factory=list)
+
+    def match(self, image0: ImageLike, image1: ImageLike) -> "MovedPair":
+        numbers = [round(float(as_image(image).pixels[0, 0, 0]) * 100) for image in (image0, image1)]
+        return MovedPair(self, numbers[0], numbers[1])
+
+
+@dataclass
+class MovedPair:
+    matcher: Moved
+    source: int
+    target: int
+    can_transfer: bool = True
+
+    def transfer(self, xy0: Points) -> Transfer:
+        assert isinstance(xy0, Tensor)
+        self.matcher.asked.append((self.source, self.target, len(xy0)))
+        off = torch.tensor([0.0, self.matcher.drift(self.source, self.target)])
+        moved = xy0 + (self.target - self.source) * STEP + off
+        return Transfer(moved, torch.full((len(xy0),), self.matcher.confidence(self.source, self.target)))
+
+    def matches(self, limit: int | None = None) -> Matches:
+        raise AssertionError("tracking needs no matches")
+
+
+def video(frames: int = FRAMES, size: tuple[int, int] = (40, 60)) -> list[Image]:
+    return [Image(pixels=torch.full((3, *size), t / 100), name=f"frame {t}") for t in range(frames)]
+
+
+QUERIES = Queries(xy=torch.tensor([[5.0, 6.0], [9.5, 7.25], [30.0, 20.0]]), frame=torch.tensor([0, 2, 2]))
+TRUTH = QUERIES.xy[:, None] + (torch.arange(FRAMES)[None, :, None] - QUERIES.frame[:, None, None]) * STEP
+
+
+def tracker(matcher: Matcher, **settings: Any) -> FrameByFrame:
+    given: dict[str, Any] = {"visible_above": None, "cycle": None, **settings}
+    return FrameByFrame(matcher, **given)
+
+
+def test_it_is_a_tracker():
+    assert isinstance(tracker(Moved()), Tracker)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_points_arrive_where_they_moved_to(chained: bool):
+    found = tracker(Moved(), chained=chained).track(video(), QUERIES)
+    torch.testing.assert_close(found.xy, TRUTH)
+    assert found.visible.all()
+    assert found.query_frame.tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_on_its_own_frame_a_query_is_exactly_what_it_was(chained: bool):
+    wrong = Moved(drift=lambda source, target: 7.0, confidence=lambda source, target: 0.0)
+    found = tracker(wrong, chained=chained, visible_above=0.5, cycle=1.0).track(video(), QUERIES)
+    rows = torch.arange(3)
+    assert torch.equal(found.xy[rows, QUERIES.frame], QUERIES.xy)
+    assert found.visible.sum(dim=1).tolist() == [1, 1, 1]
+    assert found.visible[rows, QUERIES.frame].all()
+
+
+def test_each_query_frame_meets_each_other_frame_once_with_all_its_points():
+    matcher = Moved()
+    tracker(matcher).track(video(), QUERIES)
+    assert sorted(matcher.asked) == [
+        *((0, target, 1) for target in (1, 2, 3, 4)),
+        *((2, target, 2) for target in (0, 1, 3, 4)),
+    ]
+
+
+def test_a_chain_meets_only_neighbours_and_carries_every_point_that_has_begun():
+    matcher = Moved()
+    tracker(matcher, chained=True).track(video(), QUERIES)
+    # Forwards the two later queries join at frame 2; backwards they go to frame 0, the first stays there.
+    assert matcher.asked == [
+        (0, 1, 1),
+        (1, 2, 1),
+        (2, 3, 3),
+        (3, 4, 3),
+        (2, 1, 2),
+        (1, 0, 2),
+    ]
+
+
+def test_points_are_visible_above_a_confidence():
+    unsure = Moved(confidence=lambda source, target: 0.9 if target < 3 else 0.4)
+    found = tracker(unsure, visible_above=0.4).track(video(), QUERIES)
+    assert found.visible[0].tolist() == [True, True, True, False, False]
+
+
+def test_a_chain_is_as_sure_as_its_weakest_link():
+    unsure = Moved(confidence=lambda source, target: 0.2 if (source, target) == (1, 2) else 0.9)
+    found = tracker(unsure, visible_above=0.5, chained=True).track(video(), QUERIES)
+    assert found.visible[0].tolist() == [True, True, False, False, False]
+    assert found.visible[1].tolist() == [True] * 5
+
+
+def test_points_are_visible_when_the_way_back_ends_near_the_start():
+    # To frame 3 and back strays by 2 + 2 pixels, elsewhere by none.
+    stray = Moved(drift=lambda source, target: 2.0 if 3 in (source, target) else 0.0)
+    strict = tracker(stray, cycle=3.9).track(video(), QUERIES)
+    lenient = tracker(stray, cycle=4.0).track(video(), QUERIES)
+    assert strict.visible[0].tolist() == [True, True, True, False, True]
+    assert lenient.visible.all()
+
+
+def test_the_way_back_is_not_walked_when_nobody_asks():
+    matcher = Moved()
+    tracker(matcher, visible_above=0.1).track(video(), QUERIES)
+    assert all(source in (0, 2) for source, _, _ in matcher.asked)
+
+
+def test_frames_that_are_resized_are_tracked_in_their_own_pixels():
+    """A resized image leads back to its original; queries and tracks are of the frames, not of that."""
+    frames = [resize(image, (80, 120)) for image in video()]
+    found = tracker(Moved()).track(frames, QUERIES)
+    torch.testing.assert_close(found.xy, TRUTH)
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_no_queries_and_a_single_frame_are_no_trouble(chained: bool):
+    matcher = Moved()
+    none = Queries(xy=torch.zeros(0, 2), frame=torch.zeros(0, dtype=torch.int64))
+    assert tracker(matcher, chained=chained).track(video(), none).xy.shape == (0, FRAMES, 2)
+    one = Queries(xy=torch.ones(1, 2), frame=torch.zeros(1, dtype=torch.int64))
+    assert tracker(matcher, chained=chained).track(video(1), one).xy.tolist() == [[[1, 1]]]
+    assert matcher.asked == []
+
+
+def test_a_query_beside_the_video_is_refused():
+    late = Queries(xy=torch.ones(1, 2), frame=torch.tensor([FRAMES]))
+    with pytest.raises(ShapeError, match="from 0 to 4, got 5 to 5"):
+        tracker(Moved()).track(video(), late)
+
+
+@pytest.mark.parametrize("wrong", [{"visible_above": 1.0}, {"visible_above": -0.1}, {"cycle": 0.0}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(ConfigError, match="or null"):
+        tracker(Moved(), **wrong)
+
+
+# --- with a real matcher --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"cycle": 1.0}, {"chained": True}])
+def test_features_are_extracted_once_per_frame(tiny, scene, settings):
+    backbone, head = tiny.Colours(), tiny.SamePlace()
+    matcher = SparseMatcher(
+        detector=tiny.Points([(2.0, 3.0)]), head=head, backbone=backbone, describe="colour"
+    )
+    frames = [scene((40, 48), shade=t / 10) for t in range(6)]
+    queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0], [8.0, 8.0]]), frame=torch.tensor([0, 3, 5]))
+    tracker(matcher, **settings).track(frames, queries)
+    assert len(backbone.seen) == 6
+
+
+def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
+    frames = [scene((40, 48), shade=t / 10) for t in range(8)]
+    queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0]]), frame=torch.tensor([0, 3]))
+    backbone = tiny.Colours()
+    weight = extraction_weight(tiny, frames[0])
+    matcher = SparseMatcher(
+        detector=tiny.Points([(2.0, 3.0)]),
+        head=tiny.SamePlace(),
+        backbone=backbone,
+        describe="colour",
+        memory=3 * weight,
+    )
+    tracker(matcher, cycle=1.0).track(frames, queries)
+    assert len(backbone.seen) == 8
+
+
+def extraction_weight(tiny, image: Image) -> int:
+    matcher = SparseMatcher(
+        detector=tiny.Points([(2.0, 3.0)]),
+        head=tiny.SamePlace(),
+        backbone=tiny.Colours(),
+        describe="colour",
+        memory=10**9,
+    )
+    matcher.match(image, image)
+    return remembered_bytes(matcher)
+
+
+def remembered_bytes(matcher: SparseMatcher) -> int:
+    found = [
+        part
+        for holder in (matcher, *vars(matcher).values())
+        for part in getattr(holder, "__dict__", {}).values()
+        if isinstance(part, Recall)
+    ]
+    assert len(found) == 1
+    return found[0].weight
+
+
+def test_a_matcher_of_sparse_matches_only_says_so(tiny, scene):
+    matcher = SparseMatcher(detector=tiny.Points([(2.0, 3.0)]), head=tiny.InOrder())
+    with pytest.raises(CapabilityError, match="finds sparse matches only"):
+        tracker(matcher).track(
+            [scene((40, 48)), scene((40, 48), shade=0.1)],
+            Queries(xy=torch.tensor([[4.0, 5.0]]), frame=torch.tensor([0])),
+        )
