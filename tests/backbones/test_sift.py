@@ -89,3 +89,24 @@ def test_descriptors_are_float32():
     (found,) = Sift(limit=10)(photo())
     assert found.descriptor is not None
     assert found.descriptor.numpy().dtype == np.float32
+
+
+def test_scales_stay_and_angles_turn_with_the_image():
+    photo = torch.from_numpy(data.camera().copy())[None].float().expand(3, -1, -1) / 255
+    part = photo[None, :, 100:356, 100:356]
+    (here,) = Sift(limit=400)(part)
+    (turned,) = Sift(limit=400)(part.rot90(-1, dims=(2, 3)))  # clockwise: x becomes y, y becomes -x
+    assert here.scale is not None
+    assert here.angle is not None
+    assert turned.scale is not None
+    assert turned.angle is not None
+    assert (here.scale > 0).all()
+    assert ((here.angle >= 0) & (here.angle <= 2 * torch.pi)).all()
+    expected = torch.stack((255 - here.xy[:, 1], here.xy[:, 0]), dim=1)
+    distance = torch.cdist(expected, turned.xy)
+    nearest = distance.argmin(dim=1)
+    near = distance.amin(dim=1) < 0.5
+    change = torch.remainder(turned.angle[nearest] - here.angle, 2 * torch.pi)[near]
+    assert near.float().mean() > 0.7
+    assert (change - torch.pi / 2).abs().median() < 0.05
+    assert (turned.scale[nearest] / here.scale)[near].log().abs().median() < 0.02

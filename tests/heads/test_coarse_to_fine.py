@@ -23,7 +23,14 @@ NONE = Keypoints(xy=torch.zeros(0, 2), score=torch.zeros(0))
 
 def head(**changes: Any) -> CoarseToFine:
     torch.manual_seed(0)
-    small: dict[str, Any] = {"coarse_channels": 16, "fine_channels": 8, "width": 16, "depth": 1, "heads": 2, "fine_width": 8}
+    small: dict[str, Any] = {
+        "coarse_channels": 16,
+        "fine_channels": 8,
+        "width": 16,
+        "depth": 1,
+        "heads": 2,
+        "fine_width": 8,
+    }
     return CoarseToFine(**{**small, **changes}).eval()
 
 

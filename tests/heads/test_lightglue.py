@@ -188,3 +188,45 @@ def test_without_kornia_the_message_says_what_to_install(monkeypatch):
     monkeypatch.delitem(sys.modules, "homolog.heads.lightglue")
     with pytest.raises(MissingDependencyError, match="the head lightglue needs the package kornia"):
         importlib.import_module("homolog.heads.lightglue")
+
+
+def oriented(count: int, seed: int) -> Keypoints:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator)
+
+    return Keypoints(
+        xy=draw(count, 2) * 40,
+        score=draw(count),
+        descriptor=torch.randn(count, 8, generator=generator),
+        scale=draw(count) * 9,
+        angle=draw(count) * 6,
+    )
+
+
+def test_scale_and_angle_are_part_of_the_position_if_asked_for():
+    torch.manual_seed(0)
+    head = LightGlue(
+        None, input_dim=8, descriptor_dim=16, layers=2, heads=2, scale_and_angle=True, minimum=0.0
+    )
+    assert head.network.posenc.Wr.in_features == 4
+    one, other = oriented(9, 1), oriented(8, 2)
+    plain = Keypoints(xy=one.xy, score=one.score, descriptor=one.descriptor)
+    turned = Keypoints(
+        xy=one.xy, score=one.score, descriptor=one.descriptor, scale=one.scale, angle=one.angle + 1
+    )
+    with torch.inference_mode():
+        here = head(one, other, of_size((48, 48)), of_size((48, 48)))
+        there = head(turned, other, of_size((48, 48)), of_size((48, 48)))
+    assert len(here) > 0
+    assert here.score.shape != there.score.shape or not torch.equal(here.score, there.score)
+    with pytest.raises(CapabilityError, match="expected keypoints with scale and angle, got none"):
+        head(plain, other, of_size((48, 48)), of_size((48, 48)))
+
+
+def test_keypoints_between_the_outermost_pixel_centre_and_the_edge_are_taken(head):
+    xy = torch.tensor([[-0.4, -0.4], [47.4, 20.0], [10.0, 47.4]])
+    side = Keypoints(xy=xy, score=torch.ones(3), descriptor=torch.randn(3, 64))
+    with torch.inference_mode():
+        assert len(head(side, side, of_size((48, 48)), of_size((48, 48)))) <= 3

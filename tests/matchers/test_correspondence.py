@@ -106,3 +106,13 @@ def test_matches_are_computed_when_asked_for_and_once_and_transfer_needs_none(ti
 def test_a_negative_limit_is_refused(found):
     with pytest.raises(ShapeError, match="limit of 0 or more"):
         found.matches(-1)
+
+
+def test_keypoints_are_told_in_original_pixels_and_matches_lie_on_them(found):
+    # Seen at half size: (x + 0.5) * 2 - 0.5 in image 0; image 1 is enlarged to what is seen by no factor.
+    torch.testing.assert_close(found.keypoints0, torch.tensor([[2.5, 4.5], [6.5, 8.5]]))
+    matches = found.matches()
+    assert all(any(torch.equal(xy, keypoint) for keypoint in found.keypoints0) for xy in matches.xy0)
+    assert all(any(torch.equal(xy, keypoint) for keypoint in found.keypoints1) for xy in matches.xy1)
+    assert found.keypoints1.dtype == torch.float32
+    assert not found.keypoints1.requires_grad

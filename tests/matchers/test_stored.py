@@ -1,6 +1,7 @@
 """Extractions on disk: the second run extracts nothing and answers the same."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -116,7 +117,13 @@ def test_the_cache_changes_no_answer(tmp_path: Path) -> None:
 
 
 def test_bfloat16_halves_the_maps_and_leaves_coordinates_exact() -> None:
-    keypoints = Keypoints(xy=torch.rand(9, 2) * 640, score=torch.rand(9), descriptor=torch.randn(9, 6))
+    keypoints = Keypoints(
+        xy=torch.rand(9, 2) * 640,
+        score=torch.rand(9),
+        descriptor=torch.randn(9, 6),
+        scale=torch.rand(9),
+        angle=torch.rand(9),
+    )
     features = Features(maps={"colour": torch.randn(1, 1, 3, 5, 6)}, image_size=(40, 48))
     from homolog.matchers.extraction import Extraction
 
@@ -125,6 +132,8 @@ def test_bfloat16_halves_the_maps_and_leaves_coordinates_exact() -> None:
     (back,) = from_tensors(kept, device=torch.device("cpu"))
     assert torch.equal(back.keypoints.xy, keypoints.xy)
     assert torch.equal(back.keypoints.score, keypoints.score)
+    assert torch.equal(cast(Tensor, back.keypoints.scale), cast(Tensor, keypoints.scale))
+    assert torch.equal(cast(Tensor, back.keypoints.angle), cast(Tensor, keypoints.angle))
     assert back.features.image_size == (40, 48)
     torch.testing.assert_close(back.features["colour"], features["colour"], rtol=2**-8, atol=0)
     assert back.keypoints.descriptor is not None

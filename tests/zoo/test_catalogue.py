@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from homolog.zoo import list_products
-from homolog.zoo.catalogue import KINDS, Product
+from homolog.zoo.catalogue import KINDS, Product, untrained
 
 
 def by_name(configs: Path) -> dict[str, Product]:
@@ -49,6 +49,35 @@ def test_the_status_says_where_weights_are(configs: Path, tmp_path: Path, monkey
     assert products["backbone/absent"].status == "missing: pip install no-such-weights"
     assert products["head/near"].status == "none needed"
     assert products["matcher/broken"].status == "broken: no head named 'gone'; choose from far, near"
+
+
+def test_a_part_that_learns_but_has_no_weights_is_untrained_wherever_those_of_the_others_are(configs: Path):
+    text = "# Mine\n_target_: homolog.core.coords.shift_frame\n"
+    (configs / "head" / "mine.yaml").write_text(f"{text}checkpoint: null\n")
+    (configs / "head" / "outer.yaml").write_text(f"{text}parts: [{{net: {{encoder_checkpoint: null}}}}]\n")
+    (configs / "head" / "filled.yaml").write_text(f"{text}checkpoint: some/file.pt\n")
+    (configs / "matcher" / "both.yaml").write_text(
+        "# @package _global_\n# Trained and untrained\n"
+        "defaults: [/backbone@backbone: light, /head@head: mine, _self_]\n"
+        "_target_: homolog.core.coords.shift_frame\n"
+    )
+    products = by_name(configs)
+    assert products["head/mine"].status == "untrained"
+    assert products["head/outer"].status == "untrained"
+    assert products["head/filled"].status == "none needed"
+    assert products["matcher/both"].status == "untrained"
+    assert products["matcher/both"].size == 6247949
+    assert products["matcher/plain"].status == "here"
+
+
+def test_untrained_parts_are_named_by_their_place():
+    net = {"_target_": "x", "checkpoint": None}
+    assert untrained({"head": net, "backbone": {"parts": [{"a": 1}, {"net": net}]}}) == [
+        "head",
+        "backbone.parts.1.net",
+    ]
+    assert untrained({"checkpoint": None}) == ["matcher"]
+    assert untrained({"head": {"checkpoint": {"_target_": "homolog.core.weights.fetch"}}}) == []
 
 
 def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):

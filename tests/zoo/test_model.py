@@ -24,6 +24,13 @@ def test_a_matcher_arrives_in_evaluation_mode_on_the_device_with_its_overrides()
     assert head.window == 7
 
 
+def test_random_weights_are_said_and_whose_they_are(caplog: pytest.LogCaptureFixture):
+    load_matcher("xfeat", device="cpu")
+    assert not caplog.messages
+    load_matcher("xfeat", "backbone.checkpoint=null", device="cpu")
+    assert [message.split(";")[0] for message in caplog.messages] == ["untrained: backbone"]
+
+
 def test_what_is_no_matcher_is_refused(configs: Path):
     with pytest.raises(ConfigError, match="expected the configuration of a matcher, got one of Tensor"):
         load_matcher("plain", configs=without_parts(configs), device="cpu")

@@ -19,7 +19,9 @@ def test_it_is_the_same_for_the_same_configuration():
     assert of() != of("matcher=xfeat")
 
 
-@pytest.mark.parametrize("setting", ["head.window=7", "+memory=5", "head=dual_softmax"])
+@pytest.mark.parametrize(
+    "setting", ["head.window=7", "+memory=5", "head=dual_softmax", "+passes=mean", "+spacing=4", "+cycle=3"]
+)
 def test_it_ignores_what_comes_after_the_extraction(setting: str):
     assert of(setting) == of()
 

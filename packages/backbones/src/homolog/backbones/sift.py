@@ -84,4 +84,10 @@ def _keypoints(points: Sequence[cv2.KeyPoint], descriptor: np.ndarray | None, *,
     read = torch.zeros(0, 128) if descriptor is None else torch.from_numpy(descriptor)
     norm = F.normalize(read, p=1, dim=1).sqrt() if root else F.normalize(read, dim=1)
     xy = torch.tensor([point.pt for point in points], dtype=torch.float32).reshape(-1, 2)
-    return Keypoints(xy=xy, score=torch.tensor([point.response for point in points]), descriptor=norm)
+    return Keypoints(
+        xy=xy,
+        score=torch.tensor([point.response for point in points]),
+        descriptor=norm,
+        scale=torch.tensor([point.size for point in points]),
+        angle=torch.tensor([point.angle for point in points]).deg2rad(),
+    )

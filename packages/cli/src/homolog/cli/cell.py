@@ -142,8 +142,8 @@ def _run(
     cell: Cell, configs: Mapping[str, Mapping[str, Any]], identity: str, progress: Progress | None
 ) -> dict[str, Any]:
     import torch
-    from homolog.cli.examples import draw_examples
 
+    from homolog.cli.examples import draw_examples
     from homolog.core.feature_cache import FeatureCache
     from homolog.evaluators.benchmark import Benchmark
     from homolog.evaluators.record import save_records

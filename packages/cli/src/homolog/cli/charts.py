@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 INK, MUTED, RULE = "#1b1f24", "#59636e", "#d8dee4"
 COLOURS = (
@@ -97,6 +98,9 @@ def draw_cost(
             parse_math=False,
         )
     axes.set_xscale("log")
+    for of_ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        of_ticks(StrMethodFormatter("{x:g}"))
+    axes.tick_params(which="minor", colors=MUTED, labelsize=7.5)
     axes.margins(0.18)
     _label(axes, x_label, y_label)
     return _svg(figure, axes, legend=0)

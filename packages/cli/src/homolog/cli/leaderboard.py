@@ -77,7 +77,9 @@ def score_text(score: Mapping[str, Any]) -> str:
     value = score["value"]
     if value is None:
         return "-"
-    return f"{100 * value:.1f}" if score["unit"] == "share" else f"{value:.3g} {score['unit']}".strip()
+    if score["unit"] == "share":
+        return f"{100 * value:.1f}"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g} {score['unit']}".strip()
 
 
 def _column(task: str, results: Sequence[Mapping[str, Any]]) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 HEIGHT, WIDTH, GAP, FINE = 320, 1000, 6, 2
 """Pixels: of both photos, of the page at most, between photos; and how much larger it is drawn."""
 
-RIGHT, WRONG, ASKED, DARK = (46, 204, 113), (231, 76, 60), (255, 255, 255), (20, 20, 20)
+RIGHT, WRONG, ASKED, DARK = (46, 224, 113), (255, 70, 50), (255, 255, 255), (20, 20, 20)
 
 Photo = NDArray[np.uint8]
 Points = NDArray[np.float64]
@@ -51,7 +51,7 @@ class Canvas:
         return (centre + np.array([self._left[side], 0.0])) * FINE
 
     def lines(
-        self, begin: Points, end: Points, colours: Sequence[tuple[int, int, int]], width: int = 2
+        self, begin: Points, end: Points, colours: Sequence[tuple[int, int, int]], width: int = 4
     ) -> None:
         """Draw lines between places on the page."""
         for first, last, colour in zip(begin, end, colours, strict=True):
@@ -67,7 +67,7 @@ class Canvas:
                     size = radius + grown
                     self._draw.ellipse([x - size, y - size, x + size, y + size], outline=tint, width=width)
 
-    def dots(self, at: Points, colours: Sequence[tuple[int, int, int]], radius: int = 5) -> None:
+    def dots(self, at: Points, colours: Sequence[tuple[int, int, int]], radius: int = 7) -> None:
         """Draw filled dots at places on the page."""
         for (x, y), colour in zip(at, colours, strict=True):
             if np.isfinite((x, y)).all():
@@ -102,7 +102,7 @@ def draw_lines(
     begin, end = canvas.place(xy0, 0), canvas.place(xy1, 1)
     order = np.arange(len(xy0)) if right is None else np.argsort(~right, kind="stable")
     colours = [ASKED if right is None else RIGHT if right[index] else WRONG for index in order]
-    canvas.lines(begin[order], end[order], colours, width=1)
+    canvas.lines(begin[order], end[order], colours, width=2)
     return canvas.done()
 
 

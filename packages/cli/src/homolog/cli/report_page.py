@@ -98,7 +98,7 @@ def _task(number: int, task: str, results: Sequence[Result], folders: Sequence[P
     counts = sorted({f"{result['samples']} of {result['of']}" for result in done})
     return (
         f"<h2 id=task{number}>{_text(task)}</h2><p class=muted>{', '.join(counts)} samples.</p>"
-        f"<div class=charts>{_charts(done, names(results, 'matcher'))}</div>{tables}{_examples(cells)}"
+        f"{_charts(done, names(results, 'matcher'))}{tables}{_examples(cells)}"
     )
 
 
@@ -112,12 +112,15 @@ def _settings(protocol: str, results: Sequence[Result]) -> str:
 
 
 def _charts(results: Sequence[Result], matchers: Sequence[str]) -> str:
-    figures = [_cost(results, matchers)]
+    shown, others = [_cost(results, matchers)], list[str]()
     for key in dict.fromkeys(key for result in results for key in result["protocols"]):
         having = [result for result in results if key in result["protocols"]]
-        figures += [_curve(key, name, having, matchers) for name in _curve_names(key, having)]
-    figures.append(_categories(results, matchers))
-    return "".join(figures)
+        curves = [_curve(key, name, having, matchers) for name in _curve_names(key, having)]
+        # Variants of one protocol have nearly the same curves: those of the headline come first.
+        (others if len(shown) > 1 else shown).extend(curves)
+    shown.append(_categories(results, matchers))
+    hidden = f"<details><summary>Curves of the other protocols</summary><div class=charts>{''.join(others)}</div></details>"
+    return f"<div class=charts>{''.join(shown)}</div>{hidden if others else ''}"
 
 
 def _curve_names(key: str, results: Sequence[Result]) -> list[str]:

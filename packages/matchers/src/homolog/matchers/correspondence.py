@@ -1,54 +1,16 @@
 """What a sparse matcher found out about a pair, in pixels of the original files."""
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from homolog.core.coords import Size, apply_frame, inside, invert_frame, resize_pixel
 from homolog.core.dense import Transfer
-from homolog.core.errors import CapabilityError, DataError, ShapeError
+from homolog.core.errors import CapabilityError
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Points, SparseHead, TransferHead
 from homolog.matchers.extraction import Extraction
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Side:
-    """One image of a pair, as the user gave it and as the networks saw it.
-
-    Attributes:
-        size: (height, width) of the image that was given.
-        frame: from its pixels to those of the original file.
-        seen: what was extracted after resizing it.
-    """
-
-    size: Size
-    frame: Float[Tensor, "2 3"]
-    seen: Extraction
-
-    def to_original(self, xy: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
-        """Move points from the resized image to the original; float32, on the CPU.
-
-        Where resizing enlarged the image, its outermost pixel centres lie up to half a pixel beyond
-        those of the given one; they are brought back onto them.
-        """
-        height, width = self.size
-        at = resize_pixel(xy.cpu().double(), self.seen.features.image_size, self.size)
-        at = at.clamp_min(0).minimum(at.new_tensor((width - 1, height - 1)))
-        return apply_frame(self.frame, at).float()
-
-    def from_original(self, xy: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
-        """Move points of the original to the resized image, and tell which lie on the given image.
-
-        Those that do not come out at the nearest place that does.
-        """
-        height, width = self.size
-        at = apply_frame(invert_frame(self.frame), xy.double())
-        nearest = at.clamp_min(-0.5).minimum(at.new_tensor((width - 0.5, height - 0.5)))
-        return resize_pixel(nearest, self.size, self.seen.features.image_size), inside(at, self.size)
+from homolog.matchers.points import as_points
+from homolog.matchers.side import Side
 
 
 class SparseCorrespondence:
@@ -57,17 +19,24 @@ class SparseCorrespondence:
     Nothing is computed before it is asked for, and matches are computed once.
     """
 
-    def __init__(self, side0: Side, side1: Side, head: SparseHead, *, reader: TransferHead | None) -> None:
+    def __init__(
+        self,
+        sides: tuple[Side, Side],
+        seen: tuple[Extraction, Extraction],
+        head: SparseHead,
+        *,
+        reader: TransferHead | None,
+    ) -> None:
         """Remember both sides.
 
         Args:
-            side0: image 0.
-            side1: image 1.
+            sides: image 0 and image 1.
+            seen: what was extracted from each.
             head: pairs the keypoints.
             reader: finds single points; None when there is no map to find them on.
         """
-        self._side0 = side0
-        self._side1 = side1
+        self._side0, self._side1 = sides
+        self._seen0, self._seen1 = seen
         self._head = head
         self._reader = reader
         self._matches: Matches | None = None
@@ -76,6 +45,16 @@ class SparseCorrespondence:
     def can_transfer(self) -> bool:
         """Whether `transfer` works."""
         return self._reader is not None
+
+    @property
+    def keypoints0(self) -> Float[Tensor, "N 2"]:
+        """Where image 0 has keypoints, matched or not, in pixels of the original file (float32, on the CPU)."""
+        return self._side0.to_original(self._seen0.keypoints.xy)
+
+    @property
+    def keypoints1(self) -> Float[Tensor, "N 2"]:
+        """Where image 1 has keypoints; see `keypoints0`."""
+        return self._side1.to_original(self._seen1.keypoints.xy)
 
     def matches(self, limit: int | None = None) -> Matches:
         """Return the best matches, best first, in pixels of the original files (float32, on the CPU).
@@ -110,8 +89,8 @@ class SparseCorrespondence:
                 "this matcher finds sparse matches only; to transfer points use one with head nearest and a "
                 "backbone, such as matcher=mini"
             )
-        seen0, seen1 = self._side0.seen.features, self._side1.seen.features
-        at, on_image = self._side0.from_original(_points(xy0))
+        seen0, seen1 = self._seen0.features, self._seen1.features
+        at, on_image = self._side0.from_original(as_points(xy0))
         first = next(iter(seen0.maps.values()))
         with torch.inference_mode():
             found = self._reader.transfer(at.to(first.device, torch.float32), seen0, seen1)
@@ -119,7 +98,7 @@ class SparseCorrespondence:
         return Transfer(self._side1.to_original(found.xy), confidence)
 
     def _match(self) -> Matches:
-        seen0, seen1 = self._side0.seen, self._side1.seen
+        seen0, seen1 = self._seen0, self._seen1
         with torch.inference_mode():
             found = self._head(seen0.keypoints, seen1.keypoints, seen0.features, seen1.features)
         # Cloned outside of inference mode, so that callers may do with it what they like.
@@ -127,18 +106,3 @@ class SparseCorrespondence:
         return Matches(
             xy0=self._side0.to_original(found.xy0), xy1=self._side1.to_original(found.xy1), score=score
         )
-
-
-def _points(xy: Points) -> Tensor:
-    try:
-        points = torch.as_tensor(xy if isinstance(xy, Tensor) else np.asarray(xy, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise ShapeError(f"expected points [[x, y], ...], got {type(xy).__name__}: {error}") from error
-    if points.numel() == 0:
-        return torch.zeros(0, 2, dtype=torch.float64)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ShapeError(f"expected points [N 2], got {list(points.shape)}; write one point as [[x, y]]")
-    points = points.detach().to("cpu", torch.float64)
-    if not bool(points.isfinite().all()):
-        raise DataError("the points: expected finite coordinates, got NaN or infinity; leave those out")
-    return points

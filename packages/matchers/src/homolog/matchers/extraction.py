@@ -5,12 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from homolog.core.features import Features
+from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import Backbone, Detector
-
-PIXELS = "pixels"
-"""Name of the one map of an image when there is no backbone: the image itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,9 +24,9 @@ class Extraction:
 
     def weight(self) -> int:
         """Return the bytes that it takes in memory."""
-        parts = [*self.features.maps.values(), self.keypoints.xy, self.keypoints.score]
-        if self.keypoints.descriptor is not None:
-            parts.append(self.keypoints.descriptor)
+        keypoints = self.keypoints
+        known = (keypoints.xy, keypoints.score, keypoints.descriptor, keypoints.scale, keypoints.angle)
+        parts = [*self.features.maps.values(), *(part for part in known if part is not None)]
         # Views of a larger tensor keep all of it alive.
         return sum(
             {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in parts}.values()
@@ -37,14 +34,18 @@ class Extraction:
 
 
 def extract(
-    views: Float[Tensor, "V 3 H W"], *, backbone: Backbone | None, detector: Detector, describe: str | None
+    views: Float[Tensor, "V 3 H W"],
+    *,
+    backbone: Backbone | None,
+    detector: Detector | None = None,
+    describe: str | None = None,
 ) -> list[Extraction]:
     """Extract features and keypoints of images of one size.
 
     Args:
         views: RGB in [0, 1]; several views of one scene for a joint backbone.
         backbone: runs once for all views; None leaves the pixels as the only map.
-        detector: sees each view with its features.
+        detector: sees each view with its features; None finds no keypoints.
         describe: the map that describes the keypoints, and the only one kept afterwards; None keeps
             the detector's descriptors and all maps.
 
@@ -56,13 +57,17 @@ def extract(
     extractions: list[Extraction] = []
     for index, view in enumerate(views):
         features = None if whole is None else whole.view(index)
-        keypoints = detector(view[None], features)[0]
+        keypoints = _none_on(view) if detector is None else detector(view[None], features)[0]
         kept = Features(maps={PIXELS: view[None, None]}, image_size=size) if features is None else features
         if describe is not None:
             keypoints = keypoints.described_by(kept.at(describe, keypoints.xy))
             kept = kept.select([describe])
         extractions.append(Extraction(features=_compact(kept), keypoints=keypoints))
     return extractions
+
+
+def _none_on(view: Tensor) -> Keypoints:
+    return Keypoints(xy=view.new_zeros(0, 2), score=view.new_zeros(0))
 
 
 def _compact(features: Features) -> Features:

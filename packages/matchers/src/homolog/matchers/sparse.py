@@ -1,22 +1,22 @@
 """Match images through keypoints: extract each image once, then compare."""
 
+from itertools import chain
 from math import lcm
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.image import Image
-from homolog.core.protocols import Backbone, Detector, ImageLike, SparseHead, TransferHead
+from homolog.core.protocols import Backbone, DenseHead, Detector, ImageLike, SparseHead, TransferHead
 from homolog.core.reading import as_image
-from homolog.core.resize import fit, fitted_size, resize
-from homolog.matchers.correspondence import Side, SparseCorrespondence
+from homolog.matchers.correspondence import SparseCorrespondence
 from homolog.matchers.extraction import Extraction, extract
-from homolog.matchers.recall import Recall
-from homolog.matchers.stored import Stored
+from homolog.matchers.fitting import Fitting
+from homolog.matchers.remembered import Remembered
+from homolog.matchers.side import Side
 
 
 class SparseMatcher(nn.Module):
@@ -52,10 +52,15 @@ class SparseMatcher(nn.Module):
             memory: bytes of extracted features to remember.
 
         Raises:
-            ConfigError: a map to describe by without a backbone or that it does not have, or sizes out
-                of range.
+            ConfigError: a dense head, a map to describe by without a backbone or that it does not have, or
+                sizes out of range.
         """
         super().__init__()
+        if isinstance(head, DenseHead):
+            raise ConfigError(
+                f"a sparse matcher expects a head that pairs keypoints, such as nearest, got {type(head).__name__}; "
+                "take that one with a dense matcher, such as matcher=vggt_semantic"
+            )
         if describe is not None and backbone is None:
             raise ConfigError(
                 f"expected a backbone that has the map {describe}, got none; set backbone or describe=null"
@@ -64,17 +69,15 @@ class SparseMatcher(nn.Module):
             raise ConfigError(
                 f"the backbone has no map {describe}{did_you_mean(describe, backbone.channels)}"
             )
-        if longest is not None and longest < 1:
-            raise ConfigError(f"expected longest of at least 1 pixel or null, got {longest}")
         self.detector = detector
         self.head = head
         self.backbone = backbone
         self.describe = describe
+        self.multiple = lcm(detector.multiple, 1 if backbone is None else backbone.multiple)
         self.longest = longest
         self.enlarge = enlarge
-        self.multiple = lcm(detector.multiple, 1 if backbone is None else backbone.multiple)
-        self._recall: Recall[list[Extraction]] = Recall(memory)
-        self._stored: Stored | None = None
+        self.fitting()  # refuses what is out of range
+        self._remembered = Remembered(memory)
         self.eval()
 
     def match(self, image0: ImageLike, image1: ImageLike) -> SparseCorrespondence:
@@ -90,13 +93,17 @@ class SparseMatcher(nn.Module):
         with torch.inference_mode():
             seen0, seen1 = self._together(*given) if self._joint else map(self._alone, given)
         side0, side1 = (
-            Side(size=image.size, frame=image.frame, seen=seen)
+            Side(size=image.size, frame=image.frame, seen_size=seen.features.image_size)
             for image, seen in zip(given, (seen0, seen1), strict=True)
         )
         reads = isinstance(self.head, TransferHead) and self.backbone is not None
         return SparseCorrespondence(
-            side0, side1, self.head, reader=cast(TransferHead, self.head) if reads else None
+            (side0, side1), (seen0, seen1), self.head, reader=cast(TransferHead, self.head) if reads else None
         )
+
+    def fitting(self) -> Fitting:
+        """Return how images are resized before the parts see them."""
+        return Fitting(multiple=self.multiple, longest=self.longest, enlarge=self.enlarge)
 
     def use_cache(self, cache: FeatureCache, recipe: str) -> None:
         """Keep what is extracted on disk too, where later runs and other processes find it.
@@ -105,50 +112,32 @@ class SparseMatcher(nn.Module):
             cache: where to keep it.
             recipe: hash of all that decides the features but the pixels; `load_matcher` makes it.
         """
-        self._stored = Stored(cache=cache, recipe=recipe)
-        self.forget()
+        self._remembered.use_cache(cache, recipe)
 
     def forget(self) -> None:
         """Drop everything that was extracted and is held in memory."""
-        self._recall.clear()
+        self._remembered.forget()
 
     @property
     def _joint(self) -> bool:
         return self.backbone is not None and self.backbone.joint
 
     def _alone(self, image: Image) -> Extraction:
-        fitted = fit(image, longest=self.longest, multiple=self.multiple, enlarge=self.enlarge)
-        return self._extracted([fitted])[0]
+        return self._extracted([self.fitting().alone(image)])[0]
 
     def _together(self, image0: Image, image1: Image) -> list[Extraction]:
-        size = self._common_size(image0.size, image1.size)
-        return self._extracted([resize(image0, size), resize(image1, size)])
-
-    def _common_size(self, size0: Size, size1: Size) -> Size:
-        # Halfway between the shapes, so that neither image is squeezed more than the other.
-        sizes = [
-            fitted_size(size, longest=self.longest, multiple=self.multiple, enlarge=self.enlarge)
-            for size in (size0, size1)
-        ]
-        height, width = ((first + second) // 2 for first, second in zip(*sizes, strict=True))
-        return fitted_size((height, width), multiple=self.multiple)
+        return self._extracted(list(self.fitting().together(image0, image1)))
 
     def _extracted(self, images: list[Image]) -> list[Extraction]:
         device = self._device
-        digests = [image.digest() for image in images]
 
         def make() -> list[Extraction]:
             views = torch.stack([image.pixels for image in images]).to(device)
             return extract(views, backbone=self.backbone, detector=self.detector, describe=self.describe)
 
-        def find() -> list[Extraction]:
-            return make() if self._stored is None else self._stored.get(digests, make, device=device)
-
-        return self._recall.get(
-            (str(device), *digests), find, lambda seen: sum(each.weight() for each in seen)
-        )
+        return self._remembered.get(images, make, device=device)
 
     @property
     def _device(self) -> torch.device:
-        held: list[Tensor] = [*self.parameters(), *self.buffers()]
-        return held[0].device if held else torch.device("cpu")
+        held = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if held is None else held.device

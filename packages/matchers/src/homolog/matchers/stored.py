@@ -46,7 +46,7 @@ def to_tensors(extractions: list[Extraction], *, dtype: torch.dtype | None) -> d
     Args:
         extractions: of the views of one image or one pair.
         dtype: what maps and descriptors are kept in (bfloat16 halves them); None keeps theirs.
-            Coordinates and scores always keep theirs.
+            Coordinates, scores, scales and angles always keep theirs.
     """
     # In one layout, as they come back: sums over another would round otherwise.
     tensors: dict[str, Tensor] = {}
@@ -57,6 +57,9 @@ def to_tensors(extractions: list[Extraction], *, dtype: torch.dtype | None) -> d
         tensors[f"{index}.score"] = keypoints.score
         if keypoints.descriptor is not None:
             tensors[f"{index}.descriptor"] = keypoints.descriptor.to(dtype).contiguous()
+        for name, part in (("scale", keypoints.scale), ("angle", keypoints.angle)):
+            if part is not None:
+                tensors[f"{index}.{name}"] = part
         for name, map_ in seen.features.maps.items():
             tensors[f"{index}.map.{name}"] = map_.to(dtype).contiguous()
     return tensors
@@ -69,7 +72,7 @@ def from_tensors(tensors: Mapping[str, Tensor], *, device: torch.device) -> list
 
 
 def _extraction(tensors: Mapping[str, Tensor], index: str, device: torch.device) -> Extraction:
-    descriptor = tensors.get(f"{index}.descriptor")
+    descriptor, scale, angle = (tensors.get(f"{index}.{part}") for part in ("descriptor", "scale", "angle"))
     start = f"{index}.map."
     maps = {
         name.removeprefix(start): _wide(kept, device)
@@ -83,6 +86,8 @@ def _extraction(tensors: Mapping[str, Tensor], index: str, device: torch.device)
             xy=tensors[f"{index}.xy"].to(device),
             score=tensors[f"{index}.score"].to(device),
             descriptor=None if descriptor is None else _wide(descriptor, device),
+            scale=None if scale is None else scale.to(device),
+            angle=None if angle is None else angle.to(device),
         ),
     )
 

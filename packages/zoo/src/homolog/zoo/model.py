@@ -1,5 +1,6 @@
 """From a name to a matcher that is ready to use."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ from homolog.core.errors import ConfigError
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.protocols import KeepsFeatures, Matcher
 from homolog.zoo.build import build
+from homolog.zoo.catalogue import untrained
 from homolog.zoo.compose import compose
 from homolog.zoo.recipe import extraction_recipe
+
+logger = logging.getLogger(__name__)
 
 
 def load_matcher(
@@ -49,12 +53,17 @@ def build_matcher(
 ) -> Matcher:
     """Build the matcher of a composed configuration, in evaluation mode, on a device.
 
-    A cache is left unused when the matcher keeps no features, or when some of its weights are random.
+    Parts that have no weights are said in the log. A cache is left unused when the matcher keeps no features, or when some of its weights are random.
 
     Raises:
         ConfigError: the configuration builds something else than a matcher, or no such device.
     """
     place = choose_device(device)
+    if parts := untrained(config):
+        logger.warning(
+            "untrained: %s; random weights give random answers, train them or name weights as PART.checkpoint=FILE",
+            ", ".join(dict.fromkeys(parts)),
+        )
     built = build(config)
     if not isinstance(built, Matcher):
         raise ConfigError(f"expected the configuration of a matcher, got one of {type(built).__name__}")

@@ -16,7 +16,7 @@ from homolog.core.feature_cache import content_key
 from homolog.core.fetch import file_hash, recorded_hash
 from homolog.zoo.build import build, resolved
 
-AFTER_EXTRACTION = frozenset({"head", "memory"})
+AFTER_EXTRACTION = frozenset({"head", "memory", "passes", "spacing", "cycle"})
 """Settings of a matcher that features do not depend on."""
 
 

@@ -1,0 +1,390 @@
+"""The guided glue: its symmetries, what may not matter, what must, and its options."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from homolog.core.errors import CapabilityError, ConfigError, ShapeError, WeightsError
+from homolog.core.features import PIXELS, Features
+from homolog.core.keypoints import Keypoints
+from homolog.core.protocols import SparseHead, TransferHead
+from homolog.heads.assignment import mutual_matches
+from homolog.heads.assignment_loss import assignment_loss
+from homolog.heads.guided_glue import GuidedGlue
+
+SIZE = (48, 64)
+TIGHT: dict[str, Any] = {"rtol": 0, "atol": 1e-9}
+"""In float64; rounding differs between kernels with and without a mask."""
+
+
+def glue(seed: int = 0, **options: Any) -> GuidedGlue:
+    """A tiny glue in float64 whose every parameter is random, biases included."""
+    torch.manual_seed(seed)
+    small: dict[str, Any] = {
+        "input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20, "minimum": 0.0,
+    }  # fmt: skip
+    head = GuidedGlue(None, **(small | options)).double()
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.2)
+    return head
+
+
+def image(count: int, seed: int, *, guided: bool = True) -> tuple[Keypoints, Features]:
+    """Keypoints of an image and its one map."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    xy = torch.rand(count, 2, generator=generator, dtype=torch.float64) * torch.tensor([63.0, 47.0])
+    keypoints = Keypoints(xy=xy, score=draw(count), descriptor=draw(count, 6))
+    return keypoints, Features(maps={"map" if guided else PIXELS: draw(1, 1, 5, 6, 8)}, image_size=SIZE)
+
+
+def assigned(head: GuidedGlue, *sides: tuple[Keypoints, Features]) -> Tensor:
+    one, other = (head.pad([keypoints], features) for keypoints, features in sides)
+    return head.log_assignment(one, other)[0]
+
+
+def moved(side: tuple[Keypoints, Features], xy: Tensor) -> tuple[Keypoints, Features]:
+    keypoints, features = side
+    return Keypoints(xy=xy, score=keypoints.score, descriptor=keypoints.descriptor), features
+
+
+COUNTS = st.integers(1, 7)
+EVERY_ASSIGNMENT = ("sinkhorn", "double_softmax")
+EVERY_GUIDANCE = ("cross", "self_and_cross", "none")
+EVERY_POSITION = ("guided", "entangled", "self_only", "none")
+
+
+@settings(max_examples=30)
+@given(
+    guidance=st.sampled_from(EVERY_GUIDANCE),
+    assignment=st.sampled_from(EVERY_ASSIGNMENT),
+    count0=COUNTS,
+    count1=COUNTS,
+    seed=st.integers(0, 50),
+)
+def test_exchanging_the_images_transposes_the_assignment(guidance, assignment, count0, count1, seed):
+    # Sinkhorn treats rows and columns alike only once it has converged.
+    head = glue(guidance=guidance, assignment=assignment, iterations=300)
+    one, other = image(count0, seed), image(count1, seed + 1)
+    with torch.no_grad():
+        forth, back = assigned(head, one, other), assigned(head, other, one)
+    torch.testing.assert_close(forth, back.T, rtol=0, atol=1e-5)
+
+
+def test_exchanging_the_images_exchanges_the_matches():
+    head = glue(iterations=300)
+    one, other = image(9, 1), image(7, 2)
+    forth = head(one[0], other[0], one[1], other[1])
+    back = head(other[0], one[0], other[1], one[1])
+    assert len(forth) > 2
+    pairs = {(*a, *b) for a, b in zip(forth.xy0.tolist(), forth.xy1.tolist(), strict=True)}
+    assert pairs == {(*b, *a) for a, b in zip(back.xy0.tolist(), back.xy1.tolist(), strict=True)}
+
+
+@pytest.mark.parametrize("position", EVERY_POSITION)
+def test_with_queries_and_keys_that_read_nothing_guided_positions_do_not_matter(position):
+    head = glue(position=position)
+    with torch.no_grad():
+        for layer in (*head.inside, *head.across):
+            layer.get_parameter("query.weight").zero_()
+            layer.get_parameter("key.weight").zero_()
+    one, other = image(6, 1), image(5, 2)
+    # Both have to read their guidance at the old places: only the position that is told may move.
+    sides = head.pad([one[0]], one[1]), head.pad([other[0]], other[1])
+    with torch.no_grad():
+        here = head.log_assignment(*sides)
+        sides[0].place.add_(0.3)
+        there = head.log_assignment(*sides)
+    assert torch.equal(here, there) == (position != "entangled")
+
+
+@pytest.mark.parametrize(("position", "matters"), [(p, p != "none") for p in EVERY_POSITION])
+def test_else_positions_matter_unless_they_are_left_out(position, matters):
+    head = glue(position=position, guidance="none")
+    one, other = image(6, 1), image(5, 2)
+    away = moved(one, one[0].xy.flip(0))
+    with torch.no_grad():
+        assert torch.equal(assigned(head, one, other), assigned(head, away, other)) == (not matters)
+
+
+def test_self_only_leaves_positions_out_across_images_alone():
+    head = glue(position="self_only", layers=1)
+    free = glue(position="self_only", layers=1)
+    with torch.no_grad():
+        for layer in (*head.inside, *free.inside):
+            layer.get_parameter("query.weight").zero_()
+            layer.get_parameter("key.weight").zero_()
+        one, other = image(6, 1), image(5, 2)
+        sides = free.pad([one[0]], one[1]), free.pad([other[0]], other[1])
+        here = free.log_assignment(*sides)
+        sides[0].place.add_(0.3)
+        assert torch.equal(here, free.log_assignment(*sides))
+
+
+@settings(max_examples=50)
+@given(
+    guidance=st.sampled_from(EVERY_GUIDANCE),
+    assignment=st.sampled_from(EVERY_ASSIGNMENT),
+    norm=st.sampled_from(["layer", "batch"]),
+    counts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=4),
+    extra=st.integers(0, 4),
+    seed=st.integers(0, 50),
+)
+def test_a_batch_padded_to_any_length_gives_each_pair_what_it_gets_alone(
+    guidance, assignment, norm, counts, extra, seed
+):
+    head = glue(guidance=guidance, assignment=assignment, norm=norm)
+    pairs = [(image(n, seed + 2 * i), image(m, seed + 2 * i + 1)) for i, (n, m) in enumerate(counts)]
+    sides = [
+        head.pad(
+            [pair[side][0] for pair in pairs],
+            Features(maps={"map": torch.cat([pair[side][1]["map"] for pair in pairs])}, image_size=SIZE),
+            length=max(1, *(count[side] for count in counts)) + extra,
+        )
+        for side in (0, 1)
+    ]
+    whole = head.log_assignment(*sides)  # with gradients, so in the log domain
+    for sample, (n, m) in enumerate(counts):
+        alone = assigned(head, *pairs[sample])
+        rows, columns = [*range(n), -1], [*range(m), -1]
+        torch.testing.assert_close(
+            whole[sample][rows][:, columns], alone[rows][:, columns], equal_nan=True, **TIGHT
+        )
+
+
+@pytest.mark.parametrize(
+    ("count0", "count1"), [*product((0, 1), (0, 1)), (1, 9), (9, 1), (0, 9), (9, 0), (3, 8)]
+)
+def test_any_number_of_keypoints_works(count0, count1):
+    head = glue()
+    one, other = image(count0, 1), image(count1, 2)
+    found = head(one[0], other[0], one[1], other[1])
+    assert len(found) <= min(count0, count1)
+    assert found.score.isfinite().all()
+    if count0 == count1 == 1:
+        assert len(found) == 1
+
+
+@torch.no_grad()
+def test_matches_are_the_mutual_ones_above_the_minimum_in_keypoint_coordinates():
+    one, other = image(9, 1), image(8, 2)
+    loose = glue()
+    probability = mutual_matches(assigned(loose, one, other)[None], minimum=0.0).probability[0]
+    cut = float(probability[probability > 0].median())
+    strict = glue(minimum=cut)
+    found = strict(one[0], other[0], one[1], other[1])
+    assert 0 < len(found) < len(loose(one[0], other[0], one[1], other[1]))
+    whole = assigned(strict, one, other).exp()[:-1, :-1]
+    for xy0, xy1, score in zip(found.xy0, found.xy1, found.score, strict=True):
+        i = int((one[0].xy == xy0).all(dim=1).nonzero())
+        j = int((other[0].xy == xy1).all(dim=1).nonzero())
+        assert whole[i, j] == whole[i].max() == whole[:, j].max()
+        torch.testing.assert_close(score, whole[i, j])
+        assert score > cut
+
+
+def twin(head: GuidedGlue, one: tuple[Keypoints, Features], other: tuple[Keypoints, Features]) -> Tensor:
+    """Equations 1 to 5 keypoint by keypoint, head by head, edge by edge: the descriptors of both images."""
+    assert head.encoder is not None
+    sides = [head.pad([keypoints], features) for keypoints, features in (one, other)]
+    d = [head.input(side.descriptor)[0] for side in sides]
+    p = [head.encoder(side.place, side.score, None)[0] for side in sides]
+    guidance = [side.guidance[0] for side in sides if side.guidance is not None]
+
+    def half(target: int, source: int, i: int) -> list[int]:
+        best = F.cosine_similarity(guidance[target][i][None], guidance[source], dim=1).tolist()
+        return sorted(range(len(best)), key=lambda j: -best[j])[: -(-len(best) // 2)]
+
+    def updated(layer: Any, target: int, i: int, source: int, listened: list[int]) -> Tensor:
+        wide = d[target].shape[1] // layer.heads
+        query = layer.query(d[target][i] + p[target][i])
+        heard = torch.zeros_like(query)
+        for h in range(layer.heads):
+            part = slice(h * wide, (h + 1) * wide)
+            keys = [layer.key(d[source][j] + p[source][j])[part] for j in listened]
+            values = [layer.value(d[source][j])[part] for j in listened]
+            weights = torch.stack([query[part] @ key / wide**0.5 for key in keys]).softmax(dim=0)
+            heard[part] = sum(w * v for w, v in zip(weights, values, strict=True))
+        hidden = layer.widen(torch.cat((d[target][i], layer.join(heard))))
+        return d[target][i] + layer.narrow(F.gelu(layer.norm.layer(hidden)))
+
+    for inside, across in zip(head.inside, head.across, strict=True):
+        d = [
+            torch.stack([updated(inside, t, i, t, list(range(len(d[t])))) for i in range(len(d[t]))])
+            for t in (0, 1)
+        ]
+        d = [
+            torch.stack([updated(across, t, i, 1 - t, half(t, 1 - t, i)) for i in range(len(d[t]))])
+            for t in (0, 1)
+        ]
+    return head.assignment(d[0][None], d[1][None])[0]
+
+
+@torch.no_grad()
+def test_it_computes_the_equations_of_the_paper():
+    head = glue()
+    one, other = image(5, 3), image(7, 4)
+    torch.testing.assert_close(assigned(head, one, other), twin(head, one, other), **TIGHT)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"position": position} for position in EVERY_POSITION),
+        *({"guidance": guidance} for guidance in EVERY_GUIDANCE),
+        {"encoding": "fourier"},
+        {"use_score": True},
+        {"norm": "batch"},
+        {"assignment": "double_softmax"},
+        {"projection": False, "scaled": False},
+        {"width": 6, "heads": 1},
+        {"lookup": "release"},
+    ],
+)
+def test_under_every_option_all_parameters_learn_from_a_padded_batch(options):
+    head = glue(**options).train()
+    pairs = [(image(5, 1), image(4, 2)), (image(3, 3), image(6, 4)), (image(0, 5), image(2, 6))]
+    sides = [
+        head.pad(
+            [pair[side][0] for pair in pairs],
+            Features(maps={"map": torch.cat([pair[side][1]["map"] for pair in pairs])}, image_size=SIZE),
+        )
+        for side in (0, 1)
+    ]
+    truth0 = torch.tensor([[0, 2, -1, -2, 3], [5, -1, 1, -2, -2], [-2] * 5])
+    truth1 = torch.tensor([[0, -1, 1, 4, -2, -2], [-1, 2, -1, -1, -2, 0], [-1, -1, -2, -2, -2, -2]])
+    loss = assignment_loss(head.log_assignment(*sides), truth0, truth1)
+    assert loss.total.isfinite().all()
+    loss.total.sum().backward()
+    for name, parameter in head.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # A bias of the keys moves all scores of a row alike, which a softmax does not see.
+        assert parameter.grad.abs().sum() > 0 or name.endswith("key.bias"), name
+
+
+@pytest.mark.parametrize(
+    ("option", "one", "other"),
+    [
+        ("guidance", "cross", "none"), ("guidance", "cross", "self_and_cross"), ("keep", 0.3, 0.6),
+        ("position", "guided", "entangled"), ("position", "guided", "self_only"), ("position", "guided", "none"),
+        ("encoding", "mlp", "fourier"), ("divisor", 0.7, 0.5), ("lookup", "centre", "release"),
+        ("iterations", 20, 1), ("scaled", True, False),
+    ],
+)  # fmt: skip
+def test_every_option_changes_the_result(option, one, other):
+    pair = image(9, 1), image(8, 2)
+    with torch.no_grad():
+        change = assigned(glue(**{option: one}), *pair) - assigned(glue(**{option: other}), *pair)
+    assert change.abs().max() > 1e-7
+
+
+def test_keeping_all_is_no_guidance():
+    pair = image(9, 1), image(8, 2)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            assigned(glue(keep=1.0), *pair), assigned(glue(guidance="none"), *pair), **TIGHT
+        )
+
+
+def test_it_says_the_same_twice_and_after_saving(tmp_path: Path):
+    head = glue()
+    pair = image(9, 1), image(8, 2)
+    torch.save({name: value.float() for name, value in head.state_dict().items()}, tmp_path / "glue.pt")
+    options: dict[str, Any] = {"input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20}
+    again = GuidedGlue(tmp_path / "glue.pt", **options)
+    assert not again.training
+    with torch.inference_mode():
+        first = assigned(head, *pair)
+        assert torch.equal(first, assigned(head, *pair))
+        torch.testing.assert_close(assigned(again.double(), *pair), first, rtol=0, atol=1e-4)
+    with pytest.raises(WeightsError, match=r"guided_glue from glue\.pt: the weights do not fit"):
+        GuidedGlue(tmp_path / "glue.pt", **(options | {"layers": 3}))
+
+
+def test_half_precision_stays_near_single_precision():
+    head = glue().float()
+    pair = [
+        (Keypoints(xy=k.xy.float(), score=k.score.float(), descriptor=k.descriptor.float()), f.to("cpu", torch.float32))
+        for k, f in (image(9, 1), image(8, 2))
+        if k.descriptor is not None
+    ]  # fmt: skip
+    with torch.inference_mode():
+        single = assigned(head, *pair)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            half = assigned(head, *pair)
+    assert half.dtype == torch.float32
+    assert (half.exp() - single.exp()).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"guidance": "inter"}, "expected guidance cross, self_and_cross or none, got inter"),
+        ({"position": "late"}, "expected position guided, entangled, self_only or none"),
+        ({"keep": 0.0}, r"expected keep in \(0, 1\] and at least 1 layer, got 0.0 and 9"),
+        ({"layers": 0}, "at least 1 layer, got 0.5 and 0"),
+        ({"heads": 3}, "expected a width that 3 heads can share, got 256"),
+        ({"norm": "group"}, "expected the norm layer or batch, got group"),
+        ({"encoding": "sine"}, "expected the encoding mlp or fourier, got sine"),
+        ({"divisor": 0.0}, "expected a divisor above 0, got 0"),
+        ({"assignment": "hungarian"}, "expected the assignment sinkhorn or double_softmax, got hungarian"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(unchecked, options: dict[str, Any], said: str):
+    with pytest.raises(ConfigError, match=said):
+        GuidedGlue(None, **options)
+
+
+def test_keypoints_without_descriptors_are_refused():
+    bare = Keypoints(xy=torch.zeros(3, 2), score=torch.zeros(3))
+    with pytest.raises(CapabilityError, match="expected keypoints with descriptors, got none"):
+        glue(guidance="none")(bare, bare, image(1, 1)[1], image(1, 1)[1])
+
+
+def test_descriptors_of_another_detector_are_refused():
+    one = image(3, 1)
+    with pytest.raises(ShapeError, match="expected descriptors of length 9, got 6"):
+        glue(input_dim=9)(one[0], one[0], one[1], one[1])
+
+
+def test_without_a_backbone_it_says_what_to_do_and_without_guidance_it_needs_none():
+    one, other = image(3, 1, guided=False), image(4, 2, guided=False)
+    with pytest.raises(
+        CapabilityError, match=r"expected features that guide, got none; give the matcher a backbone"
+    ):
+        glue()(one[0], other[0], one[1], other[1])
+    assert len(glue(guidance="none")(one[0], other[0], one[1], other[1])) <= 3
+
+
+def test_of_several_maps_one_has_to_be_chosen():
+    keypoints, features = image(3, 1)
+    two = Features(maps={"map": features["map"], "more": -features["map"]}, image_size=SIZE)
+    with pytest.raises(ConfigError, match=r"expected one of the maps map, more to guide; set head\.map"):
+        glue()(keypoints, keypoints, two, two)
+    with torch.no_grad():
+        chosen = assigned(glue(map="map"), (keypoints, two), (keypoints, two))
+        torch.testing.assert_close(chosen, assigned(glue(), (keypoints, features), (keypoints, features)))
+
+
+def test_maps_of_another_number_of_images_are_refused():
+    keypoints, features = image(3, 1)
+    with pytest.raises(ShapeError, match="expected maps of 2 images of one view"):
+        glue().pad([keypoints, keypoints], features)
+
+
+def test_it_pairs_keypoints_and_does_not_transfer_points():
+    head = glue()
+    assert isinstance(head, SparseHead)
+    assert not isinstance(head, TransferHead)

@@ -1,0 +1,171 @@
+"""The products around the guided glue and LightGlue, at tiny size: they compose, run and can be recomposed."""
+
+from typing import Any
+
+import pytest
+import torch
+from skimage import data
+
+from homolog.core.errors import CapabilityError, ShapeError
+from homolog.core.image import Image
+from homolog.core.reading import as_image
+from homolog.core.resize import crop
+from homolog.matchers.sparse import SparseMatcher
+from homolog.zoo import load_matcher
+from homolog.zoo.compose import compose
+
+DINO = "{embed_dim:32,depth:2,num_heads:2,img_size:56}"
+GUIDANCE = [
+    "backbone.backbone.checkpoint=null",
+    "backbone.backbone.blocks=[1]",
+    f"backbone.backbone.architecture={DINO}",
+    "backbone.longest=112",
+]
+SUPERPOINT = [
+    "detector.checkpoint=null",
+    "detector.channels=[8,8,16,16,32]",
+    "detector.descriptor_dim=16",
+    "detector.threshold=0.0",
+    "detector.limit=40",
+]
+GLUE = ["head.input_dim=16", "head.width=16", "head.layers=2", "head.heads=2", "head.minimum=0.0"]
+LONGEST = ["longest=200"]
+
+
+def loaded(name: str, *settings: str) -> SparseMatcher:
+    torch.manual_seed(0)
+    matcher = load_matcher(name, *settings, device="cpu")
+    assert isinstance(matcher, SparseMatcher)
+    return matcher
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[Image, Image]:
+    photo = as_image(data.astronaut())
+    return crop(photo, x=20, y=10, size=(300, 420)), crop(photo, x=60, y=40, size=(400, 360))
+
+
+@pytest.fixture(scope="module")
+def omniglue() -> SparseMatcher:
+    return loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
+
+
+class Listener(torch.nn.Module):
+    """Remembers what a head was given."""
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head
+        self.given: tuple[Any, ...] = ()
+
+    def forward(self, *given: Any) -> Any:
+        self.given = given
+        return self.head(*given)
+
+
+def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
+    matcher = loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
+    listener = Listener(matcher.head)
+    matcher.head = listener
+    matcher.match(*pair).matches()
+    keypoints0, keypoints1, features0, features1 = listener.given
+    for keypoints, features in ((keypoints0, features0), (keypoints1, features1)):
+        assert keypoints.descriptor.shape == (40, 16)
+        torch.testing.assert_close(keypoints.descriptor.norm(dim=1), torch.ones(40))
+        assert list(features.maps) == ["block.1"]
+        # SuperPoint saw up to 200 pixels, DINO 112 of them; the map covers the larger image.
+        assert max(features.image_size) > 112
+        assert max(features["block.1"].shape[-2:]) == 8
+
+
+def test_matches_are_keypoints_in_pixels_of_the_originals(omniglue, pair):
+    found = omniglue.match(*pair).matches()
+    assert 0 < len(found) <= 40
+    assert (found.score > 0).all()
+    assert (found.score <= 1 + 1e-5).all()
+    for xy, corner, size in ((found.xy0, (20, 10), (420, 300)), (found.xy1, (60, 40), (360, 400))):
+        inner = xy - torch.tensor(corner)
+        assert (inner >= 0).all()
+        assert (inner <= torch.tensor(size) - 1).all()
+
+
+def test_it_says_the_same_twice(omniglue, pair):
+    first = omniglue.match(*pair).matches()
+    omniglue.forget()
+    again = omniglue.match(*pair).matches()
+    assert torch.equal(first.xy0, again.xy0)
+    assert torch.equal(first.score, again.score)
+
+
+def test_an_image_without_keypoints_has_no_matches(pair):
+    matcher = loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST, "detector.threshold=1.0")
+    assert len(matcher.match(*pair).matches()) == 0
+
+
+def test_superpoint_with_the_glue_but_without_guidance_needs_no_backbone(pair):
+    matcher = loaded("omniglue", "~backbone", "head.guidance=none", *SUPERPOINT, *GLUE, *LONGEST)
+    assert matcher.backbone is None
+    assert len(matcher.match(*pair).matches()) > 0
+
+
+def test_guidance_without_a_backbone_says_what_to_do(pair):
+    matcher = loaded("omniglue", "~backbone", *SUPERPOINT, *GLUE, *LONGEST)
+    with pytest.raises(CapabilityError, match=r"give the matcher a backbone, or set head\.guidance=none"):
+        matcher.match(*pair).matches()
+
+
+def test_another_detector_without_fitting_descriptors_says_what_to_do(pair):
+    matcher = loaded("omniglue", *GUIDANCE, "detector=sift", *GLUE, *LONGEST)
+    with pytest.raises(ShapeError, match="expected descriptors of length 16, got 128"):
+        matcher.match(*pair).matches()
+
+
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "xfeat"])
+def test_another_backbone_can_guide(pair, backbone):
+    map_ = {"efficientnet_lite0": "blocks.4", "xfeat": "descriptor"}[backbone]
+    matcher = loaded("omniglue", f"backbone={backbone}", f"head.map={map_}", *SUPERPOINT, *GLUE, *LONGEST)
+    assert len(matcher.match(*pair).matches()) > 0
+
+
+def test_the_small_one_runs_on_what_packages_ship(pair):
+    matcher = loaded("mini_glue", "head.minimum=0.0", "longest=320")
+    found = matcher.match(*pair).matches()
+    assert len(found) > 0
+    assert found.score.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("product", "settings"),
+    [
+        ("superpoint", SUPERPOINT),
+        ("disk", ["detector.checkpoint=null", "detector.descriptor_dim=16", "detector.limit=40"]),
+        ("aliked", ["detector.checkpoint=null", "detector.variant=aliked-t16", "detector.limit=40"]),
+        ("sift", ["detector.limit=40"]),
+    ],
+)
+def test_lightglue_takes_the_keypoints_of_its_detector(pair, product, settings):
+    sizes = {"aliked": 64, "sift": 128}
+    small = [
+        "head.checkpoint=null",
+        "head.descriptor_dim=16",
+        "head.layers=2",
+        "head.heads=2",
+        "head.minimum=0.0",
+    ]
+    matcher = loaded(
+        f"lightglue_{product}", *settings, *small, f"head.input_dim={sizes.get(product, 16)}", *LONGEST
+    )
+    found = matcher.match(*pair).matches()
+    assert len(found) <= 80
+    assert found.score.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("product", "length"), [("superpoint", 256), ("disk", 128), ("aliked", 128), ("sift", 128)]
+)
+def test_each_lightglue_is_configured_for_the_descriptors_of_its_detector(product, length):
+    config = compose("match", [f"matcher=lightglue_{product}"])
+    assert config["head"]["input_dim"] == length
+    assert config["head"].get("scale_and_angle", False) == (product == "sift")
+    # LightGlue for SuperPoint was trained on Magic Leap's descriptors; rpautrat's do not fit.
+    assert product != "superpoint" or config["detector"]["sampling"] == "magicleap"
