@@ -1,6 +1,7 @@
 """`homolog sweep` and `homolog evaluate`: which cells, where they run, what they leave behind."""
 
 import argparse
+import importlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_a_launcher_whose_package_is_missing_says_what_to_install(monkeypatch: p
     def absent(name: str) -> Any:
         raise ImportError(name)
 
-    monkeypatch.setattr(launchers.importlib, "import_module", absent)
+    monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(MissingDependencyError, match=r"homolog-cli\[submitit\]"):
         launchers.Submitit()
 
@@ -126,7 +127,7 @@ def test_a_result_of_other_settings_is_no_result(tmp_path: Path):
 
 
 def test_results_are_found_below_a_folder_and_damaged_ones_named(tmp_path: Path):
-    with pytest.raises(DataError, match="no result.json"):
+    with pytest.raises(DataError, match=r"no result\.json"):
         find_results([tmp_path])
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "result.json").write_text('{"format": 99}')
