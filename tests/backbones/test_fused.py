@@ -51,7 +51,7 @@ def test_maps_are_chosen_and_may_pass_through():
     assert set(fused(IMAGES).maps) == {"negative", "red"}
 
 
-@pytest.mark.parametrize("changes", [{"keep": ["negativ"]}, {"through": ["green"]}])
+@pytest.mark.parametrize("changes", [{"keep": ["minus"]}, {"through": ["green"]}])
 def test_a_map_that_nobody_makes_is_refused(changes: dict[str, Any]):
     with pytest.raises(ConfigError, match="there is no map"):
         Fused(backbone=Pixels(), fusion=Negative(), **changes)

@@ -89,7 +89,7 @@ class Told:
             return None
         angle = np.deg2rad(float(pair.name) + self.threshold)
         R = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
-        return PoseEstimate(R=R, t=np.array([1.0, 0, 0]), inlier=pair.usable())
+        return PoseEstimate(R=R, t=np.array([1.0, 0, 0]), inlier=pair.usable()[-1])
 
     def settings(self) -> dict[str, str]:
         return {"estimator": "told", "threshold": str(self.threshold)}
@@ -251,7 +251,7 @@ class TrueShifted:
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
         shift = np.array([[1.0, 0, 2], [0, 1, 0], [0, 0, 1]])
-        return MatrixEstimate(matrix=shift @ H, inlier=pair.usable()) if len(pair.xy0) else None
+        return MatrixEstimate(matrix=shift @ H, inlier=pair.usable()[-1]) if len(pair.xy0) else None
 
     def settings(self) -> dict[str, str]:
         return {"estimator": "shifted"}

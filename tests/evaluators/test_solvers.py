@@ -318,7 +318,7 @@ class Witness:
             os._exit(7)
         print("this must not get between the answers")
         seen = [float("torch" in sys.modules), float("pytest" in sys.modules), float(os.getpid())]
-        return MatrixEstimate(matrix=np.array([seen]), inlier=pair.usable())
+        return MatrixEstimate(matrix=np.array([seen]), inlier=pair.usable()[-1])
 
     def settings(self):
         return {}

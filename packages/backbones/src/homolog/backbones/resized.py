@@ -66,7 +66,11 @@ class Resized(nn.Module):
         seen = self._seen_size(size)
         if seen != size:
             flat = F.interpolate(
-                images.flatten(0, 1), size=seen, mode="bilinear", antialias=self.antialias, align_corners=False
+                images.flatten(0, 1),
+                size=seen,
+                mode="bilinear",
+                antialias=self.antialias,
+                align_corners=False,
             )
             images = flat.unflatten(0, images.shape[:2])
         return replace(self.backbone(images), image_size=size)

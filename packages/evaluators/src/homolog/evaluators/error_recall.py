@@ -104,7 +104,8 @@ def finite_or_inf(errors: Real[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     Raises:
         ShapeError: a negative error.
     """
-    errors = np.nan_to_num(np.asarray(errors, dtype=np.float64), nan=np.inf, posinf=np.inf)
+    errors = np.asarray(errors, dtype=np.float64)
+    errors = np.where(np.isnan(errors), np.inf, errors)
     if errors.size and errors.min() < 0:
         raise ShapeError(f"expected errors of 0 or more, got {errors.min():g}")
     return errors

@@ -89,11 +89,11 @@ class OpencvPose(OpencvOptions):
             MissingDependencyError: OpenCV is not installed.
             ShapeError: a pair without intrinsics.
         """
-        cv2, usable = _begin(self, pair)
+        cv2, xy0, xy1, usable = _begin(self, pair)
         K0, K1 = pair.intrinsics()
-        if usable.sum() < 5:
+        if len(xy0) < 5:
             return None
-        xy0, xy1 = (on_normalised_plane(xy[usable], K) for xy, K in ((pair.xy0, K0), (pair.xy1, K1)))
+        xy0, xy1 = on_normalised_plane(xy0, K0), on_normalised_plane(xy1, K1)
         E, mask = cv2.findEssentialMat(
             xy0,
             xy1,
@@ -129,12 +129,12 @@ class OpencvHomography(OpencvOptions):
         Raises:
             MissingDependencyError: OpenCV is not installed.
         """
-        cv2, usable = _begin(self, pair)
-        if usable.sum() < 4:
+        cv2, xy0, xy1, usable = _begin(self, pair)
+        if len(xy0) < 4:
             return None
         H, mask = cv2.findHomography(
-            pair.xy0[usable],
-            pair.xy1[usable],
+            xy0,
+            xy1,
             getattr(cv2, self.method),
             ransacReprojThreshold=self.threshold,
             confidence=self.confidence,
@@ -153,14 +153,12 @@ class OpencvFundamental(OpencvOptions):
         Raises:
             MissingDependencyError: OpenCV is not installed.
         """
-        cv2, usable = _begin(self, pair)
-        if usable.sum() < 8:
+        cv2, xy0, xy1, usable = _begin(self, pair)
+        if len(xy0) < 8:
             return None
         method = getattr(cv2, {"RANSAC": "FM_RANSAC", "LMEDS": "FM_LMEDS"}.get(self.method, self.method))
         limit = () if self.max_iterations is None else (self.max_iterations,)
-        F, mask = cv2.findFundamentalMat(
-            pair.xy0[usable], pair.xy1[usable], method, self.threshold, self.confidence, *limit
-        )
+        F, mask = cv2.findFundamentalMat(xy0, xy1, method, self.threshold, self.confidence, *limit)
         # Several solutions come stacked; the seven-point solver alone gives more than one.
         return _matrix(None if F is None else F[:3], mask, usable)
 
@@ -187,12 +185,12 @@ class OpencvAffine(OpencvOptions):
         Raises:
             MissingDependencyError: OpenCV is not installed.
         """
-        cv2, usable = _begin(self, pair)
-        if usable.sum() < 3:
+        cv2, xy0, xy1, usable = _begin(self, pair)
+        if len(xy0) < 3:
             return None
         A, mask = cv2.estimateAffine2D(
-            pair.xy0[usable],
-            pair.xy1[usable],
+            xy0,
+            xy1,
             method=getattr(cv2, self.method),
             ransacReprojThreshold=self.threshold,
             confidence=self.confidence,
@@ -215,10 +213,10 @@ def import_opencv() -> ModuleType:
     return cv2
 
 
-def _begin(options: OpencvOptions, pair: MatchedPair) -> tuple[Any, np.ndarray]:
+def _begin(options: OpencvOptions, pair: MatchedPair) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     cv2: Any = import_opencv()
     cv2.setRNGSeed(options.seed)
-    return cv2, pair.usable()
+    return cv2, *pair.usable()
 
 
 def _matrix(matrix: Any, mask: Any, usable: np.ndarray) -> MatrixEstimate | None:

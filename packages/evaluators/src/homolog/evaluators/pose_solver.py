@@ -96,19 +96,21 @@ class PoselibPose(PoselibOptions):
             ConfigError: another version of PoseLib.
             ShapeError: a pair without intrinsics.
         """
-        usable = pair.usable()
+        xy0, xy1, usable = pair.usable()
         cameras = [_camera(K) for K in pair.intrinsics()]
         poselib = import_poselib()
-        if usable.sum() < 5:
+        if len(xy0) < 5:
             return None
         pose, info = poselib.estimate_relative_pose(
-            pair.xy0[usable], pair.xy1[usable], *cameras, self.ransac("max_epipolar_error"), self.bundle()
+            xy0, xy1, *cameras, self.ransac("max_epipolar_error"), self.bundle()
         )
         # Where no model was found there is a pose all the same: the identity, or the last one tried.
         if info["num_inliers"] == 0:
             return None
         return PoseEstimate(
-            R=np.array(pose.R), t=np.array(pose.t), inlier=spread(np.array(info["inliers"]), usable)
+            R=np.array(pose.R),
+            t=np.array(pose.t),
+            inlier=spread(np.array(info["inliers"], dtype=np.bool_), usable),
         )
 
 
@@ -123,13 +125,11 @@ class PoselibHomography(PoselibOptions):
             MissingDependencyError: PoseLib is not installed.
             ConfigError: another version of PoseLib.
         """
-        usable = pair.usable()
+        xy0, xy1, usable = pair.usable()
         poselib = import_poselib()
-        if usable.sum() < 4:
+        if len(xy0) < 4:
             return None
-        H, info = poselib.estimate_homography(
-            pair.xy0[usable], pair.xy1[usable], self.ransac("max_reproj_error"), self.bundle()
-        )
+        H, info = poselib.estimate_homography(xy0, xy1, self.ransac("max_reproj_error"), self.bundle())
         return _matrix(H, info, usable)
 
 
@@ -144,13 +144,11 @@ class PoselibFundamental(PoselibOptions):
             MissingDependencyError: PoseLib is not installed.
             ConfigError: another version of PoseLib.
         """
-        usable = pair.usable()
+        xy0, xy1, usable = pair.usable()
         poselib = import_poselib()
-        if usable.sum() < 7:
+        if len(xy0) < 7:
             return None
-        F, info = poselib.estimate_fundamental(
-            pair.xy0[usable], pair.xy1[usable], self.ransac("max_epipolar_error"), self.bundle()
-        )
+        F, info = poselib.estimate_fundamental(xy0, xy1, self.ransac("max_epipolar_error"), self.bundle())
         return _matrix(F, info, usable)
 
 
@@ -189,4 +187,4 @@ def _matrix(matrix: Any, info: dict[str, Any], usable: np.ndarray) -> MatrixEsti
     found = np.array(matrix, dtype=np.float64)
     if info["num_inliers"] == 0 or not np.isfinite(found).all():
         return None
-    return MatrixEstimate(matrix=found, inlier=spread(np.array(info["inliers"]), usable))
+    return MatrixEstimate(matrix=found, inlier=spread(np.array(info["inliers"], dtype=np.bool_), usable))

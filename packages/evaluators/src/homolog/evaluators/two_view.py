@@ -49,9 +49,13 @@ class MatchedPair:
             )
         return self.K0, self.K1
 
-    def usable(self) -> Bool[np.ndarray, " M"]:
-        """Tell which matches have finite coordinates; estimators see only those."""
-        return np.all(np.isfinite(np.concatenate((self.xy0, self.xy1), axis=1)), axis=1)
+    def usable(self) -> tuple[Float[np.ndarray, "U 2"], Float[np.ndarray, "U 2"], Bool[np.ndarray, " M"]]:
+        """Return the matches that have finite coordinates, which estimators see, and tell which those are."""
+        # Nearly always all of them, and then a sum is all it takes to know.
+        if np.isfinite(self.xy0.sum() + self.xy1.sum()):
+            return self.xy0, self.xy1, np.ones(len(self.xy0), dtype=np.bool_)
+        finite = np.all(np.isfinite(np.concatenate((self.xy0, self.xy1), axis=1)), axis=1)
+        return self.xy0[finite], self.xy1[finite], finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,6 +110,6 @@ class Estimator(Protocol[Estimate]):
 
 def spread(inlier: np.ndarray, usable: np.ndarray) -> Bool[np.ndarray, " M"]:
     """Return flags of the usable matches as flags of all."""
-    flags = np.zeros(len(usable), dtype=np.bool_)
+    flags = usable.copy()
     flags[usable] = np.asarray(inlier, dtype=np.bool_).reshape(-1)
     return flags

@@ -58,7 +58,8 @@ class WorkingSize:
     def move(self, size: Size) -> Float[np.ndarray, "3 3"]:
         """Return the matrix that takes pixels of an original of this size to pixels at the working size."""
         matrix = np.eye(3)
-        matrix[:2] = resize_frame(self.of(size), size).numpy()
+        if self.of(size) != size:
+            matrix[:2] = resize_frame(self.of(size), size).numpy()
         return matrix
 
     def __str__(self) -> str:
@@ -97,8 +98,11 @@ def points_at(record: Record, key: str, working_size: WorkingSize) -> Float[np.n
     Raises:
         ShapeError: the record does not have them.
     """
-    matrix = working_size.move(file_size(record, int(key[-1])))
-    xy = np.asarray(record[key], dtype=np.float64).reshape(-1, 2)
+    size = file_size(record, int(key[-1]))
+    xy = np.ascontiguousarray(record[key], dtype=np.float64).reshape(-1, 2)
+    if working_size.of(size) == size:
+        return xy
+    matrix = working_size.move(size)
     return np.ascontiguousarray(xy @ matrix[:2, :2].T + matrix[:2, 2])
 
 

@@ -69,10 +69,16 @@ def locate(
     size = (map_.shape[1], map_.shape[2])
     rows = max(1, chunk // max(1, size[0] * size[1]))
     cells, unit = map_.flatten(1), F.normalize(query, dim=1)
-    # Not below what `F.normalize` divides by; under the root, where its gradient stays finite.
-    length = cells.square().sum(dim=0).clamp_min(1e-24).sqrt()
+    length = _lengths(cells)
     parts = [_locate(part @ cells / length, size, window, temperature) for part in unit.split(rows)]
     return Located(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _lengths(cells: Tensor) -> Tensor:
+    # All squares at once would be as large as the map and cost as much as comparing ten points with it.
+    squared = [part.square().sum(dim=0) for part in cells.split(32)]
+    # Never below what `F.normalize` divides by; under the root, so that its gradient stays finite.
+    return torch.stack(squared).sum(dim=0).clamp_min(1e-24).sqrt()
 
 
 def _locate(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:

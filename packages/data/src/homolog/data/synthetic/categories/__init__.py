@@ -1,1 +1,0 @@
-"""One category per file: its constant CATEGORY says everything about it."""
