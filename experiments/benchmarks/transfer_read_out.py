@@ -9,8 +9,8 @@ Points are at centres of cells, the only places that all rows know.
 Two comparisons, each of equals: places alone (`locate`), and places with the confidence that
 `Nearest.transfer` gives, for which all rows are also followed back from where they lead.
 
-What counts is CPU time, and that answers agree to 0.01 px of an image of 840 px. One thread, because threads
-that wait for each other burn CPU time on a busy machine. Runs alternate in one process; the matrices
+What counts is CPU time, of the fastest run of each, and that answers agree to 0.01 px of an image of 840 px.
+One thread, because threads that wait for each other burn CPU time on a busy machine. Runs alternate in one process; the matrices
 of one run push the maps out of the caches before the next, as the pairs of a data set do.
 
 Run: `python experiments/benchmarks/transfer_read_out.py` (a minute).
@@ -22,7 +22,6 @@ import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from statistics import median
 from typing import NamedTuple
 
 import torch
@@ -75,7 +74,7 @@ def _options() -> argparse.Namespace:
         "--windows", type=int, nargs="+", default=[3, 15], help="sides of the window (default: 3 15)"
     )
     parser.add_argument("--temperature", type=float, default=0.02, help="of the softmax (default: 0.02)")
-    parser.add_argument("--repeats", type=int, default=9, help="timed runs of each (default: 9)")
+    parser.add_argument("--repeats", type=int, default=15, help="timed runs of each (default: 15)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return parser.parse_args()
 
@@ -161,14 +160,14 @@ def _concentration(whole: _Whole, temperature: float) -> Tensor:
 
 
 def _alternating(runs: list[Callable[[], Answer]], repeats: int) -> list[float]:
-    """Return the median CPU milliseconds of each run; the first round warms up."""
+    """Return the least CPU milliseconds of each run: what else the machine does can only add to them."""
     times: list[list[float]] = [[] for _ in runs]
     for _ in range(repeats + 1):
         for run, taken in zip(runs, times, strict=True):
             start = time.process_time()
             run()
             taken.append(1000 * (time.process_time() - start))
-    return [median(taken[1:]) for taken in times]
+    return [min(taken[1:]) for taken in times]
 
 
 def _circumstances() -> str:

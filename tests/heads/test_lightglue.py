@@ -212,9 +212,10 @@ def test_scale_and_angle_are_part_of_the_position_if_asked_for():
     )
     assert head.network.posenc.Wr.in_features == 4
     one, other = oriented(9, 1), oriented(8, 2)
+    assert one.angle is not None
     plain = Keypoints(xy=one.xy, score=one.score, descriptor=one.descriptor)
     turned = Keypoints(
-        xy=one.xy, score=one.score, descriptor=one.descriptor, scale=one.scale, angle=one.angle + 1
+        xy=one.xy, score=one.score, descriptor=one.descriptor, scale=one.scale, angle=-one.angle
     )
     with torch.inference_mode():
         here = head(one, other, of_size((48, 48)), of_size((48, 48)))

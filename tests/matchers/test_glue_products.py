@@ -1,13 +1,14 @@
 """The products around the guided glue and LightGlue, at tiny size: they compose, run and can be recomposed."""
 
-from typing import Any
-
 import pytest
 import torch
 from skimage import data
 
 from homolog.core.errors import CapabilityError, ShapeError
+from homolog.core.features import Features
 from homolog.core.image import Image
+from homolog.core.keypoints import Keypoints, Matches
+from homolog.core.protocols import SparseHead
 from homolog.core.reading import as_image
 from homolog.core.resize import crop
 from homolog.matchers.sparse import SparseMatcher
@@ -53,14 +54,16 @@ def omniglue() -> SparseMatcher:
 class Listener(torch.nn.Module):
     """Remembers what a head was given."""
 
-    def __init__(self, head: Any) -> None:
+    def __init__(self, head: SparseHead) -> None:
         super().__init__()
         self.head = head
-        self.given: tuple[Any, ...] = ()
+        self.given: list[tuple[Keypoints, Features]] = []
 
-    def forward(self, *given: Any) -> Any:
-        self.given = given
-        return self.head(*given)
+    def forward(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches:
+        self.given = [(keypoints0, features0), (keypoints1, features1)]
+        return self.head(keypoints0, keypoints1, features0, features1)
 
 
 def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
@@ -68,8 +71,9 @@ def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
     listener = Listener(matcher.head)
     matcher.head = listener
     matcher.match(*pair).matches()
-    keypoints0, keypoints1, features0, features1 = listener.given
-    for keypoints, features in ((keypoints0, features0), (keypoints1, features1)):
+    assert len(listener.given) == 2
+    for keypoints, features in listener.given:
+        assert keypoints.descriptor is not None
         assert keypoints.descriptor.shape == (40, 16)
         torch.testing.assert_close(keypoints.descriptor.norm(dim=1), torch.ones(40))
         assert list(features.maps) == ["block.1"]

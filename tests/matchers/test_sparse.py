@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from homolog.core.errors import ConfigError, DataError
+from homolog.core.features import PIXELS
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.core.resize import crop
-from homolog.core.features import PIXELS
 from homolog.matchers.sparse import SparseMatcher
 
 XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]

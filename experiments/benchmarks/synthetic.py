@@ -1,0 +1,131 @@
+"""How many frames and pairs does a core make per second?
+
+Figures are per second of process time, code compiled before: the rasteriser alone and with colours (edges on
+twice the grid) on a torus of 20,000 triangles at 512 x 512, and whole semantic pairs (two meshes built, two
+pictures with light, background and photometry, keypoints, both dense grids). Other programs on the machine
+cost cache and hence process time: say how busy it was.
+
+Run: `python experiments/benchmarks/synthetic.py` (a minute).
+"""
+
+import argparse
+import os
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import numpy as np
+import torch
+
+from homolog.data.synthetic.correspondence import dense_truth
+from homolog.data.synthetic.light import Light
+from homolog.data.synthetic.look import draw_look
+from homolog.data.synthetic.paint import paint
+from homolog.data.synthetic.rasteriser import rasterise
+from homolog.data.synthetic.scene import Body, Scene
+from homolog.data.synthetic.semantic_pairs import SemanticPairs
+from homolog.data.synthetic.solids import ring
+from homolog.data.synthetic.surface import Topology, sheets
+from homolog.data.synthetic.view import View
+from homolog.data.synthetic.viewpoint import Viewpoint
+
+AIMS = {512: 15, 256: 45, 128: 80}
+"""Pairs per second that each size should reach."""
+
+
+def main() -> None:
+    """Measure and print both tables."""
+    options = _options()
+    torch.set_num_threads(1)
+    print(_circumstances())
+    _print_frames(options.repeats)
+    _print_pairs(options.pairs, options.categories)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=30, help="frames of each kind (default: 30)")
+    parser.add_argument("--pairs", type=int, default=40, help="pairs of each size (default: 40)")
+    parser.add_argument("--categories", nargs="+", help="categories of the pairs (default: all)")
+    return parser.parse_args()
+
+
+def _print_frames(repeats: int) -> None:
+    view0, view1 = (_torus_from(azimuth) for azimuth in (1.0, 1.3))
+    scene, viewpoint = view0.scene, view0.viewpoint
+    random = np.random.default_rng(0)
+    looks, light = [draw_look(scene.bodies[0].topology, random)], Light.drawn(random)
+    behind = np.zeros((*viewpoint.size, 3), np.float32)
+    runs: dict[str, Callable[[], object]] = {
+        "depth, triangle, barycentrics": lambda: rasterise(
+            scene.vertices, scene.faces, viewpoint, one_sided=True
+        ),
+        "the same, both sides drawn": lambda: rasterise(scene.vertices, scene.faces, viewpoint),
+        "colours on top, edges supersampled": lambda: paint(view0, looks, light, behind),
+        "both dense grids": lambda: dense_truth(view0, view1),
+    }
+    covered = float((view0.raster.face >= 0).mean())
+    print(f"\n512 x 512, {len(scene.faces)} triangles, {covered:.0%} of the pixels covered")
+    print("\n| | ms | frames/s/core |\n|---|---|---|")
+    for name, run in runs.items():
+        seconds = _seconds(run, repeats)
+        print(f"| {name} | {1000 * seconds:.1f} | {1 / seconds:.0f} |")
+
+
+def _torus_from(azimuth: float) -> View:
+    made = ring("torus", "coat", (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 1.0, (0.38, 0.38), rings=100, segments=100)
+    faces = made.faces()
+    torus = Topology(
+        name="torus",
+        faces=faces,
+        canonical=made.vertices / 2.8,
+        part=np.zeros(len(faces), np.int32),
+        sheet=sheets(faces),
+        part_names=("torus",),
+        finishes=("coat",),
+        closed=True,
+        landmark_names=(),
+        landmark_face=np.zeros(0, np.int32),
+        landmark_bary=np.zeros((0, 3), np.float32),
+    )
+    viewpoint = Viewpoint.towards(
+        np.zeros(3), azimuth=azimuth, elevation=0.3, distance=4.4, focal=1.3, size=(512, 512)
+    )
+    return View.of(Scene.of([Body(topology=torus, vertices=made.vertices, key="torus")]), viewpoint)
+
+
+def _print_pairs(count: int, names: list[str] | None) -> None:
+    print("\n| size | ms | pairs/s/core | aim |\n|---|---|---|---|")
+    for size, aim in AIMS.items():
+        data = SemanticPairs(count=count, size=size, seed=3, names=names)
+        for index in range(min(6, count)):
+            data[index]
+        start = time.process_time()
+        for index in range(count):
+            data[index]
+        seconds = (time.process_time() - start) / count
+        print(f"| {size} | {1000 * seconds:.1f} | {1 / seconds:.1f} | {aim} |")
+
+
+def _seconds(run: Callable[[], object], repeats: int) -> float:
+    for _ in range(3):
+        run()
+    start = time.process_time()
+    for _ in range(repeats):
+        run()
+    return (time.process_time() - start) / repeats
+
+
+def _circumstances() -> str:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-data"))
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
+        f"Python {platform.python_version()}, {versions}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One category per file: its constant CATEGORY says everything about it."""

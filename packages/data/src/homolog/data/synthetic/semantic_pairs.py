@@ -1,0 +1,281 @@
+"""Two instances of one category, seen from two sides, with the whole truth about both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
+
+from homolog.core.coords import Size
+from homolog.core.errors import ConfigError
+from homolog.core.image import Image
+from homolog.core.samples import PairSample
+from homolog.data.synthetic.backdrop import PhotoFolder, drawn_backdrop
+from homolog.data.synthetic.category import Category, Numbers, categories, category, topology
+from homolog.data.synthetic.compiled import compiled
+from homolog.data.synthetic.correspondence import DenseTruth, dense_truth
+from homolog.data.synthetic.framing import drawn_camera
+from homolog.data.synthetic.light import Light
+from homolog.data.synthetic.look import Look, draw_look
+from homolog.data.synthetic.occluder import drawn_occluder
+from homolog.data.synthetic.paint import paint
+from homolog.data.synthetic.photometry import Photometry
+from homolog.data.synthetic.scene import Body, Scene
+from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.transfer import transfer
+from homolog.data.synthetic.view import View
+
+SUBJECT = "subject"
+"""Key of the body that both images show."""
+
+FEWEST = 4
+"""Keypoints that both views should show; with fewer, the second camera moves closer to the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Landmarks:
+    """The keypoints of a category in one image.
+
+    Attributes:
+        xy: [K 2] pixel coordinates, whether in sight or not.
+        visible: [K] whether they are.
+    """
+
+    xy: Float32[np.ndarray, "K 2"]
+    visible: Bool[np.ndarray, " K"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SemanticPair:
+    """Everything that is known of a pair; `sample` is what a matcher learns from.
+
+    Attributes:
+        category: what both images show.
+        shapes: the numbers of both instances.
+        poses: the numbers of both poses.
+        views: geometry of both images; body 0 is the instance.
+        pictures: pixels of both images.
+        truths: dense truth that lives on image 0, and that which lives on image 1.
+        landmarks: keypoints of both images, in the order of the topology's names.
+        name: unique within its data set.
+    """
+
+    category: str
+    shapes: tuple[Numbers, Numbers]
+    poses: tuple[Numbers, Numbers]
+    views: tuple[View, View]
+    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
+    truths: tuple[DenseTruth, DenseTruth]
+    landmarks: tuple[Landmarks, Landmarks]
+    name: str
+
+    def sample(self) -> PairSample:
+        """Return the pair with image 0 as the query: dense truth, keypoints in sight in both, boxes and masks."""
+        both = self.landmarks[0].visible & self.landmarks[1].visible
+        xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
+        mask0, mask1 = (torch.from_numpy(view.shows(0)) for view in self.views)
+        image0, image1 = (
+            Image(pixels=_tensor(picture), name=f"{self.name}/{side}")
+            for side, picture in enumerate(self.pictures)
+        )
+        names = [
+            name for name, seen in zip(topology(self.category).landmark_names, both, strict=True) if seen
+        ]
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            xy0=xy0,
+            xy1=xy1,
+            box0=_box(mask0),
+            box1=_box(mask1),
+            category=self.category,
+            camera0=self.views[0].viewpoint.camera(),
+            camera1=self.views[1].viewpoint.camera(),
+            dense=self.truths[0].field(),
+            mask0=mask0,
+            mask1=mask1,
+            name=self.name,
+            facts={"keypoints": ", ".join(names)},
+        )
+
+
+class SemanticPairs:
+    """Pairs of made-up instances, made when asked for; no disk, and the same whatever the order or the worker."""
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        size: int = 256,
+        seed: int = 0,
+        split: Literal["trn", "val", "test"] = "trn",
+        names: list[str] | None = None,
+        turn: float | int = 100.0,
+        occluders: float | int = 0.3,
+        shared_look: float | int = 0.0,
+        photos: str | Path | None = None,
+        photometry: bool = True,
+    ) -> None:
+        """Choose what to make.
+
+        Args:
+            count: number of pairs.
+            size: height and width of the images in pixels.
+            seed: of everything.
+            split: equal indices of different splits have nothing in common.
+            names: categories; all by default.
+            turn: how far apart in azimuth the two views may be, degrees.
+            occluders: how often something stands in front, in [0, 1].
+            shared_look: how often both instances have the same colours and patterns, in [0, 1].
+            photos: folder of photos for the backgrounds; made-up scenery by default.
+            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+
+        Raises:
+            ConfigError: a category that does not exist, or a number out of its range.
+            DataError: no photos in the folder.
+        """
+        if count < 0 or size < 8 or not (0 <= occluders <= 1 and 0 <= shared_look <= 1 and 0 <= turn <= 180):
+            raise ConfigError(
+                "expected count >= 0, size >= 8, turn in [0, 180], occluders and shared_look in [0, 1], got "
+                f"{count}, {size}, {turn}, {occluders}, {shared_look}"
+            )
+        self._names = tuple(names) if names is not None else categories()
+        for name in self._names:
+            category(name)
+        if not self._names:
+            raise ConfigError(
+                f"expected at least one category, got none; choose from {', '.join(categories())}"
+            )
+        self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
+        self._turn, self._occluders, self._shared_look = turn, occluders, shared_look
+        self._photos = None if photos is None else PhotoFolder(photos)
+        self._photometry = photometry
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return self._count
+
+    def __getitem__(self, index: int) -> PairSample:
+        """Make one pair.
+
+        Raises:
+            IndexError: there is no such pair.
+        """
+        return self.pair(index).sample()
+
+    def pair(self, index: int) -> SemanticPair:
+        """Make one pair with everything that is known of it.
+
+        Raises:
+            IndexError: there is no such pair.
+        """
+        if not 0 <= index < self._count:
+            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
+        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        kind = category(self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))])
+        shapes = tuple(kind.draw_shape(seeds.generator(Factor.shape, side)) for side in (0, 1))
+        poses = tuple(kind.draw_pose(seeds.generator(Factor.pose, side)) for side in (0, 1))
+        bodies = [
+            Body(topology=topology(kind.name), vertices=kind.vertices(shape, pose), key=SUBJECT)
+            for shape, pose in zip(shapes, poses, strict=True)
+        ]
+        views, landmarks = self._views(kind, bodies, seeds)
+        looks = self._looks(seeds, kind)
+        return SemanticPair(
+            category=kind.name,
+            shapes=(shapes[0], shapes[1]),
+            poses=(poses[0], poses[1]),
+            views=views,
+            pictures=(
+                self._picture(views[0], looks[0], seeds, 0),
+                self._picture(views[1], looks[1], seeds, 1),
+            ),
+            truths=dense_truth(*views),
+            landmarks=landmarks,
+            name=f"{kind.name}-{self._split.name}-{self._seed}-{index}",
+        )
+
+    def _views(
+        self, kind: Category, bodies: list[Body], seeds: Seeds
+    ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
+        azimuth = float(seeds.generator(Factor.layout).uniform(0, 2 * np.pi))
+        first = self._view(kind, bodies[0], azimuth, seeds, 0)
+        marks = _landmarks(first)
+        turn = float(np.radians(seeds.generator(Factor.layout, 1).uniform(-self._turn, self._turn)))
+        for nearer in (1.0, 0.6, 0.3, 0.0):
+            second = self._view(kind, bodies[1], azimuth + nearer * turn, seeds, 1)
+            other = _landmarks(second)
+            if (marks.visible & other.visible).sum() >= FEWEST:
+                break
+        return (first, second), (marks, other)
+
+    def _view(self, kind: Category, body: Body, azimuth: float, seeds: Seeds, side: int) -> View:
+        camera = drawn_camera(
+            body.vertices,
+            seeds.generator(Factor.camera, side),
+            azimuth=azimuth,
+            elevations=kind.elevations,
+            roll=kind.turns,
+            size=self._size,
+        )
+        random = seeds.generator(Factor.occluder, side)
+        bodies = [body]
+        if random.random() < self._occluders:
+            bodies.append(drawn_occluder(camera, body.vertices, random))
+        return View.of(Scene.of(bodies), camera)
+
+    def _looks(self, seeds: Seeds, kind: Category) -> tuple[Look, Look]:
+        shared = seeds.generator(Factor.choice, 1).random() < self._shared_look
+        first, second = (
+            draw_look(topology(kind.name), seeds.generator(Factor.texture, 0 if shared else side))
+            for side in (0, 1)
+        )
+        return first, second
+
+    def _picture(self, view: View, look: Look, seeds: Seeds, side: int) -> UInt8[np.ndarray, "H W 3"]:
+        others = [
+            draw_look(body.topology, seeds.generator(Factor.texture, 2 + side))
+            for body in view.scene.bodies[1:]
+        ]
+        light = Light.drawn(seeds.generator(Factor.light, side))
+        behind = self._background(seeds.generator(Factor.background, side), view.size)
+        picture = paint(view, [look, *others], light, behind)
+        if not self._photometry:
+            return np.rint(picture * np.float32(255)).astype(np.uint8)
+        return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(picture)
+
+    def _background(self, random: np.random.Generator, size: Size) -> Float32[np.ndarray, "H W 3"]:
+        return drawn_backdrop(random, size) if self._photos is None else self._photos.crop(random, size)
+
+
+def _landmarks(view: View) -> Landmarks:
+    points = view.scene.bodies[0].topology.landmarks(0)
+    landing = transfer(points, view, view)
+    return Landmarks(xy=landing.xy, visible=landing.visible)
+
+
+def _tensor(picture: np.ndarray) -> Tensor:
+    planes = np.empty((3, *picture.shape[:2]), np.float32)
+    _to_planes(picture, planes)
+    return torch.from_numpy(planes)
+
+
+def _box(mask: Tensor) -> Tensor | None:
+    """Return x, y, width, height of a mask's pixels, their full extent; None where there are none."""
+    rows, columns = mask.any(dim=1).nonzero()[:, 0], mask.any(dim=0).nonzero()[:, 0]
+    if len(rows) == 0:
+        return None
+    left, top, right, bottom = columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+    return torch.stack((left, top, right - left, bottom - top))
+
+
+@compiled
+def _to_planes(picture: np.ndarray, planes: np.ndarray) -> None:
+    height, width, _ = picture.shape
+    for y in range(height):
+        for x in range(width):
+            for c in range(3):
+                planes[c, y, x] = picture[y, x, c] / np.float32(255)
