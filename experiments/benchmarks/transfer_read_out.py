@@ -10,8 +10,8 @@ Two comparisons, each of equals: places alone (`locate`), and places with the co
 `Nearest.transfer` gives, for which all rows are also followed back from where they lead.
 
 What counts is CPU time, of the fastest run of each, and that answers agree to 0.01 px of an image of 840 px.
-One thread, because threads that wait for each other burn CPU time on a busy machine. Runs alternate in one process; the matrices
-of one run push the maps out of the caches before the next, as the pairs of a data set do.
+One thread, because threads that wait for each other burn CPU time on a busy machine. Runs alternate in one
+process; the matrices of one run push the maps out of the caches before the next, as the pairs of a data set do.
 
 Run: `python experiments/benchmarks/transfer_read_out.py` (a minute).
 """

@@ -8,7 +8,7 @@ import pytest
 
 from homolog.cli.words import parse
 
-COMMANDS = ("match", "list", "weights", "cache")
+COMMANDS = ("match", "features", "heatmap", "list", "weights", "cache")
 
 
 def test_help_teaches_with_examples_and_the_exit_codes(homolog):

@@ -99,6 +99,32 @@ def test_it_finds_what_plain_loops_find(seed, height, width, window, chunk):
     assert ((found.concentration > 0) & (found.concentration <= 1)).all()
 
 
+@pytest.mark.parametrize("channels", [1, 31, 32, 33, 70, 128])
+def test_lengths_of_descriptors_do_not_count(channels: int):
+    """Compared by cosine, whatever the number of channels, whose squares are added up 32 at a time."""
+    generator = torch.Generator().manual_seed(channels)
+    query = torch.randn(3, channels, generator=generator, dtype=torch.float64)
+    map_ = torch.randn(channels, 5, 6, generator=generator, dtype=torch.float64)
+    unit = locate(F.normalize(query, dim=1), F.normalize(map_, dim=0), window=3, temperature=0.1)
+    stretched = map_ * torch.rand(5, 6, generator=generator, dtype=torch.float64).add(0.1)
+    found = locate(7 * query, stretched, window=3, temperature=0.1)
+    for ours, wanted in zip(found, unit, strict=True):
+        torch.testing.assert_close(ours, wanted)
+
+
+def test_a_cell_without_descriptor_resembles_nothing_and_leaves_gradients_finite():
+    map_ = torch.ones(2, 3, 3, dtype=torch.float64)
+    map_[:, 0, 0] = 0
+    map_[1, 2, 2] = 0
+    map_.requires_grad_()
+    found = locate(QUERY, map_, window=3, temperature=0.1)
+    assert found.similarity.item() == 1
+    assert found.xy.isfinite().all()
+    found.xy.sum().backward()
+    assert map_.grad is not None
+    assert map_.grad.isfinite().all()
+
+
 def test_gradients_reach_query_and_map():
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(3, 4, generator=generator, dtype=torch.float64).requires_grad_()

@@ -20,6 +20,7 @@ from homolog.zoo.compose import compose
 ROOT = Path(__file__).parents[2]
 BACKBONES = sorted(path.stem for path in (ROOT / "configs/backbone").glob("*.yaml"))
 ON_ANY_MAP = ("nearest", "nearest_ratio", "dual_softmax")
+SUPERPOINT = ("detector.checkpoint=null", "detector.channels=[8,8,16,16,32]", "detector.descriptor_dim=16")
 DINO = "{embed_dim:32,depth:2,num_heads:2,img_size:64}"
 
 
@@ -78,6 +79,7 @@ def test_every_backbone_with_every_head_that_reads_any_map(backbone: str, photos
         (("mini_glue",), False),
         (("mini_glue", "~backbone", "head.guidance=none"), False),
         (("xfeat", "head=mini_glue", "head.guidance=none"), False),
+        (("superpoint_mnn", *SUPERPOINT, "head=mini_glue", "head.guidance=none", "head.input_dim=16"), False),
     ],
 )
 def test_the_heads_that_learn_on_the_bundled_features(

@@ -11,7 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap, Normalize
 from numpy.typing import NDArray
 
-from homolog.cli.page import MATCHES_PICTURE, TRANSFER_PICTURE, Page, Points
+from homolog.cli.dense_figure import draw_dense
+from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE, Page, Points
 from homolog.cli.sheet import INK, MUTED, Sheet, lay_out
 from homolog.cli.spread import choose_spread
 
@@ -24,6 +25,8 @@ def draw(page: Page) -> dict[str, bytes]:
     pictures = {MATCHES_PICTURE: draw_matches(page)}
     if page.points is not None:
         pictures[TRANSFER_PICTURE] = draw_transfer(page, page.points)
+    if page.dense is not None:
+        pictures[DENSE_PICTURE] = draw_dense(page.dense, title=page.title)
     return pictures
 
 

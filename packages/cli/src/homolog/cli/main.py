@@ -21,6 +21,8 @@ from homolog.core.errors import DataError, HomologError
 
 STORIES = {
     "match": "homolog.cli.match",
+    "features": "homolog.cli.features",
+    "heatmap": "homolog.cli.heatmap",
     "evaluate": "homolog.cli.evaluate",
     "sweep": "homolog.cli.sweep",
     "report": "homolog.cli.report",

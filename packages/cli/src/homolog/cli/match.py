@@ -2,15 +2,11 @@
 
 import argparse
 from importlib import import_module
-from typing import TYPE_CHECKING, Literal
 
 from homolog.cli.loading import loading
 from homolog.cli.pairs import find_pairs
 from homolog.cli.studio import studio
 from homolog.zoo.compose import compose
-
-if TYPE_CHECKING:
-    from homolog.core.feature_cache import FeatureCache
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,12 +34,13 @@ def run(arguments: argparse.Namespace) -> int:
         with loading():
             from homolog.cli.batch import match_all
             from homolog.cli.comparison import Options
+            from homolog.cli.kept_features import kept_features
             from homolog.cli.results import check_folder
             from homolog.cli.summary import print_summary, write_summary
             from homolog.zoo.model import build_matcher
 
             check_folder(arguments.out)
-            cache = _feature_cache(arguments.cache)
+            cache = kept_features(arguments.cache)
             matcher = build_matcher(config, device=arguments.device, cache=cache)
         options = Options(
             check=arguments.verify or "fundamental", threshold=arguments.threshold, limit=arguments.limit
@@ -52,11 +49,3 @@ def run(arguments: argparse.Namespace) -> int:
     write_summary(arguments.out, batch.outcomes, config=config, options=options)
     print_summary(batch.outcomes, arguments.out)
     return batch.exit_code
-
-
-def _feature_cache(kept: Literal["full", "half", "off"]) -> "FeatureCache | None":
-    import torch
-
-    from homolog.core.feature_cache import FeatureCache
-
-    return None if kept == "off" else FeatureCache(dtype=torch.bfloat16 if kept == "half" else None)

@@ -24,15 +24,20 @@ def described(summary: str, examples: str) -> dict[str, Any]:
 
 def add_running(command: argparse.ArgumentParser) -> None:
     """Add what every command that runs a matcher may be told."""
-    command.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
-    )
+    add_device(command)
     command.add_argument(
         "--cache",
         choices=("full", "half", "off"),
         default="full",
         help="keep what is extracted from each photo for later runs: as it is (default), in half of the space "
         "(bfloat16), or not; homolog cache info says where",
+    )
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    """Add the choice of where networks run."""
+    command.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: %(default)s)"
     )
 
 

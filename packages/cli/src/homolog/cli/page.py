@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MATCHES_PICTURE, TRANSFER_PICTURE = "matches.png", "transfer.png"
-"""The pictures of a pair; the second one only for a matcher that can transfer points."""
+MATCHES_PICTURE, TRANSFER_PICTURE, DENSE_PICTURE = "matches.png", "transfer.png", "dense.png"
+"""The pictures of a pair; the second for a matcher that can transfer points, the third for a dense one."""
 
 HEIGHT, WIDTH, GAP = 760, 2200, 14
 """Pixels: the height of both photos, unless they are wider together, and what is between them."""
@@ -28,6 +28,26 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DenseView:
+    """One photo of a pair and what a dense field says of each of its pixels.
+
+    Attributes:
+        name: of the photo.
+        photo: [H W 3], as it is shown.
+        warped: [H W 3], the other photo brought onto this one.
+        places: [H W 2], (x, y) of the place in the other photo as shares of its width and height, in
+            [0, 1]; NaN where that is outside of it.
+        confidence: [H W] in [0, 1].
+    """
+
+    name: str
+    photo: NDArray[np.uint8]
+    warped: NDArray[np.uint8]
+    places: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Page:
     """Everything that is drawn of a pair.
 
@@ -40,6 +60,7 @@ class Page:
         score: [M].
         inlier: [M]; None if nothing was checked.
         points: what is transferred, from a matcher that can.
+        dense: both photos with the fields that live on them, from a matcher that has fields.
     """
 
     photos: tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -50,6 +71,7 @@ class Page:
     score: NDArray[np.float32]
     inlier: NDArray[np.bool_] | None
     points: Points | None
+    dense: tuple[DenseView, DenseView] | None = None
 
 
 def shown_sizes(size0: tuple[int, int], size1: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -5,11 +5,13 @@ import torch
 from numpy.typing import NDArray
 
 from homolog.cli.comparison import Comparison
+from homolog.cli.dense_presentation import present_fields, to_bytes
 from homolog.cli.page import Page, Points, shown_sizes
 from homolog.cli.spread import choose_spread
 from homolog.core.coords import Size, pixel_grid, resize_pixel
 from homolog.core.dense import Transfer
 from homolog.core.image import Image
+from homolog.core.protocols import HasFields
 from homolog.core.resize import resize
 
 POINTS = 20
@@ -33,7 +35,7 @@ def present(comparison: Comparison, *, title: str) -> Page:
     shown = resize(comparison.image0, sizes[0]), resize(comparison.image1, sizes[1])
     matches, verdict = comparison.matches, comparison.verdict
     return Page(
-        photos=(_bytes(shown[0]), _bytes(shown[1])),
+        photos=(to_bytes(shown[0].pixels), to_bytes(shown[1].pixels)),
         title=title,
         subtitle=_counts(comparison),
         xy0=_placed(shown[0], matches.xy0),
@@ -41,6 +43,9 @@ def present(comparison: Comparison, *, title: str) -> Page:
         score=matches.score.numpy(),
         inlier=None if verdict.check == "none" else verdict.inlier,
         points=_points(comparison, shown) if comparison.found.can_transfer else None,
+        dense=present_fields((comparison.image0, comparison.image1), comparison.found.fields)
+        if isinstance(comparison.found, HasFields)
+        else None,
     )
 
 
@@ -101,7 +106,3 @@ def _candidates(comparison: Comparison) -> NDArray[np.float32]:
 
 def _placed(shown: Image, xy: torch.Tensor) -> NDArray[np.float64]:
     return shown.from_original(xy.double()).numpy()
-
-
-def _bytes(image: Image) -> NDArray[np.uint8]:
-    return (image.pixels * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.cli.page import MATCHES_PICTURE, TRANSFER_PICTURE
+from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
 from homolog.cli.verify import Verdict
 from homolog.core.atomic import write_bytes
 from homolog.core.errors import ConfigError
@@ -65,5 +65,5 @@ def check_folder(folder: Path) -> None:
 
 
 def _remove_files(folder: Path) -> None:
-    for name in (MATCHES, MATCHES_PICTURE, TRANSFER_PICTURE):
+    for name in (MATCHES, MATCHES_PICTURE, TRANSFER_PICTURE, DENSE_PICTURE):
         (folder / name).unlink(missing_ok=True)

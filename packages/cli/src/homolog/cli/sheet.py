@@ -64,16 +64,7 @@ class Sheet:
 
     def png(self) -> bytes:
         """Return the page as a PNG."""
-        renderer = FigureCanvasAgg(self.figure).get_renderer()
-        # The photos go into the buffer as they are: `imshow` would resample them, at half the cost
-        # of a picture.
-        drawn = np.asarray(renderer.buffer_rgba())
-        drawn[..., :3], drawn[..., 3] = self.paper, 255
-        self.figure.draw(renderer)
-        encoded = io.BytesIO()
-        # Higher levels take three times as long for 2 % less.
-        PIL.Image.fromarray(np.ascontiguousarray(drawn[..., :3])).save(encoded, "png", compress_level=3)
-        return encoded.getvalue()
+        return rendered(self.figure, self.paper)
 
     def _across(self, pixels: int) -> float:
         return pixels / (self.figure.get_figwidth() * DPI)
@@ -109,7 +100,7 @@ def lay_out(photos: tuple[NDArray[np.uint8], NDArray[np.uint8]], *, title: str, 
     figure.text(
         MARGIN / page,
         1 - 32 / total,
-        _printable(title, letters),
+        printable(title, letters),
         fontsize=19,
         weight="bold",
         color=INK,
@@ -119,7 +110,7 @@ def lay_out(photos: tuple[NDArray[np.uint8], NDArray[np.uint8]], *, title: str, 
     figure.text(
         MARGIN / page,
         1 - 65 / total,
-        _printable(subtitle, letters * 2),
+        printable(subtitle, letters * 2),
         fontsize=13,
         color=MUTED,
         va="center",
@@ -128,7 +119,22 @@ def lay_out(photos: tuple[NDArray[np.uint8], NDArray[np.uint8]], *, title: str, 
     return Sheet(figure=figure, axes=axes, paper=paper, left=(0, widths[0] + GAP))
 
 
-def _printable(text: str, letters: int) -> str:
+def rendered(figure: Figure, paper: NDArray[np.uint8]) -> bytes:
+    """Draw a figure on a paper [H W 3] of its size, and return both as a PNG."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    # The photos go into the buffer as they are: `imshow` would resample them, at half the cost
+    # of a picture.
+    drawn = np.asarray(renderer.buffer_rgba())
+    drawn[..., :3], drawn[..., 3] = paper, 255
+    figure.draw(renderer)
+    encoded = io.BytesIO()
+    # Higher levels take three times as long for 2 % less.
+    PIL.Image.fromarray(np.ascontiguousarray(drawn[..., :3])).save(encoded, "png", compress_level=3)
+    return encoded.getvalue()
+
+
+def printable(text: str, letters: int) -> str:
+    """Cut a text in its middle to so many letters, and box those that the font lacks."""
     # A letter that the font lacks makes matplotlib warn and draw a box.
     known = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap()
     text = "".join(letter if ord(letter) in known else "□" for letter in text)

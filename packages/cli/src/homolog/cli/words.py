@@ -11,12 +11,16 @@ from homolog.cli.evaluation_words import add_evaluation
 from homolog.cli.notes import say
 from homolog.cli.options import add_running, described, positive
 from homolog.cli.outcome import WRONG_USE
+from homolog.cli.picture_words import add_pictures, check_pictures
 from homolog.core.errors import did_you_mean
 
 EXAMPLES = """\
 examples:
   homolog match --demo                      match two pairs that come along, and look at the pictures
   homolog match a.jpg b.jpg                 match two photos
+  homolog features a.jpg b.jpg backbone=mini
+                                            what a backbone sees, as colours
+  homolog heatmap a.jpg b.jpg --at 210,135  what a point of one photo resembles in the other
   homolog evaluate matcher=mini task=spair  score a matcher on a benchmark
   homolog sweep matcher=mini,xfeat task=spair,hpatches
                                             every matcher on every task
@@ -49,6 +53,8 @@ results, for each pair in a folder of its own, OUT/<first>__<second>/:
                  (x, y) in pixels of the files, upright as EXIF says; integers are pixel centres
   matches.png    both photos; solid lines are inliers, coloured by score, pale ones outliers
   transfer.png   numbered points and where they are in the other photo, from matchers that can say it
+  dense.png      each photo warped onto the other, how sure that is, and where every pixel points, from
+                 dense matchers
 and OUT/summary.json with one record for each pair, the configuration and the versions.
 
 exit code: 0 all fine, 1 some pairs failed, 2 wrong use or configuration, 3 nothing could be read,
@@ -107,7 +113,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if unknown:
         known = re.findall(r"--[a-z]+", command.format_help())
         command.error(f"no option {unknown[0]}{did_you_mean(unknown[0], set(known))}")
-    if arguments.command == "match":
+    if arguments.command in {"match", "features", "heatmap"}:
         _sort_words(command, arguments, rest)
     elif arguments.command in {"evaluate", "sweep"}:
         _only_settings(command, arguments, rest)
@@ -122,7 +128,9 @@ def _sort_words(command: argparse.ArgumentParser, arguments: argparse.Namespace,
     words = [*arguments.words, *rest]
     arguments.settings = [word for word in words if _is_setting(word)]
     arguments.photos = [Path(word) for word in words if not _is_setting(word)]
-    if arguments.demo and (arguments.photos or arguments.pairs):
+    if arguments.command != "match":
+        check_pictures(command, arguments)
+    elif arguments.demo and (arguments.photos or arguments.pairs):
         command.error("--demo brings its own photos; leave yours out")
 
 
@@ -162,6 +170,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "match", **described("match two photos, a folder of photos, or a list of pairs", MATCH_EXAMPLES)
     )
     _add_match(match)
+    add_pictures(commands)
     add_evaluation(commands)
     products = commands.add_parser(
         "list", **described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
@@ -175,8 +184,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
     )
     weights.add_argument("--json", action="store_true", help="list as JSON instead of a table")
-    evaluate, sweep = commands.choices["evaluate"], commands.choices["sweep"]
-    for command in (match, evaluate, sweep, products, weights):
+    composing = ("match", "features", "heatmap", "evaluate", "sweep", "list", "weights")
+    for command in (commands.choices[name] for name in composing):
         command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
     cache = commands.add_parser("cache", **described("show or empty the feature cache", CACHE_EXAMPLES))
     cache.add_argument("action", choices=("info", "clear"))

@@ -130,6 +130,17 @@ class TransferHead(Protocol):
 
 
 @runtime_checkable
+class SimilarityHead(Protocol):
+    """Compares single points of one image with every cell of a map of another."""
+
+    def similarity(
+        self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features
+    ) -> Float[Tensor, "N h w"]:
+        """Return the cosines of pixel coordinates of image 0 with the cells of image 1 (both B = V = 1)."""
+        ...
+
+
+@runtime_checkable
 class Decoder(Protocol):
     """Turns the maps of a view into values per pixel of its image; a dense head says what they mean.
 
@@ -194,6 +205,35 @@ class Correspondence(Protocol):
 
         Raises:
             CapabilityError: the matcher finds sparse matches only.
+        """
+        ...
+
+
+@runtime_checkable
+class HasFields(Protocol):
+    """A correspondence that knows the whole fields between its two images.
+
+    Attributes:
+        fields: the field that lives on image 0 and the one that lives on image 1, B = 1, normalised
+            over the images that were given.
+    """
+
+    @property
+    def fields(self) -> tuple[DenseField, DenseField]: ...
+
+
+@runtime_checkable
+class ShowsSimilarity(Protocol):
+    """A correspondence that can show what a point of image 0 resembles in image 1."""
+
+    def similarity(self, xy0: Points) -> Float[Tensor, "N h w"]:
+        """Return the cosines of points, in pixels of the original file, with the cells of a map.
+
+        The map covers the whole of the image that was given as image 1; its cells follow
+        `homolog.core.coords` as pixels of an image of size (h, w) do.
+
+        Raises:
+            CapabilityError: this matcher compares no maps.
         """
         ...
 

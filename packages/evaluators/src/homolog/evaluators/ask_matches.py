@@ -12,6 +12,7 @@ from homolog.core.image import Image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Matcher
 from homolog.core.samples import PairSample, VideoSample
+from homolog.evaluators.file_size import file_size
 from homolog.evaluators.record import Record
 
 
@@ -48,8 +49,8 @@ class AskMatches:
         if self.foreground:
             matches = _on_foreground(matches, sample)
         arrays = {
-            "size0": np.array(_original_size(sample.image0)),
-            "size1": np.array(_original_size(sample.image1)),
+            "size0": np.array(file_size(sample.image0)),
+            "size1": np.array(file_size(sample.image1)),
             "match0": matches.xy0.numpy(),
             "match1": matches.xy1.numpy(),
             "score": matches.score.numpy(),
@@ -83,13 +84,6 @@ def _truth(sample: PairSample) -> dict[str, Tensor | None]:
 
 def _arrays(tensors: Mapping[str, Tensor | None]) -> dict[str, np.ndarray]:
     return {name: part.detach().cpu().numpy() for name, part in tensors.items() if part is not None}
-
-
-def _original_size(image: Image) -> tuple[int, int]:
-    """Return (height, width) of the file that an image was resized from."""
-    height, width = image.size
-    linear = image.frame[:, :2].abs()
-    return round(height * float(linear[1].max())), round(width * float(linear[0].max()))
 
 
 def _on_foreground(matches: Matches, sample: PairSample) -> Matches:

@@ -10,7 +10,7 @@ from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.heads.mutual import CHUNK, mutual_nearest
-from homolog.heads.read_out import Located, locate
+from homolog.heads.read_out import Located, cosines, locate
 
 
 class Nearest(nn.Module):
@@ -99,6 +99,23 @@ class Nearest(nn.Module):
         astray = again.xy - resize_pixel(xy0, features0.image_size, self._cells(features0))
         confidence = there.concentration / (1 + astray.square().sum(dim=1))
         return Transfer(xy1.to(xy0.dtype), confidence.to(xy0.dtype))
+
+    def similarity(
+        self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features
+    ) -> Float[Tensor, "N h w"]:
+        """Compare points of image 0 with every cell of image 1: the cosines that `transfer` searches.
+
+        Args:
+            xy0: pixel coordinates in the image that `features0` describe.
+            features0: maps of image 0 (B = V = 1).
+            features1: maps of image 1 (B = V = 1).
+
+        Raises:
+            ConfigError: several maps, and none was chosen.
+            ShapeError: no such map, or features of several images.
+        """
+        query = features0.at(self._name(features0), xy0).float()
+        return cosines(query, features1[self._name(features1)][0, 0].float())
 
     def _find(self, xy: Tensor, source: Features, target: Features) -> Located:
         query = source.at(self._name(source), xy).float()

@@ -11,6 +11,9 @@ from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.heads.mutual import CHUNK
 
+CHANNELS = 32
+"""Whose squares are added up at a time."""
+
 
 class Located(NamedTuple):
     """Places of N descriptors on a map of h x w cells.
@@ -56,11 +59,7 @@ def locate(
         ShapeError: descriptors of different lengths.
         ConfigError: an even window, a temperature that is not above 0, or a chunk below 1.
     """
-    if query.shape[1] != map_.shape[0]:
-        raise ShapeError(
-            f"expected descriptors of one length, got {list(query.shape)} for a map {list(map_.shape)}; "
-            "take both from the same map"
-        )
+    _check_lengths(query, map_)
     if window < 1 or window % 2 == 0 or temperature <= 0 or chunk < 1:
         raise ConfigError(
             f"expected an odd window, a temperature above 0 and a chunk of at least 1, got {window}, "
@@ -74,11 +73,40 @@ def locate(
     return Located(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
+def cosines(query: Float[Tensor, "N D"], map_: Float[Tensor, "D h w"]) -> Float[Tensor, "N h w"]:
+    """Return the cosine of each descriptor with every cell of a map: what `locate` looks at.
+
+    Args:
+        query: descriptors, of any length above zero.
+        map_: descriptors per cell, likewise.
+
+    Raises:
+        ShapeError: descriptors of different lengths.
+    """
+    _check_lengths(query, map_)
+    cells = map_.flatten(1)
+    return (F.normalize(query, dim=1) @ cells / _lengths(cells)).unflatten(1, map_.shape[1:])
+
+
+def _check_lengths(query: Tensor, map_: Tensor) -> None:
+    if query.shape[1] != map_.shape[0]:
+        raise ShapeError(
+            f"expected descriptors of one length, got {list(query.shape)} for a map {list(map_.shape)}; "
+            "take both from the same map"
+        )
+
+
 def _lengths(cells: Tensor) -> Tensor:
-    # All squares at once would be as large as the map and cost as much as comparing ten points with it.
-    squared = [part.square().sum(dim=0) for part in cells.split(32)]
+    # Gathered in a few channels that stay in the cache: all squares at once would be as large as the map,
+    # and making them would cost as much as comparing ten points with it.
+    count = min(CHANNELS, len(cells))
+    even = len(cells) // count * count
+    squares = cells.new_zeros(count, cells.shape[1])
+    for part in cells[:even].split(count):
+        squares = torch.addcmul(squares, part, part)
+    squared = squares.sum(dim=0) + cells[even:].square().sum(dim=0)
     # Never below what `F.normalize` divides by; under the root, so that its gradient stays finite.
-    return torch.stack(squared).sum(dim=0).clamp_min(1e-24).sqrt()
+    return squared.clamp_min(1e-24).sqrt()
 
 
 def _locate(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:

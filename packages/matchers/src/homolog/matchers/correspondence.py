@@ -7,7 +7,7 @@ from torch import Tensor
 from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import Points, SparseHead, TransferHead
+from homolog.core.protocols import Points, SimilarityHead, SparseHead, TransferHead
 from homolog.matchers.extraction import Extraction
 from homolog.matchers.points import as_points
 from homolog.matchers.side import Side
@@ -96,6 +96,34 @@ class SparseCorrespondence:
             found = self._reader.transfer(at.to(first.device, torch.float32), seen0, seen1)
         confidence = found.confidence.to("cpu", torch.float32) * on_image
         return Transfer(self._side1.to_original(found.xy), confidence)
+
+    def similarity(self, xy0: Points) -> Float[Tensor, "N h w"]:
+        """Compare points of image 0 with every cell of image 1, to see what else they resemble.
+
+        Args:
+            xy0: [N 2] of (x, y) in pixels of the original file, as for `transfer`.
+
+        Returns:
+            Cosines on the grid of the map that points are transferred on, which covers the image that was
+            given as image 1; float32, on the CPU.
+
+        Raises:
+            CapabilityError: the matcher compares no maps.
+            ShapeError: not [N 2].
+            DataError: a coordinate that is not finite.
+        """
+        if not isinstance(self._reader, SimilarityHead):
+            raise CapabilityError(
+                "this matcher compares no points with whole maps; for similarities use one with head nearest "
+                "and a backbone, such as matcher=mini"
+            )
+        seen0, seen1 = self._seen0.features, self._seen1.features
+        at, _ = self._side0.from_original(as_points(xy0))
+        first = next(iter(seen0.maps.values()))
+        with torch.inference_mode():
+            cosine = self._reader.similarity(at.to(first.device, torch.float32), seen0, seen1)
+        # Cloned outside of inference mode, so that callers may do with it what they like.
+        return cosine.to("cpu", torch.float32).clone()
 
     def _match(self) -> Matches:
         seen0, seen1 = self._seen0, self._seen1

@@ -1,0 +1,168 @@
+"""The story of `homolog features`: what a backbone sees in photos, as colours."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from homolog.cli.loading import loading
+from homolog.cli.outcome import FINE
+from homolog.core.errors import ConfigError, did_you_mean
+from homolog.zoo.compose import compose, configs_folder
+
+if TYPE_CHECKING:
+    import torch
+
+    from homolog.core.image import Image
+    from homolog.core.protocols import Backbone
+
+logger = logging.getLogger(__name__)
+
+PICTURE = "features.png"
+
+SIDE = 520
+"""Pixels: the longer side of each photo as it is shown."""
+
+ABREAST = 2
+"""Photos in a row, each beside its features, when there are more than this."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the features of the photos that the command line names.
+
+    Args:
+        arguments: as `homolog.cli.main` parses them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        HomologError: wrong use, a wrong configuration, or a photo that cannot be read; nothing has been
+            written.
+    """
+    config = _composed(arguments.backbone, arguments.settings, arguments.configs)
+    with loading():
+        from homolog.cli.principal_colours import principal_colours
+        from homolog.cli.results import check_folder
+        from homolog.core.atomic import write_bytes
+        from homolog.core.device import choose_device
+        from homolog.core.reading import read_image
+
+        check_folder(arguments.out)
+        images = [read_image(path) for path in arguments.photos]
+        backbone = _built(config, choose_device(arguments.device))
+    name = _chosen_map(backbone, arguments.map)
+    seen = _fitted(images, backbone, longest=arguments.longest)
+    maps = _extracted(backbone, seen, name)
+    colours = principal_colours(maps)
+    meaning = _meaning(len(maps[0]), len(maps), colours.explained)
+    picture = _picture(images, colours.maps, title=f"{arguments.backbone}: {name}", subtitle=meaning)
+    write_bytes(arguments.out / PICTURE, picture)
+    print(f"{name}: {meaning}")
+    print(f"the picture is {arguments.out / PICTURE}")
+    return FINE
+
+
+def _composed(name: str, settings: Sequence[str], configs: Path | None) -> dict[str, Any]:
+    known = sorted(file.stem for file in (configs_folder(configs) / "backbone").glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"no backbone named {name!r}{did_you_mean(name, known)}")
+    return compose(f"backbone/{name}", settings, configs=configs)["backbone"]
+
+
+def _built(config: dict[str, Any], device: "torch.device") -> "Backbone":
+    from torch import nn
+
+    from homolog.core.protocols import Backbone
+    from homolog.zoo.build import build
+    from homolog.zoo.catalogue import untrained
+
+    if parts := untrained(config, "backbone"):
+        logger.warning(
+            "untrained: %s; random weights give meaningless colours, name weights as PART.checkpoint=FILE",
+            ", ".join(dict.fromkeys(parts)),
+        )
+    backbone = build(config)
+    if not isinstance(backbone, Backbone):
+        raise ConfigError(f"expected the configuration of a backbone, got one of {type(backbone).__name__}")
+    if isinstance(backbone, nn.Module):
+        backbone.eval().to(device)
+    return backbone
+
+
+def _chosen_map(backbone: "Backbone", name: str | None) -> str:
+    if name is None:
+        return list(backbone.channels)[-1]
+    if name not in backbone.channels:
+        raise ConfigError(f"the backbone has no map {name}{did_you_mean(name, backbone.channels)}")
+    return name
+
+
+def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, longest: int) -> "list[Image]":
+    """Bring photos to sizes that the backbone takes: to one size if it sees them together."""
+    from homolog.core.resize import fit, fitted_size, resize
+
+    if not backbone.joint:
+        return [fit(image, longest=longest, multiple=backbone.multiple) for image in images]
+    # The mean, so that no photo is squeezed more than the others.
+    sizes = [fitted_size(image.size, longest=longest) for image in images]
+    height, width = (round(sum(sides) / len(sizes)) for sides in zip(*sizes, strict=True))
+    size = fitted_size((height, width), multiple=backbone.multiple)
+    return [resize(image, size) for image in images]
+
+
+def _extracted(backbone: "Backbone", seen: "Sequence[Image]", name: str) -> "list[torch.Tensor]":
+    """Return the map [C h w] of each photo, on the CPU; a joint backbone sees all as views of one scene."""
+    import torch
+    from torch import nn
+
+    held = next(backbone.parameters(), None) if isinstance(backbone, nn.Module) else None
+    device = torch.device("cpu") if held is None else held.device
+    groups = [list(seen)] if backbone.joint else [[image] for image in seen]
+    maps: list[torch.Tensor] = []
+    with torch.inference_mode():
+        for group in groups:
+            views = torch.stack([image.pixels for image in group]).to(device)
+            maps += backbone(views[None])[name][0].float().cpu().unbind()
+    return maps
+
+
+def _meaning(channels: int, photos: int, explained: float) -> str:
+    if channels == 1:
+        return "the only channel, as it is: the brighter, the higher"
+    together = "this photo" if photos == 1 else f"these {photos} photos together"
+    return (
+        f"similar colours are similar features; of {channels} channels, red, green and blue are the main "
+        f"directions in {together}, with {explained:.0%} of the variance"
+    )
+
+
+def _picture(
+    images: "Sequence[Image]", maps: "Sequence[torch.Tensor]", *, title: str, subtitle: str
+) -> bytes:
+    import torch.nn.functional as F
+
+    from homolog.cli.board import Panel, draw_board
+    from homolog.cli.dense_presentation import to_bytes
+    from homolog.core.resize import fit
+
+    pairs: list[list[Panel]] = []
+    for image, map_ in zip(images, maps, strict=True):
+        shown = fit(image, longest=SIDE, enlarge=True)
+        # Cells as they are: smoothing would hide how coarse the map is.
+        cells = F.interpolate(map_[None], size=shown.size, mode="nearest-exact")[0]
+        height, width = map_.shape[1:]
+        caption = f"its features, {width} x {height} cells"
+        pairs.append(
+            [
+                Panel(picture=to_bytes(shown.pixels), caption=Path(image.name).name),
+                Panel(picture=to_bytes(cells), caption=caption),
+            ]
+        )
+    abreast = ABREAST if len(pairs) > ABREAST else 1
+    rows = [
+        [panel for pair in pairs[start : start + abreast] for panel in pair]
+        for start in range(0, len(pairs), abreast)
+    ]
+    return draw_board(rows, title=title, subtitle=subtitle)

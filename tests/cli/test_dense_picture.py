@@ -1,0 +1,168 @@
+"""`dense.png`: a hand-made field shows what it says, at known pixels."""
+
+import io
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from homolog.cli.board import CAPTION
+from homolog.cli.comparison import Comparison
+from homolog.cli.dense_presentation import HEIGHT, present_fields, row_sizes
+from homolog.cli.page import GAP, DenseView
+from homolog.cli.place_colours import CORNERS, own_places, paint_places, place_colours, striped
+from homolog.cli.presentation import present
+from homolog.cli.sheet import HEADER, MARGIN
+from homolog.cli.studio import draw_page
+from homolog.cli.verify import verify
+from homolog.core.dense import DenseField, Transfer
+from homolog.core.image import Image
+from homolog.core.keypoints import Matches
+from homolog.core.protocols import HasFields
+
+SIDE = 160  # square photos are shown three times as large
+QUARTER = HEIGHT // 4
+
+
+def shifted(x: float, y: float, cells: tuple[int, int]) -> DenseField:
+    """A field that points (x, y) of the other image's size to the right and down, surer to the right."""
+    grid = DenseField.identity(cells).grid + 2 * torch.tensor([x, y])[:, None, None]
+    sure = (torch.arange(cells[1]) + 0.5) / cells[1]
+    return DenseField(grid=grid, confidence=sure.expand(1, *cells).clone())
+
+
+class Found:
+    """A dense correspondence with known fields, and nothing matched."""
+
+    can_transfer = False
+
+    def __init__(self, fields: tuple[DenseField, DenseField]) -> None:
+        self.fields = fields
+
+    def matches(self, limit: int | None = None) -> Matches:
+        return Matches(xy0=torch.zeros(0, 2), xy1=torch.zeros(0, 2), score=torch.zeros(0))
+
+    def transfer(self, xy0: object) -> Transfer:
+        raise AssertionError
+
+
+@pytest.fixture
+def images(photo: np.ndarray) -> tuple[Image, Image]:
+    pixels = torch.from_numpy(photo.copy()).permute(2, 0, 1) / 255
+    return (
+        Image(pixels=pixels[:, :SIDE, :SIDE].contiguous(), name="here/a.png"),
+        Image(pixels=pixels[:, -SIDE:, -SIDE:].contiguous(), name="here/b.png"),
+    )
+
+
+@pytest.fixture
+def views(images: tuple[Image, Image]) -> tuple[DenseView, DenseView]:
+    # Fields of few cells, as networks give them; the second one points the other way.
+    return present_fields(images, (shifted(0.25, 0, (12, 16)), shifted(0, -0.25, (7, 9))))
+
+
+def test_a_shifted_field_shows_the_shifted_photo(views):
+    first, second = views
+    assert first.photo.shape == second.photo.shape == (HEIGHT, HEIGHT, 3)
+    # The pixel x of the first photo is the pixel x + a quarter of the second one.
+    here, there = first.warped[:, :-QUARTER].astype(int), second.photo[:, QUARTER:].astype(int)
+    assert np.abs(here - there).max() <= 1
+    # And the pixel y of the second photo is the pixel y - a quarter of the first one.
+    here, there = second.warped[QUARTER:].astype(int), first.photo[:-QUARTER].astype(int)
+    assert np.abs(here - there).max() <= 1
+
+
+def test_places_are_shares_of_the_other_photo_and_unknown_outside_of_it(views):
+    places = views[0].places
+    np.testing.assert_allclose(places[7, 30], (30.5 / HEIGHT + 0.25, 7.5 / HEIGHT), atol=1e-5)
+    assert np.isnan(places[:, -QUARTER:]).all()
+    assert not np.isnan(places[:, :-QUARTER]).any()
+    assert np.isnan(views[1].places[:QUARTER]).all()
+    assert [view.name for view in views] == ["a.png", "b.png"]
+    np.testing.assert_allclose(views[0].confidence[5, HEIGHT // 2], 0.5, atol=0.005)
+
+
+def test_the_picture_has_the_five_panels_of_each_photo(images):
+    fields = shifted(0.25, 0, (12, 16)), shifted(0, -0.25, (7, 9))
+    found = Found(fields)
+    assert isinstance(found, HasFields)
+    nothing = found.matches()
+    verdict = verify(nothing.xy0.numpy(), nothing.xy1.numpy(), check="none", threshold=1.0)
+    comparison = Comparison(
+        image0=images[0], image1=images[1], found=found, matches=nothing, verdict=verdict, seconds=0
+    )
+    page = present(comparison, title="a + b")
+    pictures = draw_page(page)
+    assert set(pictures) == {"matches.png", "dense.png"}
+    drawn = np.asarray(PIL.Image.open(io.BytesIO(pictures["dense.png"])))
+    assert page.dense is not None
+    first, second = page.dense
+    panels = [
+        drawn[HEADER + CAPTION :, MARGIN + column * (HEIGHT + GAP) :][:HEIGHT, :HEIGHT] for column in range(5)
+    ]
+    np.testing.assert_array_equal(panels[0], first.photo)
+    np.testing.assert_array_equal(panels[1][:, :-QUARTER], first.warped[:, :-QUARTER])
+    assert set(np.unique(panels[1][:, -QUARTER:])) == {205, 232}  # stripes
+    viridis = mpl.colormaps["viridis"](first.confidence[100, 300])[:3]
+    np.testing.assert_allclose(panels[2][100, 300] / 255, viridis, atol=0.01)
+    np.testing.assert_array_equal(panels[3], paint_places(first.photo, first.places))
+    np.testing.assert_array_equal(panels[4], paint_places(second.photo, own_places(HEIGHT, HEIGHT)))
+
+
+def test_a_place_has_one_colour_and_corners_have_theirs():
+    places = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]], dtype=np.float32)
+    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        np.testing.assert_allclose(
+            place_colours(places)[row, column] * 255, CORNERS[2 * row][2 * column], atol=1e-3
+        )
+    middle = np.array([[[0.5, 0.5], [0.75, 0.5]]], dtype=np.float32)
+    between = (np.array(CORNERS[1][1]) + CORNERS[1][2]) / 2
+    np.testing.assert_allclose(place_colours(middle)[0] * 255, np.stack((CORNERS[1][1], between)), atol=1e-3)
+    # No two of 900 places share a colour, so that a colour can be looked up.
+    every = place_colours(own_places(30, 30)).reshape(-1, 3)
+    apart = np.linalg.norm(every[:, None] - every, axis=2) + np.eye(len(every))
+    assert apart.min() > 0.01
+
+
+def test_thin_lines_lie_at_every_tenth():
+    white = np.full((100, 200, 3), 255, dtype=np.uint8)
+    painted = paint_places(white, own_places(100, 200)).sum(axis=2)
+    dark = painted < 0.6 * np.median(painted)
+    assert np.flatnonzero(dark.all(axis=0)).tolist() == list(range(20, 200, 20))
+    assert np.flatnonzero(dark.all(axis=1)).tolist() == list(range(10, 100, 10))
+    assert dark.sum() == 9 * 100 + 9 * 200 - 81
+
+
+def test_nothing_is_shown_as_stripes():
+    black = np.zeros((20, 20, 3), dtype=np.uint8)
+    where = np.zeros((20, 20), dtype=bool)
+    where[:, 10:] = True
+    picture = striped(black, where)
+    assert (picture[:, :10] == 0).all()
+    assert set(np.unique(picture[:, 10:])) == {205, 232}
+
+
+@pytest.mark.parametrize("sizes", [((10, 2000), (2000, 10)), ((30, 30), (31, 29)), ((900, 300), (300, 900))])
+def test_odd_shapes_fit_a_row(sizes):
+    shown = row_sizes(*sizes)
+    assert shown[0][0] == shown[1][0] <= HEIGHT
+    assert 5 * max(shown[0][1], shown[1][1]) + 4 * GAP <= 2565
+    fields = tuple(DenseField.identity((3, 4)) for _ in sizes)
+    images = tuple(Image(pixels=torch.rand(3, *size)) for size in sizes)
+    comparison_views = present_fields((images[0], images[1]), (fields[0], fields[1]))
+    assert [view.photo.shape[:2] for view in comparison_views] == list(shown)
+
+
+def test_a_dense_matcher_writes_it_and_another_one_takes_it_away(homolog, photos: Path):
+    pair = (photos / "a.png", photos / "b.png", "--device", "cpu")
+    assert homolog("match", *pair, "matcher=mini_dense", "longest=96").code == 0
+    folder = Path("homolog-results/a__b")
+    assert {"matches.npz", "matches.png", "transfer.png", "dense.png"} == {
+        file.name for file in folder.iterdir()
+    }
+    assert homolog("match", *pair, "matcher=xfeat", "longest=96").code == 0
+    assert not (folder / "dense.png").exists()
+    assert (folder / "transfer.png").exists()

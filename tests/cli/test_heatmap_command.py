@@ -1,0 +1,128 @@
+"""`homolog heatmap`: where a place is found, and what else looks like it."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from homolog.cli.board import CAPTION
+from homolog.cli.heatmap_figure import HEIGHT, draw_heatmaps
+from homolog.cli.page import GAP
+from homolog.cli.sheet import HEADER, MARGIN
+from homolog.core.dense import Transfer
+from homolog.core.image import Image
+from homolog.core.protocols import ShowsSimilarity
+from homolog.zoo import load_matcher
+
+CPU = ("--device", "cpu", "--cache", "off")
+
+
+def test_places_are_found_and_drawn(homolog, photos: Path):
+    said = homolog(
+        "heatmap",
+        photos / "a.png",
+        photos / "b.png",
+        "--at",
+        "100,100",
+        "--at",
+        "60.5,80",
+        *CPU,
+        "longest=208",
+    )
+    assert said.code == 0
+    # b.png shows the scene of a.png 16 pixels further left and 8 further up.
+    rows = re.findall(
+        r"^(\d): ([\d.]+),([\d.]+) is found at ([\d.]+),([\d.]+): cosine ([\d.]+)", said.out, re.M
+    )
+    assert [row[0] for row in rows] == ["1", "2"]
+    for _, x, y, x1, y1, cosine in rows:
+        np.testing.assert_allclose((float(x1), float(y1)), (float(x) - 16, float(y) - 8), atol=4)
+        assert 0.6 < float(cosine) <= 1
+    picture = Path("homolog-results/a__b/heatmap.png")
+    assert str(picture) in said.out
+    with PIL.Image.open(picture) as file:
+        assert file.width > 3 * 208
+
+
+def test_the_similarity_is_that_of_the_map_points_are_found_on(photos: Path):
+    matcher = load_matcher("mini", "longest=208", "head.window=1", device="cpu")
+    found = matcher.match(photos / "a.png", photos / "b.png")
+    assert isinstance(found, ShowsSimilarity)
+    points = [[100.0, 100.0], [33.0, 150.0], [207.0, 0.0]]
+    cosine = found.similarity(points)
+    assert cosine.shape == (3, 24, 26)
+    assert cosine.abs().max() <= 1 + 1e-5
+    best = cosine.flatten(1).argmax(dim=1)
+    cells = torch.stack((best % 26, best // 26), dim=1)
+    # The map has 26 x 24 cells of 8 pixels on a photo that is seen as it is.
+    torch.testing.assert_close(found.transfer(points).xy, cells * 8 + 3.5)
+
+
+def test_the_brightest_pixel_lies_on_the_most_similar_cell():
+    black = Image(pixels=torch.zeros(3, 200, 200), name="a.png")
+    cosine = torch.zeros(1, 10, 10)
+    cosine[0, 7, 2] = 0.8
+    found = Transfer(torch.tensor([[180.0, 20.0]]), torch.tensor([0.5]))
+    drawn = np.asarray(
+        PIL.Image.open(io.BytesIO(draw_heatmaps((black, black), [(30.0, 40.0)], cosine, found)))
+    )
+    panels = [
+        drawn[HEADER + CAPTION :, MARGIN + column * (HEIGHT + GAP) :][:HEIGHT, :HEIGHT]
+        .astype(int)
+        .sum(axis=2)
+        for column in range(2)
+    ]
+    # Away from the ring, whose white is brighter: the ring is in the upper right corner.
+    y, x = np.unravel_index(panels[1][HEIGHT // 2 :, : HEIGHT // 2].argmax(), (HEIGHT // 2, HEIGHT // 2))
+    cell = HEIGHT / 10
+    assert abs(x - 2.5 * cell) <= 2
+    assert abs(y + HEIGHT / 2 - 7.5 * cell) <= 2
+    # The rings are where the places are; the number stands to the upper right of them.
+    scale = HEIGHT / 200
+    for panel, (place_x, place_y) in zip(panels, ((30, 40), (180, 20)), strict=True):
+        centre = panel[round((place_y + 0.5) * scale) - 1 :, round((place_x + 0.5) * scale) - 1 :][:2, :2]
+        assert centre.min() > 500
+
+
+@pytest.mark.parametrize("matcher", ["xfeat_lighterglue", "mini_dense"])
+def test_a_matcher_that_compares_no_maps_says_which_can(homolog, photos: Path, matcher: str):
+    said = homolog(
+        "heatmap", photos / "a.png", photos / "b.png", "--at", "9,9", f"matcher={matcher}", "longest=96", *CPU
+    )
+    assert said.code == 2
+    assert said.err.splitlines()[-1] == (
+        "homolog: error: this matcher compares no points with whole maps; for similarities use one with head "
+        "nearest and a backbone, such as matcher=mini"
+    )
+    assert not Path("homolog-results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (("a.png", "b.png"), 2, "homolog heatmap: error: expected two photos and at least one --at X,Y"),
+        (
+            ("a.png", "--at", "1,2"),
+            2,
+            "homolog heatmap: error: expected two photos and at least one --at X,Y",
+        ),
+        (("a.png", "b.png", "--at", "3"), 2, "homolog heatmap: error: argument --at: invalid X,Y in pixels"),
+        (
+            ("a.png", "b.png", "--at", "nan,3"),
+            2,
+            "homolog heatmap: error: argument --at: invalid X,Y in pixels",
+        ),
+        (("a.png", "b.png", "--at", "208,3"), 2, "homolog: error: --at 208,3: expected a place on"),
+        (("a.png", "none.png", "--at", "2,3"), 3, "homolog: error: none.png: expected an image file"),
+    ],
+)
+def test_wrong_use_is_one_line_and_leaves_nothing(homolog, photos: Path, words, code: int, expected: str):
+    said = homolog("heatmap", *(photos / word if word in {"a.png", "b.png"} else word for word in words))
+    assert said.code == code
+    (line,) = said.err.splitlines()
+    assert line.startswith(expected)
+    assert not Path("homolog-results").exists()
