@@ -14,7 +14,11 @@ from torch import Tensor
 from homolog.backbones.dinov2 import Dino
 from homolog.core.errors import ConfigError, ShapeError, WeightsError
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs/backbone").glob("dinov[23]_*.yaml"))
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "configs/backbone").glob("dinov[23]_*.yaml"))
+    if "homolog.backbones.dinov2.Dino" in path.read_text()  # others wrap one of these
+]
 TINY = {"embed_dim": 32, "depth": 3, "num_heads": 2}
 DINOV2 = [
     "vit_small_patch14_dinov2",

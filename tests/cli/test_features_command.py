@@ -85,7 +85,7 @@ def test_every_photo_stands_beside_its_features(homolog, photos: Path):
 def test_the_last_map_is_taken_and_settings_reach_the_backbone(homolog, photos: Path):
     photo = (photos / "a.png", "backbone=efficientnet_lite0", "--device", "cpu", "--longest", "96")
     assert homolog("features", *photo).out.startswith("blocks.4: ")
-    assert homolog("features", *photo, "backbone.maps=[blocks.1,blocks.3]").out.startswith("blocks.3: ")
+    assert homolog("features", *photo, "backbone.maps=[blocks.1,blocks.6]").out.startswith("blocks.6: ")
 
 
 def test_a_joint_backbone_sees_all_photos_as_one_scene(homolog, photos: Path):

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError
 from homolog.zoo.build import build
 
 NAMES = (
-    *("ap10k_cross_family", "ap10k_cross_species", "ap10k_intra", "pfpascal"),
+    *("ap10k_cross_family", "ap10k_cross_species", "ap10k_intra", "named_keypoints", "pfpascal"),
     *("spair", "spair_u", "tss", "willow"),
 )
 
@@ -33,8 +33,3 @@ def test_data_is_looked_for_where_homolog_data_says(
     monkeypatch.setenv("HOMOLOG_DATA", str(tmp_path))
     with pytest.raises(DataError, match=f"{tmp_path}.*expected the folder of .*homolog data check"):
         build(node(name, configs))
-
-
-def test_named_keypoints_ask_for_their_folder(configs: Path) -> None:
-    with pytest.raises(ConfigError, match="root"):
-        build(node("named_keypoints", configs))

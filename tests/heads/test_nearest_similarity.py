@@ -30,6 +30,7 @@ def test_they_are_the_cosines_with_every_cell():
     assert own[0, 0].item() == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_descriptors_of_other_lengths_are_refused():
     with pytest.raises(ShapeError, match="one length"):
         cosines(torch.randn(2, 4), torch.randn(5, 3, 3))

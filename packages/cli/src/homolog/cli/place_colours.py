@@ -22,7 +22,7 @@ def place_colours(places: NDArray[np.float32]) -> NDArray[np.float32]:
     knots = np.array(CORNERS, dtype=np.float32) / 255
     at = np.clip(places, 0, 1) * 2
     low = np.nan_to_num(np.minimum(np.floor(at), 1)).astype(int)
-    x, y = np.moveaxis(at - low, -1, 0)[..., None]
+    x, y = np.moveaxis(at - low.astype(np.float32), -1, 0)[..., None]
     column, row = np.moveaxis(low, -1, 0)
     upper = knots[row, column] * (1 - x) + knots[row, column + 1] * x
     lower = knots[row + 1, column] * (1 - x) + knots[row + 1, column + 1] * x

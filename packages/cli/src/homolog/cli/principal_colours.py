@@ -22,7 +22,7 @@ class PrincipalColours:
         explained: share of the variance of the features that the three colours hold, in [0, 1].
     """
 
-    maps: list[Float[Tensor, "3 h w"]]
+    maps: list[Float[Tensor, "3 _h _w"]]
     explained: float
 
 
