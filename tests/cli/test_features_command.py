@@ -66,7 +66,9 @@ def test_every_photo_stands_beside_its_features(homolog, photos: Path):
     words = ("backbone=efficientnet_lite0", "--device", "cpu", "--longest", "128")
     said = homolog("features", photos / "a.png", same, *words, "--map", "blocks.2")
     assert said.code == 0
-    assert said.out.startswith("blocks.2: similar colours are similar features; of 40 channels")
+    assert said.out.startswith(
+        "blocks.2: similar colours are similar features, across the 2 photos; 3 of 40 directions"
+    )
     first = PICTURE.read_bytes()
     picture = np.asarray(PIL.Image.open(PICTURE)).astype(int)
     height = SIDE * 192 // 208
@@ -97,7 +99,7 @@ def test_a_joint_backbone_sees_all_photos_as_one_scene(homolog, photos: Path):
     )
     assert said.code == 0
     assert "untrained: backbone" in said.err
-    assert "these 2 photos together" in said.out
+    assert "across the 2 photos" in said.out
 
 
 @pytest.mark.parametrize(

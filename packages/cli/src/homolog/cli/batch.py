@@ -15,7 +15,7 @@ from homolog.cli.notes import say
 from homolog.cli.outcome import INTERRUPTED, Outcome, exit_code
 from homolog.cli.pairs import Pair
 from homolog.cli.presentation import present
-from homolog.cli.results import write_results
+from homolog.cli.results import take_back, write_results
 from homolog.cli.studio import draw_page
 from homolog.cli.verify import Verdict
 from homolog.core.errors import DataError, HomologError
@@ -80,6 +80,12 @@ def match_all(
     """
     outcomes: list[Outcome] = []
     waiting: deque[Pending | Outcome] = deque()
+    in_work: list[Path] = []
+
+    def record() -> None:
+        outcomes.append(finish(waiting.popleft(), in_work))
+        in_work.clear()
+
     # Consecutive pairs of a folder share a photo; two are kept, because photos are large.
     read = functools.lru_cache(maxsize=2)(read_image)
     console = Console(stderr=True)
@@ -88,11 +94,14 @@ def match_all(
             for pair in progress.track(pairs, description="matching"):
                 waiting.append(match_one(matcher, pair, options, out, read, drawing))
                 while len(waiting) > AHEAD:
-                    outcomes.append(finish(waiting.popleft()))
+                    record()
             while waiting:
-                outcomes.append(finish(waiting.popleft()))
+                record()
         except KeyboardInterrupt:
             progress.stop()
+            # Written whole or not, what is not among the outcomes was not done.
+            for folder in {*in_work} - {outcome.folder for outcome in outcomes}:
+                take_back(folder)
             say(f"homolog: interrupted; {len(outcomes)} of {len(pairs)} pairs are done")
             return Batch(outcomes=outcomes, exit_code=INTERRUPTED)
     return Batch(outcomes=outcomes, exit_code=exit_code(outcomes))
@@ -130,12 +139,20 @@ def presented(pair: Pair, comparison: Comparison, folder: Path, drawing: Executo
     return Pending(outcome=outcome, folder=folder, matches=matches, verdict=verdict, pictures=pictures)
 
 
-def finish(pending: Pending | Outcome) -> Outcome:
-    """Write the results of a pair when its pictures are drawn, or report why that failed."""
+def finish(pending: Pending | Outcome, in_work: list[Path] | None = None) -> Outcome:
+    """Write the results of a pair when its pictures are drawn, or report why that failed.
+
+    Args:
+        pending: the pair.
+        in_work: receives its folder before anything is written there.
+    """
     if isinstance(pending, Outcome):
         return pending
     try:
-        write_results(pending.folder, pending.matches, pending.verdict, pending.pictures.result())
+        pictures = pending.pictures.result()
+        if in_work is not None:
+            in_work.append(pending.folder)
+        write_results(pending.folder, pending.matches, pending.verdict, pictures)
     except FAILURES as error:
         return _failed(pending.outcome.pair, error, unreadable=False)
     return pending.outcome

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib import patheffects
+from matplotlib import font_manager, patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 
 from homolog.cli.page import GAP
@@ -21,9 +22,6 @@ CAPTION, BAR, FOOT = 30, 38, 46
 
 NARROWEST_COLUMN = 190
 """Pixels: captions need so much, even above a photo that is a strip."""
-
-LETTER = 8.3
-"""Pixels: the mean width of a letter of a caption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +93,11 @@ def draw_board(rows: Sequence[Sequence[Panel]], *, title: str, subtitle: str, fo
     # As around an image: integers are pixel centres, y points down.
     axes.set(xlim=(-0.5, page - 0.5), ylim=(total - 0.5, -0.5))
     _write(axes, MARGIN, 32, printable(title, page // 13), size=19, colour=INK, weight="bold")
-    _write(axes, MARGIN, 65, printable(subtitle, page // 9), size=13, colour=MUTED)
+    _write(axes, MARGIN, 65, _fitted(subtitle, page - 2 * MARGIN, 13), size=13, colour=MUTED)
     for panel, column, x, y in _places(rows, widths, heights):
         _pin(axes, paper, panel, x, y, width=widths[column])
     if footer:
-        _write(axes, MARGIN, total - FOOT // 2, printable(footer, page // 8), size=12, colour=MUTED)
+        _write(axes, MARGIN, total - FOOT // 2, _fitted(footer, page - 2 * MARGIN, 12), size=12, colour=MUTED)
     return rendered(figure, paper)
 
 
@@ -126,7 +124,7 @@ def _places(
 
 
 def _pin(axes: Axes, paper: NDArray[np.uint8], panel: Panel, x: int, y: int, *, width: int) -> None:
-    _write(axes, x, y + CAPTION // 2, printable(panel.caption, int(width / LETTER)), size=12, colour=INK)
+    _write(axes, x, y + CAPTION // 2, _fitted(panel.caption, width, 12), size=12, colour=INK)
     top = y + CAPTION
     height, across = panel.picture.shape[:2]
     paper[top : top + height, x : x + across] = panel.picture
@@ -134,6 +132,19 @@ def _pin(axes: Axes, paper: NDArray[np.uint8], panel: Panel, x: int, y: int, *, 
         _ring(axes, mark, x, top)
     if panel.bar is not None:
         _draw_bar(axes, paper, panel.bar, x, top + height + 7, width=min(max(across, 120), 260))
+
+
+def _fitted(text: str, width: int, size: int) -> str:
+    """Cut a text in its middle until it fits into so many pixels."""
+    font = FT2Font(font_manager.findfont("DejaVu Sans"))
+    font.set_size(size, DPI)
+    text = printable(text, len(text))
+    for letters in range(len(text), 1, -1):
+        shorter = printable(text, letters)
+        font.set_text(shorter)
+        if font.get_width_height()[0] / 64 <= width:
+            return shorter
+    return ""
 
 
 def _ring(axes: Axes, mark: Mark, x: int, y: int) -> None:

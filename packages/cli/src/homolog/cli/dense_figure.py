@@ -36,7 +36,7 @@ def _row(view: DenseView, other: DenseView) -> list[Panel]:
         Panel(picture=(sure * 255 + 0.5).astype(np.uint8), caption="how sure each pixel is", bar=CONFIDENCE),
         Panel(
             picture=paint_places(view.photo, view.places),
-            caption=f"each pixel in the colour of its place in {there}",
+            caption=f"where each pixel is in {there}",
         ),
-        Panel(picture=key, caption=f"key: the colours of places in {there}"),
+        Panel(picture=key, caption=f"key: the places in {there}"),
     ]

@@ -131,10 +131,10 @@ def _extracted(backbone: "Backbone", seen: "Sequence[Image]", name: str) -> "lis
 def _meaning(channels: int, photos: int, explained: float) -> str:
     if channels == 1:
         return "the only channel, as it is: the brighter, the higher"
-    together = "this photo" if photos == 1 else f"these {photos} photos together"
+    common = "" if photos == 1 else f", across the {photos} photos"
     return (
-        f"similar colours are similar features; of {channels} channels, red, green and blue are the main "
-        f"directions in {together}, with {explained:.0%} of the variance"
+        f"similar colours are similar features{common}; 3 of {channels} directions hold {explained:.0%} of the "
+        "variance"
     )
 
 

@@ -50,7 +50,7 @@ def draw_heatmaps(
     panels = [
         Panel(
             picture=to_bytes(first.pixels),
-            caption=f"{names[0]}: what was asked for",
+            caption="what was asked for",
             marks=tuple(_mark(start, number, tints) for number, start in enumerate(starts)),
         )
     ]
@@ -61,7 +61,7 @@ def draw_heatmaps(
         panels.append(
             Panel(
                 picture=heat,
-                caption=f"{number + 1}: found in {names[1]}, confidence {confidence:.2f}",
+                caption=f"{number + 1}: found with confidence {confidence:.2f}",
                 bar=bar,
                 marks=(_mark(end, number, tints),),
             )

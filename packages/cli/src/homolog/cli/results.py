@@ -45,6 +45,13 @@ def write_results(folder: Path, matches: Matches, verdict: Verdict, pictures: Ma
         raise
 
 
+def take_back(folder: Path) -> None:
+    """Remove what was written of a pair, and its folder if nothing else is in it."""
+    _remove_files(folder)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
 def check_folder(folder: Path) -> None:
     """Make sure that results can be written below a folder, before the work begins; leaves nothing.
 

@@ -4,7 +4,7 @@ import errno
 import json
 import secrets
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,8 @@ def atomic(path: Path) -> Generator[Path]:
     """
     temporary = path.with_name(f".homolog-{secrets.token_hex(6)}{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch(exist_ok=False)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
-    try:
+        # Inside, so that an interruption right after it is made does not leave it behind.
+        _begin(path, temporary)
         yield temporary
         _put_in_place(temporary, path)
     except OSError as error:
@@ -36,7 +33,16 @@ def atomic(path: Path) -> Generator[Path]:
             raise DataError(f"{path}: cannot write it ({error.strerror}); make room on the disk") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, there is nothing to remove
+            temporary.unlink(missing_ok=True)
+
+
+def _begin(path: Path, temporary: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(exist_ok=False)
+    except OSError as error:
+        raise DataError(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
 
 
 def _put_in_place(temporary: Path, path: Path) -> None:

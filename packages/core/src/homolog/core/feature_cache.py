@@ -94,7 +94,9 @@ class FeatureCache:
             os.utime(path)  # the modification time is the time of last use
         except FileNotFoundError:
             return None
-        except (SafetensorError, ValueError, OSError) as error:
+        except (SafetensorError, ValueError, OSError, RuntimeError) as error:
+            if not path.exists():  # another process made room between opening and reading
+                return None
             logger.warning("%s: a damaged cache entry (%s); it is removed and computed anew", path, error)
             path.unlink(missing_ok=True)
             self._size = None
