@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +187,16 @@ def wait_for_pairs(out: Path, count: int, run: "subprocess.Popen[str]") -> None:
         time.sleep(0.01)
 
 
+@pytest.fixture
+def hearing_interrupts() -> Generator[None]:
+    """Give children an ear for SIGINT, which what a script starts in the background is born without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("hearing_interrupts")
 def test_interrupting_ends_cleanly_and_keeps_what_was_done(photos: Path, tmp_path: Path):
     for number in range(12):
         (photos / f"more{number}.png").write_bytes((photos / "a.png").read_bytes())

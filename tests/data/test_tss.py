@@ -67,7 +67,7 @@ def test_the_field_says_where_each_pixel_is_in_the_other_image(tree: Path) -> No
     assert there.image1.size == (9, 16)
     for sample, (u, v) in ((there, (1, -2.5)), (back, (2, -2.5))):
         xy = torch.tensor([[[6.0, 4.0], [7.0, 5.0]]])
-        moved = sample.dense.transfer(xy, query_size=sample.image0.size, reference_size=sample.image1.size)
+        moved = sample.dense0.transfer(xy, query_size=sample.image0.size, reference_size=sample.image1.size)
         torch.testing.assert_close(moved.xy[0], xy[0] + torch.tensor([u, v]))
 
 
@@ -77,8 +77,8 @@ def test_confidence_is_one_where_the_foreground_is_known(tree: Path) -> None:
     expected[2:6, 3:8] = 1
     assert torch.equal(sample.mask0, expected.bool())  # 254 is no foreground
     expected[3, 4] = expected[3, 5] = 0
-    assert torch.equal(sample.dense.confidence[0], expected)
-    assert sample.dense.grid.isfinite().all()
+    assert torch.equal(sample.dense0.confidence[0], expected)
+    assert sample.dense0.grid.isfinite().all()
 
 
 def test_unknown_displacements_are_nan(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def ramp(size: tuple[int, int]) -> Image:
 
 
 def pair(**truth: Any) -> PairSample:
-    given: dict[str, Any] = {"dense": shifted_field(), **truth}
+    given: dict[str, Any] = {"dense0": shifted_field(), **truth}
     return PairSample(image0=ramp(SIZE0), image1=ramp(SIZE1), name="pair", category="cat", **given)
 
 
@@ -103,7 +103,7 @@ def test_only_the_known_foreground_is_asked_for():
     mask = torch.zeros(SIZE0, dtype=torch.bool)
     mask[3] = True
     matcher = Shifted()
-    record = AskDense(stride=1)(matcher, pair(dense=shifted_field(known), mask0=mask))
+    record = AskDense(stride=1)(matcher, pair(dense0=shifted_field(known), mask0=mask))
     assert record["xy0"].tolist() == [[x, 3] for x in range(8, 16)]
     assert matcher.asked == [8]
 
@@ -114,7 +114,7 @@ def test_what_is_unknown_does_not_reach_its_neighbours():
     grid, known = truth.grid.clone(), torch.ones(1, *SIZE0)
     grid[:, :, 5, 5], known[:, 5, 5] = torch.nan, 0
     grid[:, :, 7, 7], known[:, 7, 7] = 1e9, 0
-    record = AskDense(stride=1)(Shifted(), pair(dense=DenseField(grid=grid, confidence=known)))
+    record = AskDense(stride=1)(Shifted(), pair(dense0=DenseField(grid=grid, confidence=known)))
     assert len(record["xy0"]) == 12 * 16 - 2
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-5)
 
@@ -125,7 +125,7 @@ def test_a_field_of_lower_resolution_is_read_between_its_cells():
         grid=torch.nn.functional.avg_pool2d(whole.grid, 2),
         confidence=torch.nn.functional.avg_pool2d(whole.confidence[:, None], 2)[:, 0],
     )
-    record = AskDense(stride=1)(Shifted(), pair(dense=halved))
+    record = AskDense(stride=1)(Shifted(), pair(dense0=halved))
     assert len(record["xy0"]) == 12 * 16
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-4)
 
@@ -140,7 +140,7 @@ def test_a_pair_without_any_known_pixel_gives_an_empty_record():
 def test_an_image_that_is_a_crop_answers_in_pixels_of_its_original():
     whole = Image(pixels=torch.nn.functional.pad(ramp(SIZE1).pixels, (7, 0, 3, 0)))
     part = crop(whole, x=7, y=3, size=SIZE1)
-    sample = PairSample(image0=ramp(SIZE0), image1=part, dense=shifted_field(), name="crop")
+    sample = PairSample(image0=ramp(SIZE0), image1=part, dense0=shifted_field(), name="crop")
     record = AskDense(stride=1)(Shifted(off=(9.0, 4.0)), sample)
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [9, 4], atol=1e-5)
     np.testing.assert_allclose(record["warp_error"], 0, atol=1e-10)
@@ -148,7 +148,7 @@ def test_an_image_that_is_a_crop_answers_in_pixels_of_its_original():
 
 def test_what_has_no_dense_truth_is_refused():
     with pytest.raises(ConfigError, match="expected a pair with a dense truth"):
-        AskDense(stride=1)(Shifted(), pair(dense=None))
+        AskDense(stride=1)(Shifted(), pair(dense0=None))
     with pytest.raises(ShapeError, match="a mask of the size of image 0"):
         AskDense(stride=1)(Shifted(), pair(mask0=torch.ones(3, 3, dtype=torch.bool)))
     with pytest.raises(ConfigError, match="at least 1, got 0"):

@@ -131,7 +131,7 @@ def test_a_dense_answer_from_images_to_scores(without_data: Path, matcher: Match
     sample = PairSample(
         image0=image0,
         image1=image1,
-        dense=DenseField(grid=grid, confidence=known),
+        dense0=DenseField(grid=grid, confidence=known),
         name="pan",
         facts={"subset": "JODS"},
     )

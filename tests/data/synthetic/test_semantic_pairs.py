@@ -16,13 +16,13 @@ from homolog.data.synthetic.surface import Topology
 
 
 def _bytes(sample: PairSample) -> bytes:
-    assert sample.dense is not None
+    assert sample.dense0 is not None
     assert sample.xy0 is not None
     tensors = (
         sample.image0.pixels,
         sample.image1.pixels,
-        sample.dense.grid,
-        sample.dense.confidence,
+        sample.dense0.grid,
+        sample.dense0.confidence,
         sample.xy0,
     )
     return b"".join(tensor.numpy().tobytes() for tensor in tensors)
@@ -57,9 +57,9 @@ def test_each_factor_draws_from_a_stream_of_its_own() -> None:
 def test_photometry_and_background_do_not_move_the_labels() -> None:
     plain = SemanticPairs(count=1, size=64, seed=4, photometry=False)[0]
     developed = SemanticPairs(count=1, size=64, seed=4)[0]
-    assert plain.dense is not None
-    assert developed.dense is not None
-    assert torch.equal(plain.dense.grid.nan_to_num(9), developed.dense.grid.nan_to_num(9))
+    assert plain.dense0 is not None
+    assert developed.dense0 is not None
+    assert torch.equal(plain.dense0.grid.nan_to_num(9), developed.dense0.grid.nan_to_num(9))
     assert not torch.equal(plain.image0.pixels, developed.image0.pixels)
 
 
@@ -69,7 +69,7 @@ def test_a_sample_holds_together(name: str) -> None:
     for index in range(len(data)):
         pair, sample = data.pair(index), data[index]
         assert sample.category == name
-        assert sample.dense is not None
+        assert sample.dense0 is not None
         assert sample.xy0 is not None
         assert sample.xy1 is not None
         assert sample.mask0 is not None
@@ -77,11 +77,11 @@ def test_a_sample_holds_together(name: str) -> None:
         for image in (sample.image0, sample.image1):
             assert image.pixels.shape == (3, 96, 96)
             assert 0 <= image.pixels.min() < image.pixels.max() <= 1
-        known = sample.dense.confidence[0] == 1
+        known = sample.dense0.confidence[0] == 1
         assert known.sum() > 40
-        assert torch.isfinite(sample.dense.grid[0][:, known]).all()
-        assert torch.isnan(sample.dense.grid[0][:, ~known]).all()
-        assert sample.dense.grid[0][:, known].abs().max() <= 1
+        assert torch.isfinite(sample.dense0.grid[0][:, known]).all()
+        assert torch.isnan(sample.dense0.grid[0][:, ~known]).all()
+        assert sample.dense0.grid[0][:, known].abs().max() <= 1
         assert (known <= sample.mask0).all()
         rows, columns = sample.mask0.nonzero().T
         x, y, width, height = sample.box0.tolist()

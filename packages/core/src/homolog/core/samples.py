@@ -31,7 +31,8 @@ class PairSample:
         camera1: intrinsics of image 1, or None.
         pose: from camera 0 to camera 1, or None.
         homography: [3 3] from pixels of image 0 to pixels of image 1, or None.
-        dense: the true field that lives on image 0, or None; its confidence is 1 where the truth is known.
+        dense0: the true field that lives on image 0, or None; its confidence is 1 where the truth is known.
+        dense1: the true field that lives on image 1, or None.
         mask0: [H W] the foreground of image 0, or None.
         mask1: [h w] the foreground of image 1, or None.
         name: unique within its data set.
@@ -51,7 +52,8 @@ class PairSample:
     camera1: Camera | None = None
     pose: RelativePose | None = None
     homography: Float[Tensor, "3 3"] | None = None
-    dense: DenseField | None = None
+    dense0: DenseField | None = None
+    dense1: DenseField | None = None
     mask0: Bool[Tensor, "H W"] | None = None
     mask1: Bool[Tensor, "h w"] | None = None
     name: str = ""

@@ -103,7 +103,7 @@ class TssPairs:
         return PairSample(
             image0=image0,
             image1=image1,
-            dense=_field(folder / f"flow{direction.query}.flo", image0.size, image1.size, mask0),
+            dense0=_field(folder / f"flow{direction.query}.flo", image0.size, image1.size, mask0),
             mask0=mask0,
             mask1=mask1,
             category=_category(direction.folder),

@@ -50,12 +50,12 @@ class AskDense:
             CapabilityError: the matcher cannot transfer points.
             ConfigError: a sample without a dense truth.
         """
-        if not isinstance(sample, PairSample) or sample.dense is None:
+        if not isinstance(sample, PairSample) or sample.dense0 is None:
             raise ConfigError(
                 f"{sample.name}: expected a pair with a dense truth, got none; choose a dense task"
             )
         image0, image1 = sample.image0, sample.image1
-        at, truth = self._known(sample, sample.dense)
+        at, truth = self._known(sample, sample.dense0)
         xy0 = image0.to_original(at)
         found = self._transfer(matcher.match(image0, image1), xy0)
         colours = [_colours(image1, place) for place in (image1.from_original(found.xy), truth)]
