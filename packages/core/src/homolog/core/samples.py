@@ -33,6 +33,8 @@ class PairSample:
         homography: [3 3] from pixels of image 0 to pixels of image 1, or None.
         dense0: the true field that lives on image 0, or None; its confidence is 1 where the truth is known.
         dense1: the true field that lives on image 1, or None.
+        depth0: [H W] z of image 0 in the frame of its camera, NaN where unknown, or None.
+        depth1: [h w] z of image 1, or None.
         mask0: [H W] the foreground of image 0, or None.
         mask1: [h w] the foreground of image 1, or None.
         name: unique within its data set.
@@ -54,6 +56,8 @@ class PairSample:
     homography: Float[Tensor, "3 3"] | None = None
     dense0: DenseField | None = None
     dense1: DenseField | None = None
+    depth0: Float[Tensor, "H W"] | None = None
+    depth1: Float[Tensor, "h w"] | None = None
     mask0: Bool[Tensor, "H W"] | None = None
     mask1: Bool[Tensor, "h w"] | None = None
     name: str = ""
