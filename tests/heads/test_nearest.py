@@ -99,6 +99,41 @@ def test_it_finds_what_plain_loops_find(seed, height, width, window, chunk):
     assert ((found.concentration > 0) & (found.concentration <= 1)).all()
 
 
+@pytest.mark.parametrize(("window", "sigma"), [(None, None), (None, 1.5), (3, 0.7), (21, 2.0)])
+def test_a_kernel_weighs_similarities_as_plain_loops_do(window: int | None, sigma: float | None):
+    generator = torch.Generator().manual_seed(3)
+    query = F.normalize(torch.randn(5, 6, generator=generator, dtype=torch.float64), dim=1)
+    map_ = F.normalize(torch.randn(6, 4, 7, generator=generator, dtype=torch.float64), dim=0)
+    found = locate(query, map_, window=window, temperature=0.1, sigma=sigma, chunk=40)
+    for one, place in zip(query, found.xy, strict=True):
+        cosine = torch.einsum("d,dhw->hw", one, map_)
+        top, left = divmod(int(cosine.argmax()), 7)
+        total, moment = 0.0, torch.zeros(2, dtype=torch.float64)
+        for y in range(4):
+            for x in range(7):
+                if window is not None and max(abs(x - left), abs(y - top)) > window // 2:
+                    continue
+                squared = (x - left) ** 2 + (y - top) ** 2
+                kernel = 1.0 if sigma is None else math.exp(-squared / (2 * sigma**2))
+                weight = math.exp(float(cosine[y, x]) * kernel / 0.1)
+                total += weight
+                moment += weight * torch.tensor([x, y], dtype=torch.float64)
+        torch.testing.assert_close(place, moment / total)
+    assert ((found.concentration > 0) & (found.concentration <= 1)).all()
+
+
+def test_a_source_may_be_the_cell_that_a_point_lies_in():
+    generator = torch.Generator().manual_seed(4)
+    map_ = torch.randn(1, 1, 8, 3, 4, generator=generator)
+    features = Features(maps={"map": map_}, image_size=(30, 40))
+    inside_of_cells = torch.tensor([[0.0, 0.0], [9.4, 9.4], [9.6, 9.4], [39.0, 29.0], [21.0, 12.0]])
+    centres = torch.tensor([[4.5, 4.5], [4.5, 4.5], [14.5, 4.5], [34.5, 24.5], [24.5, 14.5]])
+    found = Nearest(source="cell", window=1).transfer(inside_of_cells, features, features)
+    assert torch.equal(found.xy, centres)
+    smooth = Nearest(window=1).similarity(inside_of_cells, features, features)
+    assert not torch.allclose(smooth, Nearest(source="cell").similarity(inside_of_cells, features, features))
+
+
 @pytest.mark.parametrize("channels", [1, 31, 32, 33, 70, 128])
 def test_lengths_of_descriptors_do_not_count(channels: int):
     """Compared by cosine, whatever the number of channels, whose squares are added up 32 at a time."""
@@ -298,10 +333,19 @@ def test_keypoints_without_descriptors_are_refused():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"window": 4}, {"window": 0}, {"temperature": 0.0}, {"chunk": 0}, {"ratio": 0.0}, {"ratio": 2.0}],
+    [
+        {"window": 4},
+        {"window": 0},
+        {"temperature": 0.0},
+        {"sigma": 0.0},
+        {"source": "corner"},
+        {"chunk": 0},
+        {"ratio": 0.0},
+        {"ratio": 2.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
-    with pytest.raises(ConfigError, match="nearest: expected"):
+    with pytest.raises(ConfigError, match="expected"):
         Nearest(**settings)
 
 

@@ -105,6 +105,26 @@ def test_dinov3_in_the_place_of_the_semantic_part_of_a_fusion(photos: tuple[Imag
 
 
 @pytest.mark.parametrize(
+    ("matcher", "backbone", "settings"),
+    [
+        ("dift_published", "dift", ("canvas.side=128",)),
+        ("sd_dino_published", "sd_dino", ("canvas.side=128", "frame.side=112")),
+        *(
+            ("dinov2_published", "dinov2_b", ("canvas.side=84", "frame.side=84", f"read_out={path.stem}"))
+            for path in sorted((ROOT / "configs/read_out").glob("*.yaml"))
+        ),
+    ],
+)
+def test_every_read_out_of_others_reads_a_backbone_in_its_square(
+    matcher: str, backbone: str, settings: tuple[str, ...], photos: tuple[Image, Image]
+):
+    found = loaded(matcher, *tiny("backbone", backbone), *settings).match(*photos)
+    moved = found.transfer(photos[0].to_original(torch.tensor([[20.0, 30.0], [60.0, 70.0]])))
+    assert moved.xy.isfinite().all()
+    assert moved.confidence.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
     ("settings", "said"),
     [
         (("mini_dense", "backbone=dinov2_s", *tiny("backbone", "dinov2_s")), "sees both images together"),

@@ -26,11 +26,13 @@ class Placement:
         scale: of x and y.
         offset: added to x and y after that.
         side: the longer side of what official code takes for the image there, in pixels of the frame.
+        size: (height, width) of the frame.
     """
 
     scale: tuple[float, float]
     offset: tuple[int, int]
     side: float
+    size: Size
 
     def points(self, xy: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
         """Move points from the file to the frame, in their own precision."""
@@ -57,7 +59,7 @@ class Original:
 
     def __call__(self, size: Size, /) -> Placement:
         """Leave everything where it is."""
-        return Placement(scale=(1.0, 1.0), offset=(0, 0), side=image_side(_checked(size)))
+        return Placement(scale=(1.0, 1.0), offset=(0, 0), side=image_side(_checked(size)), size=size)
 
     def __str__(self) -> str:
         """Return what results say."""
@@ -84,7 +86,9 @@ class PaddedSquare:
         """Centre an image of `size`."""
         scale = self.side / max(_checked(size))
         (top, _), (left, _) = self.content(size)
-        return Placement(scale=(scale, scale), offset=(left, top), side=float(self.side))
+        return Placement(
+            scale=(scale, scale), offset=(left, top), side=float(self.side), size=(self.side, self.side)
+        )
 
     def content(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return the rows and the columns of the square that show the image, each as first and last + 1.
@@ -123,7 +127,12 @@ class StretchedSquare:
         height, width = _checked(size)
         # An image that is one pixel wide has no two corners; all of it lies at 0.
         scale = ((self.side - 1) / max(width - 1, 1), (self.side - 1) / max(height - 1, 1))
-        return Placement(scale=scale, offset=(0, 0), side=float(self.side))
+        return Placement(scale=scale, offset=(0, 0), side=float(self.side), size=(self.side, self.side))
+
+    def content(self, size: Size) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return the rows and the columns that show the image, each as first and last + 1: all of them."""
+        _checked(size)
+        return (0, self.side), (0, self.side)
 
     def __str__(self) -> str:
         """Return what results say."""
@@ -149,7 +158,8 @@ class Limited:
     def __call__(self, size: Size, /) -> Placement:
         """Scale an image of `size`."""
         scale = min(1.0, self.longest / max(_checked(size)))
-        return Placement(scale=(scale, scale), offset=(0, 0), side=max(size) * scale)
+        height, width = (max(1, round(part * scale)) for part in size)
+        return Placement(scale=(scale, scale), offset=(0, 0), side=max(size) * scale, size=(height, width))
 
     def __str__(self) -> str:
         """Return what results say."""

@@ -10,7 +10,7 @@ from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.heads.mutual import CHUNK, mutual_nearest
-from homolog.heads.read_out import Located, cosines, locate
+from homolog.heads.read_out import Located, check_reading, cosines, locate
 
 
 class Nearest(nn.Module):
@@ -27,8 +27,10 @@ class Nearest(nn.Module):
         map: str | None = None,
         minimum: float | None = None,
         ratio: float | None = None,
-        window: int = 3,
+        window: int | None = 3,
         temperature: float = 0.02,
+        sigma: float | None = None,
+        source: str = "bilinear",
         chunk: int = CHUNK,
     ) -> None:
         """Choose how strict to be, and how to read points.
@@ -38,19 +40,22 @@ class Nearest(nn.Module):
             minimum: keep matches of a cosine above this; None keeps all.
             ratio: keep matches that are closer than this share of the second nearest, both ways;
                 None keeps all.
-            window: side in cells, odd, of the surroundings that refine a transferred point.
+            window: side in cells, odd, of the surroundings that refine a transferred point; 1 takes the
+                centre of the best cell, None all cells.
             temperature: of the softmax in that window; small trusts the best cell.
+            sigma: of a Gaussian around the best cell that weighs similarities, in cells (kernel
+                soft-argmax); None for none.
+            source: `bilinear` interpolates the descriptor of a transferred point between cells, `cell`
+                takes that of the cell it lies in.
             chunk: how many similarities to hold at a time.
 
         Raises:
             ConfigError: a value out of its range.
         """
         super().__init__()
-        if window < 1 or window % 2 == 0 or temperature <= 0 or chunk < 1:
-            raise ConfigError(
-                "nearest: expected an odd window, a temperature above 0 and a chunk of at least 1, "
-                f"got {window}, {temperature} and {chunk}"
-            )
+        check_reading(window=window, temperature=temperature, sigma=sigma, chunk=chunk)
+        if source not in ("bilinear", "cell"):
+            raise ConfigError(f"nearest: expected source bilinear or cell, got {source}")
         if ratio is not None and not 0 < ratio <= 1:
             raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
         self.map = map
@@ -58,6 +63,8 @@ class Nearest(nn.Module):
         self.ratio = ratio
         self.window = window
         self.temperature = temperature
+        self.sigma = sigma
+        self.source = source
         self.chunk = chunk
 
     def forward(
@@ -114,13 +121,26 @@ class Nearest(nn.Module):
             ConfigError: several maps, and none was chosen.
             ShapeError: no such map, or features of several images.
         """
-        query = features0.at(self._name(features0), xy0).float()
+        query = self._query(xy0, features0)
         return cosines(query, features1[self._name(features1)][0, 0].float())
 
     def _find(self, xy: Tensor, source: Features, target: Features) -> Located:
-        query = source.at(self._name(source), xy).float()
-        map_ = target[self._name(target)][0, 0].float()
-        return locate(query, map_, window=self.window, temperature=self.temperature, chunk=self.chunk)
+        return locate(
+            self._query(xy, source),
+            target[self._name(target)][0, 0].float(),
+            window=self.window,
+            temperature=self.temperature,
+            sigma=self.sigma,
+            chunk=self.chunk,
+        )
+
+    def _query(self, xy: Tensor, source: Features) -> Tensor:
+        if self.source == "cell":
+            cells = self._cells(source)
+            last = xy.new_tensor((cells[1] - 1, cells[0] - 1))
+            cell = resize_pixel(xy, source.image_size, cells).round().clamp_min(0).minimum(last)
+            xy = resize_pixel(cell, cells, source.image_size)
+        return source.at(self._name(source), xy).float()
 
     def _name(self, features: Features) -> str:
         if self.map is not None:

@@ -34,8 +34,9 @@ def locate(
     query: Float[Tensor, "N D"],
     map_: Float[Tensor, "D h w"],
     *,
-    window: int,
+    window: int | None,
     temperature: float,
+    sigma: float | None = None,
     chunk: int = CHUNK,
 ) -> Located:
     """Find each descriptor on a map: the most similar cell, refined by its surroundings.
@@ -44,6 +45,9 @@ def locate(
     (Zhang et al., CVPR 2024, section 4.3) proposes. Cells beyond the map's border take no part; its
     code gives them similarity zero, which outweighs every negative cosine and draws points outwards.
 
+    With `sigma` similarities are first weighted by a Gaussian around the best cell, the kernel soft-argmax
+    of SFNet (Lee et al., CVPR 2019, section 3.2); its window is the whole map.
+
     Only the N rows asked for are compared, a chunk of them at a time, and products are divided by the
     lengths of descriptors: normalising a whole map costs more than comparing ten points with it.
     Gradients flow to both inputs.
@@ -51,26 +55,42 @@ def locate(
     Args:
         query: descriptors, of any length above zero; they are compared by their cosine.
         map_: descriptors per cell, likewise.
-        window: side of the window in cells, odd; 1 returns centres of cells.
+        window: side of the window in cells, odd; 1 returns centres of cells, None is the whole map.
         temperature: divides the cosines before the softmax; small trusts the peak.
+        sigma: of the Gaussian, in cells; None for none.
         chunk: how many similarities to hold at a time, at least one row of them.
 
     Raises:
         ShapeError: descriptors of different lengths.
-        ConfigError: an even window, a temperature that is not above 0, or a chunk below 1.
+        ConfigError: an even window, a temperature or sigma that is not above 0, or a chunk below 1.
     """
     _check_lengths(query, map_)
-    if window < 1 or window % 2 == 0 or temperature <= 0 or chunk < 1:
-        raise ConfigError(
-            f"expected an odd window, a temperature above 0 and a chunk of at least 1, got {window}, "
-            f"{temperature} and {chunk}"
-        )
+    check_reading(window=window, temperature=temperature, sigma=sigma, chunk=chunk)
     size = (map_.shape[1], map_.shape[2])
     rows = max(1, chunk // max(1, size[0] * size[1]))
     cells, unit = map_.flatten(1), F.normalize(query, dim=1)
     length = _lengths(cells)
-    parts = [_locate(part @ cells / length, size, window, temperature) for part in unit.split(rows)]
+    parts = [
+        _locate_near(part @ cells / length, size, window, temperature)
+        if window is not None and sigma is None
+        else _locate_anywhere(part @ cells / length, size, window, temperature, sigma)
+        for part in unit.split(rows)
+    ]
     return Located(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def check_reading(*, window: int | None, temperature: float, sigma: float | None, chunk: int) -> None:
+    """Refuse what `locate` cannot read by.
+
+    Raises:
+        ConfigError: see there.
+    """
+    odd = window is None or (window > 0 and window % 2 == 1)
+    if not odd or temperature <= 0 or chunk < 1 or (sigma is not None and sigma <= 0):
+        raise ConfigError(
+            "expected an odd window or null, a temperature above 0, a sigma above 0 or null and a chunk of at "
+            f"least 1, got {window}, {temperature}, {sigma} and {chunk}"
+        )
 
 
 def cosines(query: Float[Tensor, "N D"], map_: Float[Tensor, "D h w"]) -> Float[Tensor, "N h w"]:
@@ -109,10 +129,9 @@ def _lengths(cells: Tensor) -> Tensor:
     return squared.clamp_min(1e-24).sqrt()
 
 
-def _locate(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:
+def _locate_near(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:
     height, width = size
-    best = similarity.argmax(dim=1)
-    peak = torch.stack((best % width, best // width), dim=-1)
+    best, peak = _peak(similarity, size)
     offset = pixel_grid((window, window), device=similarity.device).long() - window // 2
     cells = peak[:, None] + offset  # [N window*window 2]
     x, y = cells.unbind(dim=-1)
@@ -123,3 +142,25 @@ def _locate(similarity: Tensor, size: Size, window: int, temperature: float) -> 
     of_whole = (similarity / temperature).softmax(dim=1).gather(1, index).masked_fill(outside, 0)
     concentration = of_whole.sum(dim=1).clamp_max(1)
     return Located(xy, similarity.gather(1, best[:, None])[:, 0], concentration)
+
+
+def _locate_anywhere(
+    similarity: Tensor, size: Size, window: int | None, temperature: float, sigma: float | None
+) -> Located:
+    best, peak = _peak(similarity, size)
+    cells = pixel_grid(size, device=similarity.device)
+    away = cells[None] - peak[:, None]  # [N h*w 2]
+    weighted = (
+        similarity if sigma is None else similarity * torch.exp(-away.square().sum(-1) / (2 * sigma**2))
+    )
+    beyond = (away.abs() > (max(size) if window is None else window // 2)).any(dim=-1)
+    weight = (weighted / temperature).masked_fill(beyond, -torch.inf).softmax(dim=1)
+    of_whole = (similarity / temperature).softmax(dim=1).masked_fill(beyond, 0)
+    concentration = of_whole.sum(dim=1).clamp_max(1)
+    xy = weight @ cells.to(weight.dtype)
+    return Located(xy, similarity.gather(1, best[:, None])[:, 0], concentration)
+
+
+def _peak(similarity: Tensor, size: Size) -> tuple[Tensor, Tensor]:
+    best = similarity.argmax(dim=1)
+    return best, torch.stack((best % size[1], best // size[1]), dim=-1)

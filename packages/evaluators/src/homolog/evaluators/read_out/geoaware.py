@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from homolog.core.coords import Size
 from homolog.core.errors import ShapeError
 from homolog.evaluators.read_out.similarity_peak import gaussian_weighted, peak, soft_argmax, zeroed_beyond
 
@@ -117,6 +118,42 @@ def transfer_points(
         cell = soft_patch(similarity, patches=patches, window=window).clamp(0, patches - 1)
     stride = side / patches
     return cell * stride + stride // 2
+
+
+def transfer_maps(
+    map0: Float[Tensor, "D n n"],
+    map1: Float[Tensor, "D n n"],
+    xy0: Float[Tensor, "N 2"],
+    *,
+    size0: Size,
+    size1: Size,
+    window: int | None,
+    parts: tuple[int, ...] | list[int] = (),
+) -> Float[Tensor, "N 2"]:
+    """Say where points of image 0 are in image 1, given maps: `transfer_points` on their unit descriptors.
+
+    Args:
+        map0: features of the square of image 0.
+        map1: features of the square of image 1.
+        xy0: (x, y) in pixels of the square of image 0.
+        size0: (height, width) of the square.
+        size1: the same.
+        window: see `soft_patch`; None takes the best patch.
+        parts: see `unit_descriptors`.
+
+    Raises:
+        ShapeError: images that are no equal squares.
+    """
+    if len({*size0, *size1}) != 1:
+        raise ShapeError(
+            f"geoaware: expected two images in equal squares, got {size0} and {size1}; use a PaddedSquare as frame"
+        )
+    descriptors0, descriptors1 = (
+        unit_descriptors(map_.flatten(1).T, parts=tuple(parts)) for map_ in (map0, map1)
+    )
+    return transfer_points(
+        descriptors0, descriptors1, xy0, patches=map0.shape[1], side=size0[0], window=window
+    )
 
 
 def _unit(descriptors: Tensor) -> Tensor:

@@ -6,11 +6,15 @@ Convention: maps and images share their corner pixels, so that coordinates scale
 `to_cells` and `to_pixels` do that, and the read-outs take and return (x, y) in cells.
 """
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_to_normalised
+from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.sampling import sample_points
 from homolog.evaluators.read_out.similarity_peak import gaussian_weighted, peak, soft_argmax
 
@@ -78,6 +82,43 @@ def kernel_soft_cell(
     """Return the expected cell of map 1, similarities weighted by a Gaussian around the best (`kernelsoftmax`)."""
     weighted = gaussian_weighted(_similarity(map0, map1, cell0), sigma=sigma)
     return soft_argmax(weighted, temperature=temperature)
+
+
+_READ: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "nn": nearest_cell,
+    "bilinear": corners_mean,
+    "softmax": soft_cell,
+    "kernelsoftmax": kernel_soft_cell,
+}
+
+
+def transfer_points(
+    map0: Float[Tensor, "D h w"],
+    map1: Float[Tensor, "D H W"],
+    xy0: Float[Tensor, "N 2"],
+    *,
+    size0: Size,
+    size1: Size,
+    method: Literal["nn", "bilinear", "softmax", "kernelsoftmax"],
+) -> Float[Tensor, "N 2"]:
+    """Say where points of image 0 are in image 1, by one of the four in its shipped settings.
+
+    Args:
+        map0: features of image 0.
+        map1: features of image 1.
+        xy0: (x, y) in pixels of image 0.
+        size0: (height, width) of image 0.
+        size1: (height, width) of image 1.
+        method: as official code names it.
+
+    Raises:
+        ConfigError: no such method.
+    """
+    if method not in _READ:
+        raise ConfigError(f"visual_ai: no method {method}{did_you_mean(method, _READ)}")
+    cells0, cells1 = ((map_.shape[1], map_.shape[2]) for map_ in (map0, map1))
+    found = _READ[method](map0, map1, to_cells(xy0, image=size0, cells=cells0))
+    return to_pixels(found, cells=cells1, image=size1)
 
 
 def _similarity(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
