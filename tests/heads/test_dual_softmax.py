@@ -6,13 +6,12 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
 from homolog.heads.dual_softmax import (
     DualSoftmax,
     dual_softmax,
-    dual_softmax_loss,
     first_of_each_row,
     peaks_both_ways,
 )
@@ -86,29 +85,3 @@ def test_keypoints_without_descriptors_are_refused():
 def test_a_temperature_that_is_not_above_zero_is_refused(temperature):
     with pytest.raises(ConfigError, match="temperature above 0"):
         DualSoftmax(temperature=temperature)
-
-
-def test_the_loss_of_equal_descriptors_is_that_of_guessing_in_both_directions():
-    loss, confidence = dual_softmax_loss(torch.ones(4, 3), torch.ones(4, 3), scale=0.2)
-    assert loss.item() == pytest.approx(2 * math.log(4))
-    torch.testing.assert_close(confidence, torch.full((4,), 1 / 16))
-
-
-def test_the_loss_falls_to_nothing_for_descriptors_that_stand_apart():
-    loss, confidence = dual_softmax_loss(torch.eye(5), torch.eye(5), scale=40.0)
-    assert loss.item() == pytest.approx(0, abs=1e-6)
-    torch.testing.assert_close(confidence, torch.ones(5))
-
-
-def test_the_gradient_reaches_both_sets_and_not_the_confidence():
-    generator = torch.Generator().manual_seed(0)
-    sets = [torch.randn(6, 4, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(2)]
-    assert torch.autograd.gradcheck(lambda a, b: dual_softmax_loss(a, b, scale=0.7)[0], sets)
-    assert not dual_softmax_loss(*sets, scale=0.7)[1].requires_grad
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize(("count0", "count1"), [(0, 0), (3, 4)])
-def test_sets_that_do_not_match_row_by_row_have_no_loss(count0, count1):
-    with pytest.raises(ShapeError, match="at least one matching descriptor"):
-        dual_softmax_loss(torch.ones(count0, 3), torch.ones(count1, 3), scale=1.0)

@@ -16,8 +16,8 @@ from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import SparseHead, TransferHead
 from homolog.heads.assignment import mutual_matches
-from homolog.heads.assignment_loss import assignment_loss
 from homolog.heads.guided_glue import GuidedGlue
+from homolog.training.losses.assignment import assignment_loss
 
 SIZE = (48, 64)
 TIGHT: dict[str, Any] = {"rtol": 0, "atol": 1e-9}

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 
@@ -34,35 +34,6 @@ def peaks_both_ways(probability: Float[Tensor, "N M"], *, minimum: float) -> Boo
     highest_row = probability.amax(dim=1, keepdim=True)
     highest_column = probability.amax(dim=0, keepdim=True)
     return (probability > minimum) & (probability == highest_row) & (probability == highest_column)
-
-
-def dual_softmax_loss(
-    descriptor0: Float[Tensor, "N D"], descriptor1: Float[Tensor, "N D"], *, scale: float
-) -> tuple[Float[Tensor, ""], Float[Tensor, " N"]]:
-    """Score how well matching descriptors find each other among all (XFeat, Potje et al. 2024, section 3.3).
-
-    Args:
-        descriptor0: row i matches row i of the other set; XFeat does not normalise them.
-        descriptor1: the other set.
-        scale: multiplies the similarities; XFeat takes 0.2 without, and 10 or more suits unit descriptors.
-
-    Returns:
-        The negative log likelihood of the true pairs, the mean over rows plus the mean over columns.
-        For each true pair, the highest probability in its row times the highest in its column, true
-        or not and without gradient: XFeat's target for the reliability map.
-
-    Raises:
-        ShapeError: sets of different shapes, or empty ones.
-    """
-    if descriptor0.shape != descriptor1.shape or not len(descriptor0):
-        raise ShapeError(
-            "expected two sets of at least one matching descriptor, "
-            f"got {list(descriptor0.shape)} and {list(descriptor1.shape)}"
-        )
-    similarity = descriptor0 @ descriptor1.T * scale
-    rows, columns = similarity.log_softmax(dim=1), similarity.T.log_softmax(dim=1)
-    confidence = (rows.detach().amax(dim=1) + columns.detach().amax(dim=1)).exp()
-    return -rows.diagonal().mean() - columns.diagonal().mean(), confidence
 
 
 class DualSoftmax(nn.Module):

@@ -84,7 +84,7 @@ def matches_from_depth(
     Args:
         xy0: pixel coordinates in image 0.
         xy1: pixel coordinates in image 1.
-        depth0: depth along the axis of camera 0 for each pixel of image 0; 0 where it is not known.
+        depth0: depth along the axis of camera 0 for each pixel of image 0; 0 or NaN where it is not known.
         depth1: the same for image 1.
         camera0: of image 0.
         camera1: of image 1.

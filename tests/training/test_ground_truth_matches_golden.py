@@ -13,12 +13,12 @@ from torch import Tensor
 
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size, pixel_grid
-from homolog.heads.assignment_loss import assignment_loss
-from homolog.heads.ground_truth_matches import (
+from homolog.training.ground_truth_matches import (
     GroundTruthMatches,
     matches_from_depth,
     matches_from_homography,
 )
+from homolog.training.losses.assignment import assignment_loss
 
 Case = dict[str, Any]
 HALF = 0.5

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from homolog.core.errors import ConfigError
-from homolog.heads.ground_truth_matches import UNMATCHED
+from homolog.training.ground_truth_matches import UNMATCHED
+from homolog.training.losses.full_precision import in_full_precision
 
 
 class AssignmentLoss(NamedTuple):
@@ -25,6 +26,7 @@ class AssignmentLoss(NamedTuple):
     unmatched: Float[Tensor, " B"]
 
 
+@in_full_precision
 def assignment_loss(
     log_assignment: Float[Tensor, "B rows columns"],
     matches0: Int[Tensor, "B N"],

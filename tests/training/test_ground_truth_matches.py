@@ -10,8 +10,8 @@ from torch import Tensor
 
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.errors import ConfigError
-from homolog.heads.assignment_loss import assignment_loss
-from homolog.heads.ground_truth_matches import matches_from_depth, matches_from_homography
+from homolog.training.ground_truth_matches import matches_from_depth, matches_from_homography
+from homolog.training.losses.assignment import assignment_loss
 
 SHIFT = torch.tensor([[1.0, 0.0, 10.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 """Ten pixels to the right."""

@@ -1,0 +1,1 @@
+"""What a mistake costs; each file is one loss, a pure function."""
