@@ -13,6 +13,7 @@ from homolog.core.coords import pixel_grid, pixel_to_normalised, resize_pixel
 from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
+from homolog.core.protocols import SimilarityHead
 from homolog.core.sampling import warp_maps
 from homolog.heads.coarse_to_fine import CoarseToFine, mutual_cells
 from homolog.heads.dual_softmax import dual_softmax, first_of_each_row, peaks_both_ways
@@ -117,6 +118,19 @@ def test_points_are_transferred_at_any_place_and_never_leave_the_image():
     assert (found.xy >= 0).all()
     assert (found.xy <= torch.tensor([95.0, 63.0])).all()
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+
+
+def test_the_map_of_similarities_peaks_where_the_point_is_transferred_to():
+    one, two = pair((8.0, 0.0))
+    net = reading_head()
+    xy0 = torch.tensor([[20.3, 30.8], [40.0, 12.0]])
+    cosine = net.similarity(xy0, one, two)
+    assert isinstance(net, SimilarityHead)
+    assert cosine.shape == (2, 8, 12)
+    assert (cosine.abs() <= 1 + 1e-5).all()
+    best = cosine.flatten(1).argmax(dim=1)
+    peak = torch.stack((best % 12, best // 12), dim=1) * 8 + 3.5
+    assert (peak - net.transfer(xy0, one, two).xy).abs().max() < 8
 
 
 def test_refinement_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch):

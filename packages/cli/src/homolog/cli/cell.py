@@ -144,7 +144,7 @@ def _run(
     import torch
 
     from homolog.cli.examples import draw_examples
-    from homolog.core.feature_cache import FeatureCache
+    from homolog.cli.kept_features import kept_features
     from homolog.evaluators.benchmark import Benchmark
     from homolog.evaluators.record import save_records
     from homolog.zoo.model import build_matcher
@@ -153,10 +153,7 @@ def _run(
     torch.manual_seed(cell.seed)
     begin = time.perf_counter()
     task = cast(Benchmark, build_task(configs["task"]))
-    kept = (
-        None if cell.cache == "off" else FeatureCache(dtype=torch.bfloat16 if cell.cache == "half" else None)
-    )
-    matcher = build_matcher(configs["matcher"], device=cell.device, cache=kept)
+    matcher = build_matcher(configs["matcher"], device=cell.device, cache=kept_features(cell.cache))
     loaded = time.perf_counter()
     records = _answers(cell, task, matcher, identity, progress)
     answered = time.perf_counter()

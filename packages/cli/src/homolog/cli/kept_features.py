@@ -1,12 +1,10 @@
 """The feature cache that a command line asks for."""
 
-from typing import Literal
-
 import torch
 
 from homolog.core.feature_cache import FeatureCache
 
 
-def kept_features(kept: Literal["full", "half", "off"]) -> FeatureCache | None:
-    """Return the cache that `--cache` names: features as they are, in bfloat16, or none."""
+def kept_features(kept: str) -> FeatureCache | None:
+    """Return the cache that `--cache` names: features as they are, in bfloat16, or none when `off`."""
     return None if kept == "off" else FeatureCache(dtype=torch.bfloat16 if kept == "half" else None)

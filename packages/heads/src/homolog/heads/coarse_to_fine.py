@@ -131,23 +131,26 @@ class CoarseToFine(nn.Module):
 
         The confidence is the probability of that cell in the softmax over image 1.
         """
-        tokens0, tokens1 = self.tokens(features0, features1)
-        cells0, cells1 = self._cells(features0), self._cells(features1)
-        map0 = tokens0.transpose(1, 2).unflatten(2, cells0)
-        at = pixel_to_normalised(xy0, features0.image_size)[None]
-        query = F.normalize(sample_points(map0, at.to(map0))[0], dim=1)
-        rows = max(1, ROWS // tokens1.shape[1])
+        query, cells1 = self._asked(xy0, features0, features1)
+        rows = max(1, ROWS // cells1.shape[0])
         best: list[Tensor] = []
         sure: list[Tensor] = []
         for part in query.split(rows):
-            probability = (part @ tokens1[0].T / self.temperature).softmax(dim=1)
+            probability = (part @ cells1.T / self.temperature).softmax(dim=1)
             highest, index = probability.max(dim=1)
             best.append(index)
             sure.append(highest)
-        xy1 = _centres(torch.cat(best), cells1, features1.image_size)
+        xy1 = _centres(torch.cat(best), self._cells(features1), features1.image_size)
         return Transfer(
             self.refine(xy0, xy1, features0, features1).to(xy0.dtype), torch.cat(sure).to(xy0.dtype)
         )
+
+    def similarity(
+        self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features
+    ) -> Float[Tensor, "N h w"]:
+        """Compare points of image 0 with every coarse cell of image 1: the cosines that `transfer` searches."""
+        query, cells1 = self._asked(xy0, features0, features1)
+        return (query @ cells1.T).unflatten(1, self._cells(features1))
 
     def tokens(self, features0: Features, features1: Features) -> tuple[Tensor, Tensor]:
         """Return unit descriptors of the coarse cells of both images, [B N D] and [B M D].
@@ -212,6 +215,13 @@ class CoarseToFine(nn.Module):
                 "coarse_to_fine: expected alignment_channels for this loss; set head.alignment_channels"
             )
         return self.alignment(self._projected(features))
+
+    def _asked(self, xy0: Tensor, features0: Features, features1: Features) -> tuple[Tensor, Tensor]:
+        """Return unit descriptors of points of image 0, [N D], and of the cells of image 1, [M D]."""
+        tokens0, tokens1 = self.tokens(features0, features1)
+        map0 = tokens0.transpose(1, 2).unflatten(2, self._cells(features0))
+        at = pixel_to_normalised(xy0, features0.image_size)[None]
+        return F.normalize(sample_points(map0, at.to(map0))[0], dim=1), tokens1[0]
 
     @property
     def _matches_at_once(self) -> int:
