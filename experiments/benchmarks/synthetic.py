@@ -3,7 +3,7 @@
 Figures are per second of process time, code compiled before: the rasteriser alone and with colours (edges on
 twice the grid) on a torus of 20,000 triangles at 512 x 512, and whole semantic pairs (two meshes built, two
 pictures with light, background and photometry, keypoints, both dense grids). Other programs on the machine
-cost cache and hence process time: say how busy it was.
+cost cache and hence process time: say how busy it was. The last table says where the time of a pair goes.
 
 Run: `python experiments/benchmarks/synthetic.py` (a minute).
 """
@@ -12,23 +12,46 @@ import argparse
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 import numpy as np
 import torch
 
+from homolog.data.synthetic import semantic_pairs
+from homolog.data.synthetic.category import Category
 from homolog.data.synthetic.correspondence import dense_truth
 from homolog.data.synthetic.light import Light
 from homolog.data.synthetic.look import draw_look
 from homolog.data.synthetic.paint import paint
+from homolog.data.synthetic.photometry import Photometry
 from homolog.data.synthetic.rasteriser import rasterise
 from homolog.data.synthetic.scene import Body, Scene
+from homolog.data.synthetic.seeds import Seeds
 from homolog.data.synthetic.semantic_pairs import SemanticPairs
 from homolog.data.synthetic.solids import ring
 from homolog.data.synthetic.surface import Topology, sheets
 from homolog.data.synthetic.view import View
 from homolog.data.synthetic.viewpoint import Viewpoint
+
+STAGES: dict[str, list[tuple[object, str]]] = {
+    "build": [
+        (Category, "draw_shape"),
+        (Category, "draw_pose"),
+        (Category, "vertices"),
+        (semantic_pairs, "drawn_camera"),
+        (semantic_pairs, "drawn_occluder"),
+    ],
+    "raster": [(Scene, "of"), (View, "of")],
+    "paint": [(semantic_pairs, "draw_look"), (semantic_pairs, "paint_over")],
+    "background": [(semantic_pairs, "drawn_backdrop")],
+    "photometry": [(Photometry, "develop")],
+    "grids": [(semantic_pairs, "dense_truth")],
+    "tensors": [(semantic_pairs.SemanticPair, "sample")],
+    "seeds": [(Seeds, "generator")],
+}
+"""What each stage of a pair calls; time in calls within calls belongs to the inner one."""
 
 AIMS = {512: 15, 256: 45, 128: 80}
 """Pairs per second that each size should reach."""
@@ -41,6 +64,7 @@ def main() -> None:
     print(_circumstances())
     _print_frames(options.repeats)
     _print_pairs(options.pairs, options.categories)
+    _print_stages(options.pairs, options.categories)
 
 
 def _options() -> argparse.Namespace:
@@ -101,13 +125,56 @@ def _print_pairs(count: int, names: list[str] | None) -> None:
     print("\n| size | ms | pairs/s/core | aim |\n|---|---|---|---|")
     for size, aim in AIMS.items():
         data = SemanticPairs(count=count, size=size, seed=3, names=names)
-        for index in range(min(6, count)):
+        for index in range(min(16, count)):
             data[index]
         start = time.process_time()
         for index in range(count):
             data[index]
         seconds = (time.process_time() - start) / count
         print(f"| {size} | {1000 * seconds:.1f} | {1 / seconds:.1f} | {aim} |")
+
+
+def _print_stages(count: int, names: list[str] | None) -> None:
+    stages = [*STAGES, "rest"]
+    print(f"\n| size | {' | '.join(f'{stage} ms' for stage in stages)} |\n|{'---|' * (len(stages) + 1)}")
+    for size in AIMS:
+        data = SemanticPairs(count=count, size=size, seed=3, names=names)
+        data[0]
+        spent = dict.fromkeys(stages, 0.0)
+        with ExitStack() as patches:
+            inside = [0.0]
+            for stage, calls in STAGES.items():
+                for owner, name in calls:
+                    patches.enter_context(_timed(owner, name, stage, spent, inside))
+            start = time.process_time()
+            for index in range(count):
+                data[index]
+            spent["rest"] = time.process_time() - start - sum(spent.values())
+        print(f"| {size} | {' | '.join(f'{1000 * spent[stage] / count:.1f}' for stage in stages)} |")
+
+
+@contextmanager
+def _timed(
+    owner: object, name: str, stage: str, spent: dict[str, float], inside: list[float]
+) -> Generator[None]:
+    """Let calls of `owner.name` add to the seconds of a stage; the last of `inside` is what inner calls took."""
+    plain, call = vars(owner)[name], getattr(owner, name)
+
+    def timed(*arguments: object, **options: object) -> object:
+        start = time.process_time()
+        inside.append(0.0)
+        try:
+            return call(*arguments, **options)
+        finally:
+            seconds = time.process_time() - start
+            spent[stage] += seconds - inside.pop()
+            inside[-1] += seconds
+
+    setattr(owner, name, staticmethod(timed) if isinstance(plain, classmethod) else timed)
+    try:
+        yield
+    finally:
+        setattr(owner, name, plain)
 
 
 def _seconds(run: Callable[[], object], repeats: int) -> float:

@@ -12,7 +12,7 @@ from homolog.core.errors import DataError
 
 
 def check(root: Path, *, as_json: bool = False) -> int:
-    return run(argparse.Namespace(root=root, json=as_json))
+    return run(argparse.Namespace(action="check", root=root, json=as_json))
 
 
 @pytest.fixture

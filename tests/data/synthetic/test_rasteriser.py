@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ShapeError
-from homolog.data.synthetic.rasteriser import interpolate, rasterise
+from homolog.data.synthetic.rasteriser import interpolate, rasterise, visible_faces
 from homolog.data.synthetic.viewpoint import Viewpoint
 
 TRIANGLE = np.array(((0, 1, 2),), np.int32)
@@ -120,6 +120,15 @@ def test_agrees_with_a_ray_for_every_pixel() -> None:
         assert raster.face[v, u] == nearest
         assert raster.depth[v, u] == pytest.approx(hits[nearest][0], rel=1e-5)
         assert raster.bary[v, u] == pytest.approx(hits[nearest][1], abs=1e-5)
+
+
+def test_a_vertex_that_is_no_number_takes_its_triangles_away_and_nothing_else() -> None:
+    near = np.array(((-9.0, -9.0, 3.0), (9.0, -9.0, 3.0), (0.0, 9.0, 3.0)))
+    for value in (np.nan, np.inf):
+        seen = _camera((4, 4)).homogeneous(np.concatenate((near, near - np.array((0, 0, 1.0)))))
+        seen[4, 1] = value
+        face, _ = visible_faces(seen, np.array(((0, 1, 2), (3, 4, 5)), np.int32), _camera((4, 4)))
+        assert (face == 0).all()
 
 
 def test_attributes_are_interpolated_in_space_not_in_the_picture() -> None:

@@ -37,7 +37,7 @@ class ConvNet(nn.Module):
             model: as timm names it: `resnet18`, `convnext_tiny`.
             strides: which maps to return, in pixels.
             architecture: further arguments of timm's model.
-            checkpoint: timm's file of weights; None leaves them random.
+            checkpoint: timm's file of weights, or this backbone's `state_dict`; None leaves them random.
 
         Raises:
             ConfigError: timm has no such model, or the model no such stride.
@@ -67,7 +67,8 @@ class ConvNet(nn.Module):
             values = torch.tensor(network.default_cfg[name]).view(3, 1, 1)
             self.register_buffer(f"_{name}", values, persistent=False)
         if checkpoint is not None:
-            state = load_state(checkpoint)
+            # Its own `state_dict`, as training exports it, has one more level.
+            state = {key.removeprefix("network."): value for key, value in load_state(checkpoint).items()}
             own = self.network.state_dict()
             # What the file has beyond the last stage that is read (later stages, the classifier) is left out.
             restore(

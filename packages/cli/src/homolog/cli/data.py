@@ -1,4 +1,4 @@
-"""The story of `homolog data check`: which data sets are here, what is missing, and where to get it."""
+"""The story of `homolog data`: which data sets are here, what is missing, and whether shards are sound."""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from rich.console import Console
 from rich.table import Table
 
+from homolog.cli.data_verify import verify
 from homolog.cli.outcome import FINE, NOTHING_READ, SOME_FAILED
 from homolog.zoo.build import build
 
@@ -50,6 +51,23 @@ class _Inventory(Protocol):
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Check the data sets in a folder, or verify shards that homolog made.
+
+    Args:
+        arguments: as `homolog.cli.main` parses them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        HomologError: no such folder, or it cannot be read.
+    """
+    if arguments.action == "verify":
+        return verify(arguments)
+    return check(arguments)
+
+
+def check(arguments: argparse.Namespace) -> int:
     """Say what lies in a folder, as tables or as JSON.
 
     Args:

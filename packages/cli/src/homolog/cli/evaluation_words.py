@@ -53,8 +53,13 @@ DATA_EXAMPLES = """\
 examples:
   homolog data check /data              which data sets are there, what is missing, how to get it
   homolog data check /data/SPair-71k --json
+  homolog data verify data/synth_semantic
+                                        shards of homolog generate: every member against its SHA-256, and one
+                                        sample in a hundred made again: labels equal to the bit
+  homolog data verify data/synth_semantic --fraction 0.1
 
-exit code: 0 something is there and all of it is complete, 1 something is incomplete, 3 nothing was recognised.
+exit code of check: 0 something is there and all of it is complete, 1 something is incomplete, 3 nothing was
+recognised; of verify: 0 all is well, 1 something is wrong, 3 there are no shards.
 """
 
 
@@ -79,9 +84,20 @@ def add_evaluation(commands: Any) -> None:
         "--out", type=Path, metavar="FOLDER", help="where the report goes (default: the first folder)"
     )
     report.add_argument("--open", action="store_true", help="show it in the browser")
-    data = commands.add_parser("data", **described("say which data sets are on a disk", DATA_EXAMPLES))
-    data.add_argument("action", choices=("check",))
-    data.add_argument("root", type=Path, metavar="FOLDER", help="a data set, or the folder above several")
+    data = commands.add_parser(
+        "data", **described("say which data sets are on a disk, or verify generated shards", DATA_EXAMPLES)
+    )
+    data.add_argument("action", choices=("check", "verify"))
+    data.add_argument(
+        "root", type=Path, metavar="FOLDER", help="a data set, the folder above several, or one of shards"
+    )
+    data.add_argument(
+        "--fraction",
+        type=float,
+        default=0.01,
+        metavar="F",
+        help="of the samples to make again, when verifying (default: %(default)s)",
+    )
     data.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 

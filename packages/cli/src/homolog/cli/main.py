@@ -27,6 +27,8 @@ STORIES = {
     "sweep": "homolog.cli.sweep",
     "report": "homolog.cli.report",
     "data": "homolog.cli.data",
+    "generate": "homolog.cli.generate",
+    "train": "homolog.cli.train",
     "list": "homolog.cli.listing",
     "weights": "homolog.cli.weights",
     "cache": "homolog.cli.cache",

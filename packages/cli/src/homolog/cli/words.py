@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from homolog.cli.evaluation_words import add_evaluation
+from homolog.cli.generate_words import add_generation
 from homolog.cli.notes import say
 from homolog.cli.options import add_running, described, positive
 from homolog.cli.outcome import WRONG_USE
 from homolog.cli.picture_words import add_pictures, check_pictures
-from homolog.core.errors import did_you_mean
+from homolog.cli.train_words import add_training
+from homolog.cli.word_files import expanded
+from homolog.core.errors import HomologError, did_you_mean
 
 EXAMPLES = """\
 examples:
@@ -25,6 +28,9 @@ examples:
   homolog sweep matcher=mini,xfeat task=spair,hpatches
                                             every matcher on every task
   homolog report outputs/ --open            one page with tables, curves and pictures
+  homolog generate semantic --preview       made-up pairs with exact truth, and a picture of them
+  homolog train recipe=mini_dense --out runs/dense
+                                            train a matcher by a recipe
   homolog list                              which matchers there are, and which weights are here
   homolog weights fetch dinov2_s            get the weights of a product before they are needed
 
@@ -89,6 +95,14 @@ homolog match keeps them, by the content of photo, settings, weights and code, s
 homolog match --cache half stores them in half of the space, --cache off stores none.
 """
 
+EXAMPLE_SETTINGS = {
+    "evaluate": "matcher=mini task=spair",
+    "sweep": "matcher=mini task=spair",
+    "generate": "turn=60",
+    "train": "recipe=mini_dense",
+}
+"""Commands that take settings only, and what an error shows of them."""
+
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Turn words into arguments: settings `key=value` may stand anywhere among the others.
@@ -97,6 +111,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         SystemExit: help was asked for, or the words make no sense; that has been said.
     """
     parser, commands = _parser()
+    try:
+        argv = expanded(argv)
+    except HomologError as error:
+        parser.error(str(error))
     if not argv:
         parser.print_help()
         raise SystemExit(WRONG_USE)
@@ -115,7 +133,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         command.error(f"no option {unknown[0]}{did_you_mean(unknown[0], set(known))}")
     if arguments.command in {"match", "features", "heatmap"}:
         _sort_words(command, arguments, rest)
-    elif arguments.command in {"evaluate", "sweep"}:
+    elif arguments.command in EXAMPLE_SETTINGS:
         _only_settings(command, arguments, rest)
     elif arguments.command == "weights" and arguments.action == "fetch" and not arguments.names:
         command.error("expected what to fetch: a file, a product, or all, which is tens of gigabytes")
@@ -140,9 +158,8 @@ def _only_settings(
     arguments.settings = [*arguments.words, *rest]
     for word in arguments.settings:
         if "=" not in word and not word.startswith("~"):
-            command.error(
-                f"expected settings as key=value, got {word!r}; for instance matcher=mini task=spair"
-            )
+            example = EXAMPLE_SETTINGS[arguments.command]
+            command.error(f"expected settings as key=value, got {word!r}; for instance {example}")
 
 
 def _is_setting(word: str) -> bool:
@@ -172,6 +189,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_match(match)
     add_pictures(commands)
     add_evaluation(commands)
+    add_generation(commands)
+    add_training(commands)
     products = commands.add_parser(
         "list", **described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
     )
@@ -184,7 +203,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
     )
     weights.add_argument("--json", action="store_true", help="list as JSON instead of a table")
-    composing = ("match", "features", "heatmap", "evaluate", "sweep", "list", "weights")
+    composing = ("match", "features", "heatmap", "evaluate", "sweep", "generate", "train", "list", "weights")
     for command in (commands.choices[name] for name in composing):
         command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")
     cache = commands.add_parser("cache", **described("show or empty the feature cache", CACHE_EXAMPLES))

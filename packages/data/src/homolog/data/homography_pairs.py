@@ -8,12 +8,15 @@ The truth is exact, and the same for an index whenever the photos and the seed a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
 
-from homolog.core.coords import Size, normalised_to_pixel, pixel_grid, pixel_to_normalised
+from homolog.core.coords import Size, inside, normalised_to_pixel, pixel_grid, pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.reading import IMAGE_ENDINGS, read_image
@@ -59,11 +62,7 @@ class HomographyPairs:
                 f"above 0, got {list(size)}, {displacement} and {count}"
             )
         self._root = Path(root).expanduser()
-        self._photos = sorted(path for path in self._root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
-        if not self._photos:
-            raise DataError(
-                f"{self._root}: expected a folder with photos, got none; name one, such as Oxford5k and Paris6k"
-            )
+        self._photos = photos_below(self._root)
         self._size: Size = (int(size[0]), int(size[1]))
         self._displacement = displacement
         self._count = count
@@ -82,39 +81,68 @@ class HomographyPairs:
         index = range(self._count)[index]
         rng = np.random.default_rng([self._seed, index])
         path = self._photos[int(rng.integers(len(self._photos)))]
-        photo = _covering(read_image(path), self._size)
-        y, x = (int(rng.integers(room + 1)) for room in np.subtract(photo.size, self._size))
-        corners = _corners(self._size)
-        homography = homography_of(corners, self._moved(corners, rng))
+        pair = drawn_pair(read_image(path), rng, size=self._size, displacement=self._displacement)
         name = path.relative_to(self._root).as_posix()
-        image0 = crop(photo, x=x, y=y, size=self._size)
         return PairSample(
-            image0=Image(pixels=image0.pixels, name=f"{name}, crop"),
-            image1=self._warped(photo, homography, offset=(x, y), name=f"{name}, warped"),
-            homography=torch.from_numpy(homography),
+            image0=Image(pixels=pair.pixels0, name=f"{name}, crop"),
+            image1=Image(pixels=pair.pixels1, name=f"{name}, warped"),
+            homography=torch.from_numpy(pair.homography),
             name=f"{index:05d}/{name}",
             facts={"photo": name},
         )
 
-    def _moved(self, corners: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        # Far moves can fold the quadrilateral over; such a map shows the photo from behind.
-        area = self._size[0] * self._size[1]
-        while True:
-            moved = corners + rng.uniform(-self._displacement, self._displacement, size=(4, 2))
-            turns = _turns(moved)
-            if turns.min() > 0 and (turns[0] + turns[2]) / 2 > MINIMUM_AREA * area:
-                return moved
 
-    def _warped(self, photo: Image, homography: np.ndarray, *, offset: tuple[int, int], name: str) -> Image:
-        back = torch.from_numpy(np.linalg.inv(homography))
-        at = pixel_grid(self._size).double()
-        seen = torch.cat((at, torch.ones_like(at[:, :1])), dim=1) @ back.T
-        in_photo = seen[:, :2] / seen[:, 2:] + torch.tensor(offset, dtype=torch.float64)
-        # Behind the horizon of the map nothing is seen; far outside reads as black.
-        in_photo[seen[:, 2] <= 0] = -float(2 * max(photo.size))
-        normalised = pixel_to_normalised(in_photo, photo.size).float()
-        colours = sample_points(photo.pixels[None], normalised[None], padding="zeros")[0]
-        return Image(pixels=colours.T.reshape(3, *self._size).clamp(0, 1), name=name)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DrawnPair:
+    """A crop of a photo, and the photo seen through a homography.
+
+    Attributes:
+        pixels0: [3 H W] the crop.
+        pixels1: [3 H W], black where the photo ends.
+        known1: [H W] where it does not.
+        homography: [3 3] from pixels of the one to pixels of the other.
+    """
+
+    pixels0: Float[Tensor, "3 H W"]
+    pixels1: Float[Tensor, "3 H W"]
+    known1: Bool[Tensor, "H W"]
+    homography: Float64[np.ndarray, "3 3"]
+
+
+def photos_below(root: Path) -> list[Path]:
+    """Return the photos of a folder and of all its folders.
+
+    Raises:
+        DataError: there are none.
+    """
+    photos = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_ENDINGS)
+    if not photos:
+        raise DataError(
+            f"{root}: expected a folder with photos, got none; name one, such as Oxford5k and Paris6k"
+        )
+    return photos
+
+
+def drawn_pair(photo: Image, rng: np.random.Generator, *, size: Size, displacement: float) -> DrawnPair:
+    """Draw a crop and a homography.
+
+    Args:
+        photo: enlarged or reduced so that it covers the crop `MARGIN` times.
+        rng: decides both.
+        size: of both images.
+        displacement: how far a corner moves at most, in x and in y, in pixels.
+    """
+    photo = _covering(photo, size)
+    y, x = (int(rng.integers(room + 1)) for room in np.subtract(photo.size, size))
+    corners = _corners(size)
+    homography = homography_of(corners, _moved(corners, rng, size, displacement))
+    pixels1, known1 = _warped(photo, homography, size, offset=(x, y))
+    return DrawnPair(
+        pixels0=crop(photo, x=x, y=y, size=size).pixels,
+        pixels1=pixels1,
+        known1=known1,
+        homography=homography,
+    )
 
 
 def homography_of(source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -153,3 +181,26 @@ def _covering(photo: Image, size: Size) -> Image:
         max(int(np.ceil(side * scale)), least) for side, least in zip(photo.size, size, strict=True)
     )
     return resize(photo, (height, width))
+
+
+def _moved(corners: np.ndarray, rng: np.random.Generator, size: Size, displacement: float) -> np.ndarray:
+    # Far moves can fold the quadrilateral over; such a map shows the photo from behind.
+    while True:
+        moved = corners + rng.uniform(-displacement, displacement, size=(4, 2))
+        turns = _turns(moved)
+        if turns.min() > 0 and (turns[0] + turns[2]) / 2 > MINIMUM_AREA * size[0] * size[1]:
+            return moved
+
+
+def _warped(
+    photo: Image, homography: np.ndarray, size: Size, *, offset: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    back = torch.from_numpy(np.linalg.inv(homography))
+    at = pixel_grid(size).double()
+    seen = torch.cat((at, torch.ones_like(at[:, :1])), dim=1) @ back.T
+    in_photo = seen[:, :2] / seen[:, 2:] + torch.tensor(offset, dtype=torch.float64)
+    # Behind the horizon of the map nothing is seen; far outside reads as black.
+    in_photo[seen[:, 2] <= 0] = -float(2 * max(photo.size))
+    normalised = pixel_to_normalised(in_photo, photo.size).float()
+    colours = sample_points(photo.pixels[None], normalised[None], padding="zeros")[0]
+    return colours.T.reshape(3, *size).clamp(0, 1), inside(in_photo, photo.size).reshape(size)

@@ -1,7 +1,7 @@
 """TAP-Vid: videos with tracked points, from the pickles of DAVIS, RGB-Stacking, Kinetics and RoboTAP.
 
-A file holds a dictionary of videos by name (DAVIS, RoboTAP) or a list of them (RGB-Stacking, shards of
-Kinetics); each is `{video, points, occluded}`: `video` uint8 [T H W 3], or a list of T encoded frames
+A file holds a dictionary of videos by name (DAVIS, RoboTAP), a list of them (RGB-Stacking, shards of
+Kinetics), or a single one (an npz that `homolog.data.tapvid_writing` wrote); each is `{video, points, occluded}`: `video` uint8 [T H W 3], or a list of T encoded frames
 (Kinetics), `points` [N T 2] as x, y in 0..1, `occluded` [N T].
 
 In the files (0, 0) is the outer corner of the first pixel and (1, 1) that of the last (`tapnet/tapvid/README`,
@@ -16,6 +16,7 @@ writes it without pickle, and a converted `.npz` beside a `.pkl` is read in its 
 
 import glob
 import io
+import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,8 @@ ROBOTAP = Layout(
     configs=("tapvid_robotap",),
 )
 
+_MEMBERS = frozenset({"video", "points", "occluded"})
+
 _LAYOUTS = (DAVIS, RGB_STACKING, KINETICS, ROBOTAP)
 
 
@@ -120,7 +123,7 @@ class TapVid:
         self._open: tuple[Path, dict[str, Any]] | None = None
 
     def __len__(self) -> int:
-        """Return the number of videos; reads every file once, to count."""
+        """Return the number of videos; reads every file once, to count, except those that hold a single one."""
         return len(self._index)
 
     def __getitem__(self, index: int) -> VideoSample:
@@ -130,12 +133,16 @@ class TapVid:
             DataError: the file is damaged or holds something else.
         """
         path, key = self._index[index]
-        name = key if len(self._files) == 1 else f"{path.stem}/{key}"
+        name = key if len(self._files) == 1 or key == path.stem else f"{path.stem}/{key}"
         return _sample(self._videos(path)[key], name, f"{path}, {key}", self._size)
 
     @cached_property
     def _index(self) -> list[tuple[Path, str]]:
-        return [(path, key) for path in self._files for key in self._videos(path)]
+        return [
+            (path, key)
+            for path in self._files
+            for key in ((path.stem,) if _is_single(path) else self._videos(path))
+        ]
 
     def _videos(self, path: Path) -> dict[str, Any]:
         if self._open is None or self._open[0] != path:
@@ -163,10 +170,21 @@ def _advice(files: str) -> str:
     return known[0].advice() if known else "name a pickle in TAP-Vid's format, or one that was converted"
 
 
+def _is_single(path: Path) -> bool:
+    """Tell from the names of its members whether a file holds one video, without reading them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {f"{name}.npy" for name in _MEMBERS} <= set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
 def _named(content: Any, path: Path) -> dict[str, Any]:
     if isinstance(content, list | tuple):
         items = cast("Sequence[Any]", content)
         return {f"{number:04d}": video for number, video in enumerate(items)}
+    if isinstance(content, dict) and _is_single(path):
+        return {path.stem: content}
     if isinstance(content, dict):
         return {str(key): video for key, video in cast("dict[Any, Any]", content).items()}
     raise DataError(
@@ -175,7 +193,7 @@ def _named(content: Any, path: Path) -> dict[str, Any]:
 
 
 def _sample(video: Any, name: str, label: str, size: Size | None) -> VideoSample:
-    if not isinstance(video, dict) or not {"video", "points", "occluded"} <= video.keys():
+    if not isinstance(video, dict) or not video.keys() >= _MEMBERS:
         raise DataError(
             f"{label}: expected video, points and occluded, got something else; obtain the file again"
         )

@@ -34,7 +34,8 @@ def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarra
     horizon = random.uniform(0.25, 0.75) if random.random() < 0.6 else 2.0
     picture = np.empty((*size, 3), np.float32)
     _fill(
-        fields[random.integers(len(fields), size=2)],
+        fields,
+        random.integers(len(fields), size=2),
         random.integers(_FIELD, size=(2, 2)),
         # Texture keeps its place in the picture, whatever the number of pixels.
         np.exp(random.uniform(np.log(0.5), np.log(3.0), size=2)) * 256 / max(size),
@@ -101,6 +102,7 @@ def _fields() -> Float32[np.ndarray, "4 512 512"]:
 @compiled
 def _fill(
     fields: np.ndarray,
+    which: np.ndarray,
     start: np.ndarray,
     zoom: np.ndarray,
     contrast: np.ndarray,
@@ -111,61 +113,63 @@ def _fill(
     picture: np.ndarray,
 ) -> None:
     height, width, _ = picture.shape
+    period = fields.shape[1] - 1
+    column, share = np.empty((2, width), np.int64), np.empty((2, width), np.float32)
+    for layer in range(2):
+        for x in range(width):
+            u = x * zoom[layer] + start[layer, 1]
+            column[layer, x], share[layer, x] = int(u) & period, u - int(u)
+    line = np.empty(period + 2, np.float32)
     for y in range(height):
         down = (y + 0.5) / height
         # The horizon is a straight line: it cuts a row in two.
         cut = int(((horizon - down) / tilt + 0.5) * width) if abs(tilt) * width > abs(horizon - down) else -1
         cut = min(max(cut, 0), width)
-        if cut in (0, width):
-            _fill_row(
-                fields,
-                start,
-                zoom,
-                contrast,
-                1 if down > horizon else 0,
-                y,
-                0,
-                width,
-                shade,
-                colours,
-                picture,
-            )
-            continue
-        left = 1 if down - 0.5 * tilt > horizon else 0
-        _fill_row(fields, start, zoom, contrast, left, y, 0, cut, shade, colours, picture)
-        _fill_row(fields, start, zoom, contrast, 1 - left, y, cut, width, shade, colours, picture)
+        left = 1 if down - (0.5 * tilt if 0 < cut < width else 0) > horizon else 0
+        for layer, first, last in ((left, 0, cut), (1 - left, cut, width)):
+            # A row that is not cut is of one kind.
+            layer = left if cut in (0, width) else layer
+            if first < last:
+                _blend_rows(fields[which[layer]], y * zoom[layer] + start[layer, 0], line)
+                _fill_row(
+                    line, column[layer], share[layer], np.float32(0.25 * contrast[layer]), y, first, last,
+                    shade, colours[2 * layer], colours[2 * layer + 1] - colours[2 * layer], picture,
+                )  # fmt: skip
+
+
+@compiled
+def _blend_rows(field: np.ndarray, v: float, line: np.ndarray) -> None:
+    """Interpolate a periodic field between two rows; one more column than a period."""
+    period = len(field) - 1
+    upper, lower, s = field[int(v) & period], field[(int(v) + 1) & period], np.float32(v - int(v))
+    for j in range(len(upper)):
+        line[j] = upper[j] + s * (lower[j] - upper[j])
+    line[len(upper)] = line[0]
 
 
 @compiled
 def _fill_row(
-    fields: np.ndarray,
-    start: np.ndarray,
-    zoom: np.ndarray,
-    contrast: np.ndarray,
-    layer: Real,
-    y: Real,
-    first: Real,
-    last: Real,
+    line: np.ndarray,
+    column: np.ndarray,
+    share: np.ndarray,
+    strength: Real,
+    y: int,
+    first: int,
+    last: int,
     shade: np.ndarray,
-    colours: np.ndarray,
+    base: np.ndarray,
+    change: np.ndarray,
     picture: np.ndarray,
 ) -> None:
     height, width, _ = picture.shape
-    period = fields.shape[1] - 1
-    v = y * zoom[layer] + start[layer, 0]
-    i, s = int(v), np.float32(v - int(v))
-    upper, lower = fields[layer, i & period], fields[layer, (i + 1) & period]
-    strength = np.float32(0.25 * contrast[layer])
-    c0, c1, c2 = colours[2 * layer]
-    d0, d1, d2 = colours[2 * layer + 1] - colours[2 * layer]
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    bright = np.float32(1 - 0.5 * shade[0] + shade[1] * ((y + 0.5) / height - 0.5) + 0.5 * shade[0] / width)
+    brighter = np.float32(shade[0] / width)
     for x in range(first, last):
-        u = x * zoom[layer] + start[layer, 1]
-        j = int(u)
-        t = np.float32(u - j)
-        j, j1 = j & period, (j + 1) & period
-        top, bottom = upper[j] + t * (upper[j1] - upper[j]), lower[j] + t * (lower[j1] - lower[j])
-        mix = min(max(np.float32(0.5) + strength * (top + s * (bottom - top)), np.float32(0)), np.float32(1))
-        gain = np.float32(1 + shade[0] * ((x + 0.5) / width - 0.5) + shade[1] * ((y + 0.5) / height - 0.5))
-        picture[y, x, 0] = gain * (c0 + mix * d0)
-        picture[y, x, 1] = gain * (c1 + mix * d1)
-        picture[y, x, 2] = gain * (c2 + mix * d2)
+        j = np.uint64(column[x])
+        value = line[j] + share[x] * (line[j + np.uint64(1)] - line[j])
+        mix = min(max(half + strength * value, zero), one)
+        gain = bright + brighter * np.float32(x)
+        picture[y, x, 0] = gain * (base[0] + mix * change[0])
+        picture[y, x, 1] = gain * (base[1] + mix * change[1])
+        picture[y, x, 2] = gain * (base[2] + mix * change[2])

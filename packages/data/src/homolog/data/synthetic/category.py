@@ -124,7 +124,7 @@ def topology(name: str) -> Topology:
     canonical /= np.ptp(canonical, axis=0).max()
     first = np.cumsum([0, *(len(solid.vertices) for solid in solids)], dtype=np.int32)
     faces = [solid.faces() + start for solid, start in zip(solids, first[:-1], strict=True)]
-    joined = np.concatenate(faces)
+    joined = np.ascontiguousarray(np.concatenate(faces))
     corners = [_vertex(solids, first, anchor) for anchor in made.anchors.values()]
     landmark_face = np.array([int(np.argmax((joined == corner).any(axis=1))) for corner in corners], np.int32)
     return Topology(

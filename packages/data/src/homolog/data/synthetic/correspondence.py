@@ -97,8 +97,9 @@ def shared_parts(view: View, names: Int32[np.ndarray, " B"]) -> Int32[np.ndarray
         view: what the pixels show.
         names: [B] a number for each body of its scene that both scenes agree on, -1 for none.
     """
-    name = names[view.scene.object]
-    return view.of_faces(np.where(name < 0, np.int32(-1), name * np.int32(1 << 16) + view.scene.part))
+    part = np.empty_like(view.raster.face)
+    _name_parts(view.raster.face, view.scene.object, view.scene.part, names, part)
+    return part
 
 
 def _labels(source: View, target: View, names: np.ndarray, tolerance: Tolerance | None) -> OneWay:
@@ -131,6 +132,18 @@ def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
     error = np.empty(way.covisible.shape, np.float32)
     _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
     return error
+
+
+@compiled
+def _name_parts(
+    face: np.ndarray, body_of_face: np.ndarray, part_of_face: np.ndarray, names: np.ndarray, part: np.ndarray
+) -> None:
+    height, width = face.shape
+    for y in range(height):
+        for x in range(width):
+            f, part[y, x] = face[y, x], -1
+            if f >= 0 and names[body_of_face[f]] >= 0:
+                part[y, x] = names[body_of_face[f]] * (1 << 16) + part_of_face[f]
 
 
 @compiled

@@ -7,6 +7,7 @@ from jaxtyping import Float64
 
 from homolog.core.coords import Size
 from homolog.data.synthetic.bounds import bounds
+from homolog.data.synthetic.compiled import compiled
 from homolog.data.synthetic.viewpoint import Viewpoint
 
 _ENOUGH = 1000
@@ -39,23 +40,22 @@ def framed(
     """
     low, high = bounds(vertices)
     centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
-    outline = vertices[:: max(1, len(vertices) // _ENOUGH)]
     distance = 2.5 * focal * radius
-
     camera = Viewpoint.towards(
         centre, azimuth=azimuth, elevation=elevation, distance=distance, focal=focal, size=size, roll=roll
     )
-    # Perspective makes the extent depend on the distance a little more than inversely: twice is enough.
-    for _ in range(2):
-        left_top, right_bottom = bounds(camera.project(outline)[0])
-        extent = (right_bottom - left_top) / (size[1], size[0])
-        farther = max(distance * float(extent.max()) / fill, 1.15 * radius) - distance
-        distance += farther
-        camera = replace(camera, t=camera.t + np.array((0.0, 0.0, farther)))
-    left_top, right_bottom = bounds(camera.project(outline)[0])
-    wanted = (np.array((size[1], size[0])) - 1) / 2 + np.array(shift) * (size[1], size[0])
-    offset = (wanted - (left_top + right_bottom) / 2) * distance / camera.K[0, 0]
-    return replace(camera, t=camera.t + np.append(offset, 0.0))
+    x, y, farther = _fitted(
+        camera.homogeneous(vertices[:: max(1, len(vertices) // _ENOUGH)]),
+        camera.K,
+        distance,
+        1.15 * radius,
+        fill,
+        (size[1] - 1) / 2 + shift[0] * size[1],
+        (size[0] - 1) / 2 + shift[1] * size[0],
+        size[1],
+        size[0],
+    )
+    return replace(camera, t=camera.t + np.array((x, y, farther)))
 
 
 def drawn_camera(
@@ -87,3 +87,35 @@ def drawn_camera(
         shift=tuple(random.uniform(-0.08, 0.08, 2).tolist()),
         size=size,
     )
+
+
+@compiled
+def _fitted(
+    seen: np.ndarray,
+    K: np.ndarray,
+    distance: float,
+    nearest: float,
+    fill: float,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+) -> tuple[float, float, float]:
+    """Return how a camera has to move so that points fill the picture and have (x, y) in their middle.
+
+    A step back by s adds s times the third column of K to the homogeneous pixels `seen`.
+    """
+    farther, u, v = 0.0, 0.0, 0.0
+    # Perspective makes the extent depend on the distance a little more than inversely: twice is enough.
+    for turn in range(3):
+        left, top, right, bottom = np.inf, np.inf, -np.inf, -np.inf
+        for n in range(len(seen)):
+            z = seen[n, 2] + farther
+            u, v = (seen[n, 0] + farther * K[0, 2]) / z, (seen[n, 1] + farther * K[1, 2]) / z
+            left, top, right, bottom = min(left, u), min(top, v), max(right, u), max(bottom, v)
+        if turn < 2:
+            extent = max((right - left) / width, (bottom - top) / height)
+            farther = max((distance + farther) * extent / fill, nearest) - distance
+        else:
+            u, v = (left + right) / 2, (top + bottom) / 2
+    return (x - u) * (distance + farther) / K[0, 0], (y - v) * (distance + farther) / K[0, 0], farther

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.data.synthetic.surface import Topology
@@ -30,15 +30,26 @@ COLUMNS = 24
 """Numbers that describe the finish of one part, see `row`."""
 
 
+_FURS = (
+    (0.08, 0.07, 0.07), (0.32, 0.19, 0.11), (0.55, 0.36, 0.20), (0.78, 0.60, 0.38), (0.92, 0.88, 0.82),
+    (0.45, 0.44, 0.44), (0.70, 0.38, 0.16),
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Look:
     """The look of one instance.
 
     Attributes:
         rows: [P 24] one line of numbers for each part, as `row` makes them.
+        images: what parts may be painted with, as `homolog.data.synthetic.printed.pyramid` makes them.
+        image: which image takes the place of a part's colours and pattern, -1 for none; its repeats per
+            canonical unit are the frequency of the row. Nothing stands for no images at all.
     """
 
     rows: Float64[np.ndarray, "P 24"]
+    images: tuple[Float32[np.ndarray, "M 3"], ...] = ()
+    image: tuple[int, ...] = ()
 
 
 def row(
@@ -72,28 +83,17 @@ def row(
         grain: contrast of fine noise.
         grain_frequency: of that noise.
         direction: [3] across stripes.
-        offset: [3] shifts the pattern.
+        offset: [3] shifts the pattern or the image.
     """
-    return np.concatenate(
-        (
-            first,
-            first if second is None else second,
-            first if under is None else under,
-            (
-                float(pattern),
-                frequency,
-                share,
-                warp,
-                0.0 if under is None else 1.0,
-                gloss,
-                shine,
-                grain,
-                grain_frequency,
-            ),
-            np.array((1.0, 0.0, 0.0)) if direction is None else direction / np.linalg.norm(direction),
-            np.zeros(3) if offset is None else offset,
-        )
-    )
+    line = np.empty(COLUMNS)
+    line[0:3], line[3:6] = first, first if second is None else second
+    line[6:9] = first if under is None else under
+    line[9:18] = (
+        pattern, frequency, share, warp, 0 if under is None else 1, gloss, shine, grain, grain_frequency,
+    )  # fmt: skip
+    line[18:21] = (1, 0, 0) if direction is None else direction / np.linalg.norm(direction)
+    line[21:24] = 0 if offset is None else offset
+    return line
 
 
 def draw_look(topology: Topology, random: np.random.Generator) -> Look:
@@ -114,8 +114,8 @@ def draw_look(topology: Topology, random: np.random.Generator) -> Look:
 def vivid(random: np.random.Generator, *, low: float = 0.12, high: float = 0.95) -> np.ndarray:
     """Draw any colour; strong ones are as likely as pale ones."""
     value, strength, hue = random.uniform(low, high), random.uniform(0, 0.95) ** 1.3, random.uniform(0, 6)
-    channel = np.abs((hue + np.array((0.0, 4.0, 2.0))) % 6 - 3) - 1
-    return value * (1 - strength * (1 - np.clip(channel, 0, 1)))
+    channels = (min(max(abs((hue + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2))
+    return np.array([value * (1 - strength * (1 - channel)) for channel in channels])
 
 
 def _coat(random: np.random.Generator) -> np.ndarray:
@@ -124,7 +124,7 @@ def _coat(random: np.random.Generator) -> np.ndarray:
     first, second = _fur(random, natural), _fur(random, natural)
     while np.abs(first - second).max() < 0.22:
         second = vivid(random) if not natural else random.uniform(0.03, 0.95) * np.array((1.0, 0.95, 0.88))
-    pattern = Pattern(int(random.choice(6, p=(0.16, 0.24, 0.18, 0.24, 0.0, 0.18))))
+    pattern = _pattern(random, (0.16, 0.24, 0.18, 0.24, 0.0, 0.18))
     under = np.clip(0.55 * first + 0.45 * random.uniform(0.6, 1.0), 0, 1) if random.random() < 0.45 else None
     return _patterned(random, first, second, pattern, under=under, gloss=random.uniform(0, 0.12))
 
@@ -132,17 +132,23 @@ def _coat(random: np.random.Generator) -> np.ndarray:
 def _fur(random: np.random.Generator, natural: bool) -> np.ndarray:
     if not natural:
         return vivid(random)
-    tones = np.array(
-        ((0.08, 0.07, 0.07), (0.32, 0.19, 0.11), (0.55, 0.36, 0.20), (0.78, 0.60, 0.38), (0.92, 0.88, 0.82), (0.45, 0.44, 0.44), (0.70, 0.38, 0.16))
-    )  # fmt: skip
-    return np.clip(
-        tones[random.integers(len(tones))] * random.uniform(0.8, 1.2) + random.normal(0, 0.02, 3), 0.02, 0.97
-    )
+    tone = np.array(_FURS[int(random.integers(len(_FURS)))])
+    return np.clip(tone * random.uniform(0.8, 1.2) + random.normal(0, 0.02, 3), 0.02, 0.97)
+
+
+def _pattern(random: np.random.Generator, shares: tuple[float, ...]) -> Pattern:
+    """Draw a pattern, each as often as its share; much faster than `Generator.choice`."""
+    level, total = random.random(), 0.0
+    for pattern, share in zip(Pattern, shares, strict=True):
+        total += share
+        if level < total:
+            return pattern
+    return Pattern.mottled
 
 
 def _paint(random: np.random.Generator) -> np.ndarray:
     """Lacquer: any colour, often with a second one."""
-    pattern = Pattern(int(random.choice(6, p=(0.45, 0.15, 0.08, 0.12, 0.10, 0.10))))
+    pattern = _pattern(random, (0.45, 0.15, 0.08, 0.12, 0.10, 0.10))
     gloss = random.uniform(0.15, 0.6)
     return _patterned(
         random, vivid(random), vivid(random), pattern, gloss=gloss, shine=random.uniform(20, 80)
@@ -150,7 +156,7 @@ def _paint(random: np.random.Generator) -> np.ndarray:
 
 
 def _cloth(random: np.random.Generator) -> np.ndarray:
-    pattern = Pattern(int(random.choice(6, p=(0.25, 0.25, 0.15, 0.05, 0.2, 0.1))))
+    pattern = _pattern(random, (0.25, 0.25, 0.15, 0.05, 0.2, 0.1))
     return _patterned(random, vivid(random), vivid(random), pattern, gloss=0.0)
 
 

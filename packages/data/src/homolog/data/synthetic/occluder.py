@@ -4,6 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from homolog.data.synthetic.bounds import bounds
 from homolog.data.synthetic.scene import Body
 from homolog.data.synthetic.solids import Solid, ball, box, tube
 from homolog.data.synthetic.surface import Topology, sheets
@@ -22,7 +23,8 @@ def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Ge
     """
     topology = _topology(int(random.integers(3)))
     hidden = vertices[random.integers(len(vertices))]
-    extent = float(np.ptp(vertices, axis=0).max())
+    low, high = bounds(vertices)
+    extent = float((high - low).max())
     stretch = np.exp(random.uniform(np.log(0.10), np.log(0.35), 3)) * extent
     turn, _ = np.linalg.qr(random.standard_normal((3, 3)))
     turn[:, 0] *= np.sign(np.linalg.det(turn))

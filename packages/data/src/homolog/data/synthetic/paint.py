@@ -1,11 +1,12 @@
-"""Colours of a view: patterns, light and anti-aliasing, in one pass over the pixels.
+"""Colours of a view: patterns or images on its surfaces, light and anti-aliasing, in one pass over the pixels.
 
-Edges are sampled on a grid of twice the size. Where all four samples of a pixel lie on one smooth surface
-it is shaded once, at its centre, with patterns softened by the footprint of the pixel; elsewhere all four
-are shaded. Labels are never averaged: they belong to the centres of the pixels, see `View`.
+Edges are sampled on a grid of twice the size. Labels are never averaged: they belong to the centres of the
+pixels, see `View`.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,14 +14,14 @@ from jaxtyping import Float32, Float64
 
 from homolog.core.errors import ShapeError
 from homolog.data.synthetic.bounds import bounds
-from homolog.data.synthetic.compiled import Real, compiled, inlined
+from homolog.data.synthetic.compiled import compiled
 from homolog.data.synthetic.light import Light
-from homolog.data.synthetic.look import Look
-from homolog.data.synthetic.rasteriser import visible_faces
+from homolog.data.synthetic.look import COLUMNS, Look
+from homolog.data.synthetic.rasteriser import NEAR, visible_faces
+from homolog.data.synthetic.scene import Scene
+from homolog.data.synthetic.shading import NOISE, draw, draw_points
+from homolog.data.synthetic.surface import SurfacePoints
 from homolog.data.synthetic.view import View
-
-_NOISE = 32
-"""Period of the noise, in its own units."""
 
 
 def paint(
@@ -32,7 +33,7 @@ def paint(
         view: what to paint.
         looks: one for each body of its scene.
         light: of the scene.
-        background: RGB behind it, of the view's size.
+        background: RGB behind it, of the view's size; stays as it is.
 
     Returns:
         RGB in [0, 1].
@@ -40,34 +41,96 @@ def paint(
     Raises:
         ShapeError: not as many looks as bodies, or a background of another size.
     """
+    picture = background.copy()
+    paint_over(picture, view, looks, light)
+    return picture
+
+
+def paint_over(
+    picture: Float32[np.ndarray, "H W 3"], view: View, looks: Sequence[Look], light: Light
+) -> None:
+    """Paint a view over its background, in place; see `paint`.
+
+    Raises:
+        ShapeError: not as many looks as bodies, or a picture of another size.
+    """
     scene, viewpoint = view.scene, view.viewpoint
-    if len(looks) != len(scene.bodies) or background.shape != (*view.size, 3):
+    if len(looks) != len(scene.bodies) or picture.shape != (*view.size, 3):
         raise ShapeError(
             f"expected {len(scene.bodies)} looks and a background {[*view.size, 3]}, "
-            f"got {len(looks)} and {list(background.shape)}"
+            f"got {len(looks)} and {list(picture.shape)}"
         )
-    finer = viewpoint.resized((2 * view.size[0], 2 * view.size[1]))
-    face, inverse = visible_faces(
-        finer.homogeneous(scene.vertices), scene.faces, finer, one_sided=scene.closed
+    top, left, bottom, right = _window(view)
+    if top >= bottom or left >= right:
+        return
+    smooth = np.empty((bottom - top, right - left), np.bool_)
+    _find_smooth(view.raster.face, view.raster.depth, scene.sheet, top, left, smooth)
+    texels = _texels(looks)
+    finer_seen, attributes = _arranged(view, top, left, projected=len(texels) > 0)
+    fine, inverse = visible_faces(
+        finer_seen,
+        scene.faces,
+        replace(viewpoint, size=(2 * (bottom - top), 2 * (right - left))),
+        one_sided=scene.closed,
+        settled=smooth,
     )
-    picture = np.empty((*view.size, 3), np.float32)
-    _paint(
+    draw(
         view.raster.face,
-        face,
+        smooth,
+        (top, left),
+        fine,
         inverse,
         scene.faces,
-        _attributes(view),
+        attributes,
         scene.sheet,
-        _first_rows(looks)[scene.object] + scene.part,
-        np.concatenate(
-            [_widened(look.rows, scale) for look, scale in zip(looks, _scales(view), strict=True)]
-        ),
-        np.stack((light.towards, light.sun, light.sky, light.ground, viewpoint.centre)),
+        scene.part if len(looks) == 1 else _first_rows(looks)[scene.object] + scene.part,
+        _rows(scene, looks, 1 / float(viewpoint.K[0, 0])),
+        _light_rows(light),
+        (viewpoint.R.T @ np.linalg.inv(viewpoint.K)).astype(np.float32),
         _noise_table(),
-        background,
+        texels,
         picture,
     )
-    return picture
+
+
+def matt_colours(
+    scene: Scene,
+    points: SurfacePoints,
+    looks: Sequence[Look],
+    light: Light,
+    spacing: Float64[np.ndarray, " N"],
+) -> Float32[np.ndarray, "N 3"]:
+    """Return what surface points look like without their highlights, hence the same from every side.
+
+    Args:
+        scene: the bodies.
+        points: on them.
+        looks: one for each body.
+        light: of the scene.
+        spacing: in the world; finer detail is averaged away.
+
+    Returns:
+        RGB in [0, 1].
+    """
+    face = scene.first_face[points.object] + points.face
+    corners, bary, texels = scene.faces[face], points.bary[..., None].astype(np.float64), _texels(looks)
+    normal = (vertex_normals(scene.vertices, scene.faces)[corners] * bary).sum(1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-10)
+    place = (scene.canonical[corners] * bary).sum(1)
+    parts = [normal, place, spacing[:, None]]
+    if len(texels) > 0:
+        parts.append((_projections(scene)[corners] * bary).sum(1))
+    colours = np.empty((len(points), 3), np.float32)
+    draw_points(
+        np.ascontiguousarray(np.concatenate(parts, axis=1, dtype=np.float32).T),
+        _first_rows(looks)[points.object] + scene.part[face],
+        _rows(scene, looks, 1.0),
+        _light_rows(light),
+        _noise_table(),
+        texels,
+        colours,
+    )
+    return colours
 
 
 def vertex_normals(vertices: Float64[np.ndarray, "V 3"], faces: np.ndarray) -> Float64[np.ndarray, "V 3"]:
@@ -77,41 +140,148 @@ def vertex_normals(vertices: Float64[np.ndarray, "V 3"], faces: np.ndarray) -> F
     return normals
 
 
-def _attributes(view: View) -> Float32[np.ndarray, "V 12"]:
-    """Return side by side, for one look-up: homogeneous pixel, normal, canonical position, position."""
-    scene = view.scene
-    return np.concatenate(
-        (view.seen, vertex_normals(scene.vertices, scene.faces), scene.canonical, scene.vertices),
-        axis=1,
-        dtype=np.float32,
+def _window(view: View) -> tuple[int, int, int, int]:
+    """Return the first row and column that show a body, and those where the last ones end."""
+    height, width = view.size
+    x0, y0, x1, y1 = _extent(view.seen)
+    return (
+        int(min(max(y0, 0), height)),
+        int(min(max(x0, 0), width)),
+        int(min(max(y1 + 2, 0), height)),
+        int(min(max(x1 + 2, 0), width)),
     )
+
+
+def _arranged(
+    view: View, top: int, left: int, *, projected: bool
+) -> tuple[Float64[np.ndarray, "V 3"], Float32[np.ndarray, "V C"]]:
+    """Return homogeneous pixels of a grid of twice the size that begins at a pixel, and what `draw` reads.
+
+    The latter are, side by side for one look-up: homogeneous pixel, normal, canonical position, shares of the
+    projections.
+    """
+    scene = view.scene
+    finer = np.empty_like(view.seen)
+    attributes = np.empty((len(scene.vertices), 12 if projected else 9), np.float32)
+    _arrange(
+        view.seen, vertex_normals(scene.vertices, scene.faces), scene.canonical, top, left, finer, attributes
+    )
+    if projected:
+        attributes[:, 9:] = _projections(scene)
+    return finer, attributes
+
+
+def _projections(scene: Scene) -> Float64[np.ndarray, "V 3"]:
+    """Return how much each canonical axis counts when images are projected along it."""
+    return vertex_normals(scene.canonical, scene.faces) ** 4
 
 
 def _first_rows(looks: Sequence[Look]) -> np.ndarray:
     return np.cumsum([0, *(len(look.rows) for look in looks[:-1])], dtype=np.int32)
 
 
-def _scales(view: View) -> list[float]:
-    """Return the canonical size of a pixel at depth 1, for each body."""
-    return [
-        _diagonal(body.topology.canonical) / _diagonal(body.vertices) / float(view.viewpoint.K[0, 0])
-        for body in view.scene.bodies
-    ]
+def _light_rows(light: Light) -> Float32[np.ndarray, "4 3"]:
+    return np.stack((light.towards, light.sun, light.sky, light.ground)).astype(np.float32)
+
+
+def _rows(scene: Scene, looks: Sequence[Look], size: float) -> Float32[np.ndarray, "P 26"]:
+    """Return what `draw` has to know of each finish; `size` in the world is to be converted to canonical units."""
+    finishes: list[np.ndarray] = []
+    images = 0
+    for body, look in zip(scene.bodies, looks, strict=True):
+        rows = np.empty((len(look.rows), COLUMNS + 2), np.float32)
+        rows[:, :COLUMNS] = look.rows
+        rows[:, COLUMNS] = [index + images if index >= 0 else -1 for index in look.image] or -1
+        rows[:, COLUMNS + 1] = _diagonal(body.topology.canonical) / _diagonal(body.vertices) * size
+        finishes.append(rows)
+        images += len(look.images)
+    return np.concatenate(finishes)
+
+
+def _texels(looks: Sequence[Look]) -> Float32[np.ndarray, "T M 3"]:
+    images = [image for look in looks for image in look.images]
+    return np.stack(images) if images else np.empty((0, 0, 3), np.float32)
 
 
 def _diagonal(points: np.ndarray) -> float:
     low, high = bounds(points)
-    return float(np.linalg.norm(high - low))
-
-
-def _widened(rows: np.ndarray, scale: float) -> np.ndarray:
-    return np.concatenate((rows, np.full((len(rows), 1), scale)), axis=1)
+    return math.dist(low, high)
 
 
 @lru_cache(maxsize=1)
-def _noise_table() -> Float32[np.ndarray, "32 32 32"]:
+def _noise_table() -> Float32[np.ndarray, " N"]:
     # Part of the definition of every texture, hence a seed of its own.
-    return np.random.Generator(np.random.PCG64(20240607)).random((_NOISE,) * 3, dtype=np.float32) * 2 - 1
+    return np.random.Generator(np.random.PCG64(20240607)).random(NOISE**3, dtype=np.float32) * 2 - 1
+
+
+@compiled
+def _extent(seen: np.ndarray) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+    for v in range(len(seen)):
+        if seen[v, 2] <= NEAR:
+            # What passes the camera may be anywhere.
+            return -np.inf, -np.inf, np.inf, np.inf
+        x, y = seen[v, 0] / seen[v, 2], seen[v, 1] / seen[v, 2]
+        x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
+    return x0, y0, x1, y1
+
+
+@compiled
+def _find_smooth(
+    face: np.ndarray, depth: np.ndarray, sheet: np.ndarray, top: int, left: int, smooth: np.ndarray
+) -> None:
+    """Tell of each pixel in a window whether it and its eight neighbours show one surface without a fold.
+
+    An edge that is straight near a pixel and passes between its centre and one of its four finer samples
+    leaves one of the neighbours on the other side.
+    """
+    rows, columns = smooth.shape
+    height, width = face.shape
+    # What a pixel has in common with the one to its right and with the one below.
+    level, plumb = np.zeros((rows + 2, columns + 2), np.bool_), np.zeros((rows + 2, columns + 2), np.bool_)
+    for y in range(max(top - 1, 0), min(top + rows + 1, height)):
+        for x in range(max(left - 1, 0), min(left + columns + 1, width)):
+            f, z = face[y, x], depth[y, x]
+            if f < 0:
+                continue
+            step = np.float32(0.03) * z
+            if x + 1 < width:
+                g = face[y, x + 1]
+                level[y - top + 1, x - left + 1] = (
+                    g >= 0 and sheet[g] == sheet[f] and abs(depth[y, x + 1] - z) < step
+                )
+            if y + 1 < height:
+                g = face[y + 1, x]
+                plumb[y - top + 1, x - left + 1] = (
+                    g >= 0 and sheet[g] == sheet[f] and abs(depth[y + 1, x] - z) < step
+                )
+    for y in range(rows):
+        for x in range(columns):
+            smooth[y, x] = (
+                level[y, x] & level[y, x + 1] & level[y + 1, x] & level[y + 1, x + 1]
+                & level[y + 2, x] & level[y + 2, x + 1]
+                & plumb[y, x] & plumb[y, x + 1] & plumb[y, x + 2]
+                & plumb[y + 1, x] & plumb[y + 1, x + 1] & plumb[y + 1, x + 2]
+            )  # fmt: skip
+
+
+@compiled
+def _arrange(
+    seen: np.ndarray,
+    normals: np.ndarray,
+    canonical: np.ndarray,
+    top: int,
+    left: int,
+    finer: np.ndarray,
+    attributes: np.ndarray,
+) -> None:
+    for v in range(len(seen)):
+        x, y, z = seen[v, 0], seen[v, 1], seen[v, 2]
+        # Centres of pixels are integers: the corner of the picture is at -0.5 on both grids.
+        finer[v, 0], finer[v, 1], finer[v, 2] = 2 * x + (0.5 - 2 * left) * z, 2 * y + (0.5 - 2 * top) * z, z
+        attributes[v, 0], attributes[v, 1], attributes[v, 2] = x, y, z
+        for c in range(3):
+            attributes[v, 3 + c], attributes[v, 6 + c] = normals[v, c], canonical[v, c]
 
 
 @compiled
@@ -139,207 +309,3 @@ def _add_normals(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray) -
             normals[v, 0] /= length
             normals[v, 1] /= length
             normals[v, 2] /= length
-
-
-@compiled
-def _paint(
-    centre_face: np.ndarray,
-    fine_face: np.ndarray,
-    fine_inverse: np.ndarray,
-    faces: np.ndarray,
-    attributes: np.ndarray,
-    sheet: np.ndarray,
-    row_of_face: np.ndarray,
-    rows: np.ndarray,
-    light: np.ndarray,
-    noise: np.ndarray,
-    background: np.ndarray,
-    picture: np.ndarray,
-) -> None:
-    height, width = centre_face.shape
-    for y in range(height):
-        for x in range(width):
-            f = centre_face[y, x]
-            g0, g1 = fine_face[2 * y, 2 * x], fine_face[2 * y, 2 * x + 1]
-            g2, g3 = fine_face[2 * y + 1, 2 * x], fine_face[2 * y + 1, 2 * x + 1]
-            if f < 0 and g0 < 0 and g1 < 0 and g2 < 0 and g3 < 0:
-                for c in range(3):
-                    picture[y, x, c] = background[y, x, c]
-                continue
-            near, far = fine_inverse[2 * y, 2 * x], fine_inverse[2 * y + 1, 2 * x + 1]
-            if (
-                f >= 0
-                and abs(near - far) < np.float32(0.03) * near
-                and (g0 == f or (g0 >= 0 and sheet[g0] == sheet[f]))
-                and (g1 == f or (g1 >= 0 and sheet[g1] == sheet[f]))
-                and (g2 == f or (g2 >= 0 and sheet[g2] == sheet[f]))
-                and (g3 == f or (g3 >= 0 and sheet[g3] == sheet[f]))
-            ):
-                red, green, blue = _shade(f, row_of_face[f], x, y, faces, attributes, rows, light, noise)
-                picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = red, green, blue
-                continue
-            red, green, blue = 0.0, 0.0, 0.0
-            for sample in range(4):
-                down, right = sample // 2, sample % 2
-                g = fine_face[2 * y + down, 2 * x + right]
-                if g < 0:
-                    r, s, t = background[y, x, 0], background[y, x, 1], background[y, x, 2]
-                else:
-                    u, v = x - 0.25 + 0.5 * right, y - 0.25 + 0.5 * down
-                    r, s, t = _shade(g, row_of_face[g], u, v, faces, attributes, rows, light, noise)
-                red, green, blue = red + r, green + s, blue + t
-            picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = red / 4, green / 4, blue / 4
-
-
-@inlined
-def _shade(
-    f: Real,
-    row: Real,
-    x: Real,
-    y: Real,
-    faces: np.ndarray,
-    attributes: np.ndarray,
-    rows: np.ndarray,
-    light: np.ndarray,
-    noise: np.ndarray,
-) -> tuple[Real, Real, Real]:
-    i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-    x0, y0 = attributes[i, 0] - x * attributes[i, 2], attributes[i, 1] - y * attributes[i, 2]
-    x1, y1 = attributes[j, 0] - x * attributes[j, 2], attributes[j, 1] - y * attributes[j, 2]
-    x2, y2 = attributes[k, 0] - x * attributes[k, 2], attributes[k, 1] - y * attributes[k, 2]
-    e0, e1, e2 = x1 * y2 - y1 * x2, x2 * y0 - y2 * x0, x0 * y1 - y0 * x1
-    total = e0 + e1 + e2
-    a, b = e0 / total, e1 / total
-    c = 1 - a - b
-    nx, ny, nz = (
-        a * attributes[i, 3] + b * attributes[j, 3] + c * attributes[k, 3],
-        a * attributes[i, 4] + b * attributes[j, 4] + c * attributes[k, 4],
-        a * attributes[i, 5] + b * attributes[j, 5] + c * attributes[k, 5],
-    )
-    scale = 1 / np.sqrt(nx * nx + ny * ny + nz * nz + 1e-20)
-    nx, ny, nz = nx * scale, ny * scale, nz * scale
-    px, py, pz = (
-        a * attributes[i, 6] + b * attributes[j, 6] + c * attributes[k, 6],
-        a * attributes[i, 7] + b * attributes[j, 7] + c * attributes[k, 7],
-        a * attributes[i, 8] + b * attributes[j, 8] + c * attributes[k, 8],
-    )
-    red, green, blue = _albedo(
-        px, py, pz, ny, a * attributes[i, 2] + b * attributes[j, 2] + c * attributes[k, 2], rows, row, noise
-    )
-    facing = nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2]
-    sun = max(0.0, (facing + 0.15) / 1.15)
-    sky = 0.5 + 0.5 * ny
-    highlight = 0.0
-    if rows[row, 14] > 0.01 and facing > 0:
-        vx = light[4, 0] - (a * attributes[i, 9] + b * attributes[j, 9] + c * attributes[k, 9])
-        vy = light[4, 1] - (a * attributes[i, 10] + b * attributes[j, 10] + c * attributes[k, 10])
-        vz = light[4, 2] - (a * attributes[i, 11] + b * attributes[j, 11] + c * attributes[k, 11])
-        scale = 1 / np.sqrt(vx * vx + vy * vy + vz * vz)
-        hx, hy, hz = vx * scale + light[0, 0], vy * scale + light[0, 1], vz * scale + light[0, 2]
-        half = (nx * hx + ny * hy + nz * hz) / np.sqrt(hx * hx + hy * hy + hz * hz)
-        if half > 0.8:
-            highlight = rows[row, 14] * half ** rows[row, 15]
-    return (
-        min(
-            1.0,
-            red * (sun * light[1, 0] + sky * light[2, 0] + (1 - sky) * light[3, 0]) + highlight * light[1, 0],
-        ),
-        min(
-            1.0,
-            green * (sun * light[1, 1] + sky * light[2, 1] + (1 - sky) * light[3, 1])
-            + highlight * light[1, 1],
-        ),
-        min(
-            1.0,
-            blue * (sun * light[1, 2] + sky * light[2, 2] + (1 - sky) * light[3, 2])
-            + highlight * light[1, 2],
-        ),
-    )
-
-
-@inlined
-def _albedo(
-    px: Real,
-    py: Real,
-    pz: Real,
-    ny: Real,
-    z: Real,
-    rows: np.ndarray,
-    row: Real,
-    noise: np.ndarray,
-) -> tuple[Real, Real, Real]:
-    """Return the colour of a place; columns of `rows` as `homolog.data.synthetic.look.row` has them."""
-    footprint = rows[row, 24] * z
-    share = 0.0
-    if rows[row, 9] > 0:
-        share = _pattern_share(px, py, pz, rows, row, footprint * rows[row, 10], noise)
-    red = rows[row, 0] + share * (rows[row, 3] - rows[row, 0])
-    green = rows[row, 1] + share * (rows[row, 4] - rows[row, 1])
-    blue = rows[row, 2] + share * (rows[row, 5] - rows[row, 2])
-    if rows[row, 13] > 0:
-        below = min(max(-ny * 1.6 - 0.3, 0.0), 1.0)
-        red, green, blue = (
-            red + below * (rows[row, 6] - red),
-            green + below * (rows[row, 7] - green),
-            blue + below * (rows[row, 8] - blue),
-        )
-    sharp = 1 - footprint * rows[row, 17]
-    if rows[row, 16] > 0 and sharp > 0:
-        often = rows[row, 17]
-        grain = 1 + rows[row, 16] * sharp * _noise(
-            noise, px * often + rows[row, 22], py * often + rows[row, 23], pz * often + rows[row, 21]
-        )
-        red, green, blue = red * grain, green * grain, blue * grain
-    return red, green, blue
-
-
-@inlined
-def _pattern_share(
-    px: Real, py: Real, pz: Real, rows: np.ndarray, row: Real, width: Real, noise: np.ndarray
-) -> Real:
-    """Return how much of the second colour there is, 0 to 1; edges are as wide as the pixel."""
-    pattern, level, warp = rows[row, 9], rows[row, 11], rows[row, 12]
-    qx, qy, qz = (
-        px * rows[row, 10] + rows[row, 21],
-        py * rows[row, 10] + rows[row, 22],
-        pz * rows[row, 10] + rows[row, 23],
-    )
-    if pattern == 3 or pattern == 5:
-        value = _noise(noise, qx, qy, qz) + 0.35 * warp * _noise(noise, 2.7 * qz, 2.7 * qx, 2.7 * qy)
-        if pattern == 5:
-            return min(max(0.5 + 0.9 * value, 0.0), 1.0)
-        return _edge(value - (0.5 - level), 0.03 + 1.5 * width)
-    if warp > 0:
-        bend = 0.8 * warp * _noise(noise, 0.5 * qx, 0.5 * qy, 0.5 * qz)
-        qx, qy, qz = qx + bend, qy - 0.5 * bend, qz + bend
-    if pattern == 1:
-        return _edge(
-            0.5 * np.cos(2 * np.pi * (qx * rows[row, 18] + qy * rows[row, 19] + qz * rows[row, 20]))
-            - (0.5 - level),
-            0.05 + 3 * width,
-        )
-    value = np.cos(np.pi * qx) * np.cos(np.pi * qy) * np.cos(np.pi * qz)
-    if pattern == 2:
-        return _edge(abs(value) - (0.75 - level), 0.03 + 1.5 * width)
-    return _edge(value, 0.02 + 1.5 * width)
-
-
-@inlined
-def _edge(value: Real, width: Real) -> Real:
-    return min(max(0.5 + value / (2 * width), 0.0), 1.0)
-
-
-@inlined
-def _noise(table: np.ndarray, x: Real, y: Real, z: Real) -> Real:
-    """Interpolate a periodic lattice of random values, smoothly."""
-    fx, fy, fz = np.floor(x), np.floor(y), np.floor(z)
-    u, v, w = x - fx, y - fy, z - fz
-    i, j, k = int(fx) & 31, int(fy) & 31, int(fz) & 31
-    i1, j1, k1 = (i + 1) & 31, (j + 1) & 31, (k + 1) & 31
-    u, v, w = u * u * (3 - 2 * u), v * v * (3 - 2 * v), w * w * (3 - 2 * w)
-    a = table[i, j, k] + w * (table[i, j, k1] - table[i, j, k])
-    b = table[i, j1, k] + w * (table[i, j1, k1] - table[i, j1, k])
-    c = table[i1, j, k] + w * (table[i1, j, k1] - table[i1, j, k])
-    d = table[i1, j1, k] + w * (table[i1, j1, k1] - table[i1, j1, k])
-    a, c = a + v * (b - a), c + v * (d - c)
-    return a + u * (c - a)

@@ -2,14 +2,19 @@
 
 import io
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from PIL import Image as PILImage
+from PIL.JpegImagePlugin import JpegImageFile
 
 from homolog.data.synthetic.compiled import Real, compiled
 
-_LOW = np.uint64(0x7F)
+_LEVELS = np.linspace(0, 1, 1025)
+_NOISE = 1 << 16
+_BLOCK = 1 << 12
+"""So many neighbouring colours of a row get neighbouring numbers of the table of noise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,69 +59,116 @@ class Photometry:
         Args:
             picture: RGB in [0, 1].
         """
-        exposed = _blurred(picture, self.blur) if self.blur > 0 else picture
         taken = np.empty(picture.shape, np.uint8)
-        curve = (np.linspace(0, 1, 1025) ** self.gamma * 255).astype(np.float32)
-        _expose(exposed, self.gain, curve, self.vignette, self.noise * 255, np.uint64(self.seed), taken)
+        curve = (_LEVELS**self.gamma * 255).astype(np.float32)
+        _develop(
+            np.ascontiguousarray(picture).reshape(len(picture), -1),
+            _gaussian(self.blur),
+            self.gain.astype(np.float32),
+            curve,
+            self.vignette,
+            _noise_table(),
+            self.noise * 255,
+            np.uint64(self.seed),
+            taken.reshape(len(picture), -1),
+        )
         return taken if self.quality is None else _compressed(taken, self.quality)
 
 
-def _blurred(picture: np.ndarray, sigma: float) -> np.ndarray:
+def _gaussian(sigma: float) -> Float32[np.ndarray, " K"]:
+    if sigma <= 0:
+        return np.ones(1, np.float32)
     reach = int(np.ceil(2.5 * sigma))
     weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weights = (weights / weights.sum()).astype(np.float32)
-    halfway, blurred = np.empty_like(picture), np.empty_like(picture)
-    _smooth_rows(picture, weights, halfway)
-    _smooth_rows(halfway.transpose(1, 0, 2), weights, blurred.transpose(1, 0, 2))
-    return blurred
+    return (weights / weights.sum()).astype(np.float32)
+
+
+@lru_cache(maxsize=1)
+def _noise_table() -> Float32[np.ndarray, " N"]:
+    # Part of the definition of every picture, hence a seed of its own.
+    return np.random.Generator(np.random.PCG64(20240609)).standard_normal(_NOISE, np.float32)
 
 
 def _compressed(picture: np.ndarray, quality: int) -> np.ndarray:
     file = io.BytesIO()
     PILImage.fromarray(picture).save(file, "JPEG", quality=quality)
-    return np.asarray(PILImage.open(file))
+    file.seek(0)
+    # Not PIL.Image.open, which looks for the format first.
+    return np.asarray(JpegImageFile(file))
 
 
 @compiled
-def _smooth_rows(picture: np.ndarray, weights: np.ndarray, smooth: np.ndarray) -> None:
-    height, width, channels = picture.shape
-    reach = len(weights) // 2
-    for y in range(height):
-        for x in range(width):
-            for c in range(channels):
-                value = np.float32(0)
-                for k in range(-reach, reach + 1):
-                    value += weights[k + reach] * picture[y, min(max(x + k, 0), width - 1), c]
-                smooth[y, x, c] = value
-
-
-@compiled
-def _expose(
+def _develop(
     picture: np.ndarray,
+    weights: np.ndarray,
     gain: np.ndarray,
     curve: np.ndarray,
     vignette: Real,
+    table: np.ndarray,
     noise: Real,
     seed: np.uint64,
     taken: np.ndarray,
 ) -> None:
-    height, width, _ = picture.shape
-    counter = seed
-    spread = noise * 2 / 128
+    """Take one row after the other, colours side by side: blur, then expose, then add noise."""
+    height, length = picture.shape
+    reach, counter = len(weights) // 2, seed
+    padded, row = np.empty(length + 6 * reach, np.float32), np.empty(length, np.float32)
+    middle, edge = np.empty(length, np.float32), np.empty(length, np.float32)
+    for i in range(length):
+        across = (2 * (i // 3) + 1) / (length // 3) - 1
+        middle[i] = 1024 * gain[i % 3] * (1 - 0.5 * vignette * across * across)
+        edge[i] = 512 * gain[i % 3] * vignette
     for y in range(height):
-        down = (2 * y + 1) / height - 1
-        for x in range(width):
-            across = (2 * x + 1) / width - 1
-            dim = 1024 * (1 - 0.5 * vignette * (across * across + down * down))
+        if reach == 0:
+            row[:] = picture[y]
+        else:
+            _blur_row(picture, y, weights, padded, row)
+        down = np.float32((2 * y + 1) / height - 1)
+        _expose_row(row, middle, edge, down * down, curve)
+        for start in range(0, length, _BLOCK):
             # SplitMix64 (Steele et al. 2014): a number for every counter, whatever the order.
             counter += np.uint64(0x9E3779B97F4A7C15)
             bits = (counter ^ (counter >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             bits ^= bits >> np.uint64(31)
-            for c in range(3):
-                # Three uniform numbers of 7 bits add up to nearly a normal one, of variance 3 / 12.
-                total = (bits & _LOW) + ((bits >> np.uint64(7)) & _LOW) + ((bits >> np.uint64(14)) & _LOW)
-                bits >>= np.uint64(21)
-                level = min(max(picture[y, x, c] * gain[c] * dim, 0.0), 1024.0)
-                value = curve[int(level + 0.5)] + spread * (np.float64(total) - 190.5)
-                taken[y, x, c] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+            first = np.int64(bits % np.uint64(_NOISE - _BLOCK))
+            end = min(start + _BLOCK, length)
+            _store(row[start:end], table[first : first + end - start], np.float32(noise), taken[y, start:end])
+
+
+@compiled
+def _blur_row(picture: np.ndarray, y: int, weights: np.ndarray, padded: np.ndarray, row: np.ndarray) -> None:
+    height, length = picture.shape
+    reach = len(weights) // 2
+    inner = padded[3 * reach : 3 * reach + length]
+    inner[:] = 0
+    for k in range(-reach, reach + 1):
+        _add(weights[k + reach], picture[min(max(y + k, 0), height - 1)], inner)
+    for m in range(reach):
+        for c in range(3):
+            padded[3 * m + c], padded[3 * (reach + m) + length + c] = inner[c], inner[length - 3 + c]
+    row[:] = 0
+    for k in range(2 * reach + 1):
+        _add(weights[k], padded[3 * k : 3 * k + length], row)
+
+
+@compiled
+def _add(weight: Real, values: np.ndarray, total: np.ndarray) -> None:
+    for i in range(len(total)):
+        total[i] += weight * values[i]
+
+
+@compiled
+def _expose_row(row: np.ndarray, middle: np.ndarray, edge: np.ndarray, down: Real, curve: np.ndarray) -> None:
+    for i in range(len(row)):
+        level = row[i] * (middle[i] - edge[i] * down)
+        row[i] = min(max(level, np.float32(0)), np.float32(1024))
+    for i in range(len(row)):
+        row[i] = curve[np.uint32(row[i] + np.float32(0.5))]
+
+
+@compiled
+def _store(row: np.ndarray, numbers: np.ndarray, noise: Real, taken: np.ndarray) -> None:
+    for i in range(len(row)):
+        value = row[i] + noise * numbers[i] + np.float32(0.5)
+        taken[i] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32
+from jaxtyping import Bool, Float32, Float64, Int32
 
 from homolog.core.coords import Size
 from homolog.data.synthetic.compiled import Real, compiled
@@ -75,6 +75,7 @@ def visible_faces(
     viewpoint: Viewpoint,
     *,
     one_sided: bool = False,
+    settled: Bool[np.ndarray, "h w"] | None = None,
 ) -> tuple[Int32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
     """Return the triangle that each pixel sees (-1: none) and its inverse depth there (0: none).
 
@@ -83,10 +84,18 @@ def visible_faces(
         faces: three vertices each.
         viewpoint: the size of its image counts.
         one_sided: leave out triangles seen from behind.
+        settled: cells of 2 x 2 pixels that nobody will look at; small triangles within them are left out.
     """
     face = np.full(viewpoint.size, -1, np.int32)
     inverse_depth = np.zeros(viewpoint.size, np.float32)
-    _fill(seen, faces, one_sided, face, inverse_depth)
+    _fill(
+        seen,
+        faces,
+        one_sided,
+        np.empty((0, 0), np.bool_) if settled is None else settled,
+        face,
+        inverse_depth,
+    )
     return face, inverse_depth
 
 
@@ -101,19 +110,25 @@ def interpolate(
 
 @compiled
 def _fill(
-    seen: np.ndarray, faces: np.ndarray, one_sided: bool, winner: np.ndarray, inverse_depth: np.ndarray
+    seen: np.ndarray,
+    faces: np.ndarray,
+    one_sided: bool,
+    settled: np.ndarray,
+    winner: np.ndarray,
+    inverse_depth: np.ndarray,
 ) -> None:
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
         x0, y0, z0 = seen[i, 0], seen[i, 1], seen[i, 2]
         x1, y1, z1 = seen[j, 0], seen[j, 1], seen[j, 2]
         x2, y2, z2 = seen[k, 0], seen[k, 1], seen[k, 2]
-        box = _box(x0, y0, z0, x1, y1, z1, x2, y2, z2, winner.shape)
-        if box[0] > box[1] or box[2] > box[3]:
-            continue
         a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
         det = x0 * a0 + y0 * b0 + z0 * c0
-        if det == 0 or (one_sided and det > 0):
+        # Written so that a vertex that is no number leaves its triangles out.
+        if not (det < 0 or (det > 0 and not one_sided)):
+            continue
+        box = _box(x0, y0, z0, x1, y1, z1, x2, y2, z2, winner.shape)
+        if box[0] > box[1] or box[2] > box[3] or (len(settled) > 0 and _is_settled(box, settled)):
             continue
         a1, b1, c1 = y2 * z0 - z2 * y0, z2 * x0 - x2 * z0, x2 * y0 - y2 * x0
         a2, b2, c2 = y0 * z1 - z0 * y1, z0 * x1 - x0 * z1, x0 * y1 - y0 * x1
@@ -157,6 +172,17 @@ def _box(
 
 
 @compiled
+def _is_settled(box: tuple[Real, Real, Real, Real], settled: np.ndarray) -> bool:
+    if box[1] - box[0] > 64 or box[3] - box[2] > 64:
+        return False
+    for row in range(box[2] // 2, box[3] // 2 + 1):
+        for column in range(box[0] // 2, box[1] // 2 + 1):
+            if not settled[row, column]:
+                return False
+    return True
+
+
+@compiled
 def _scan(
     box: tuple[Real, Real, Real, Real],
     edges: tuple[Real, ...],
@@ -168,7 +194,7 @@ def _scan(
     """Draw one triangle: `plane` gives its inverse depth, `edges` are 0 or more inside of it."""
     a0, b0, c0, a1, b1, c1, a2, b2, c2 = edges
     nearest = np.float32(1 / NEAR)
-    wide = box[1] - box[0] > 6
+    wide = box[1] - box[0] > 12
     for y in range(box[2], box[3] + 1):
         r0, r1, r2, rz = b0 * y + c0, b1 * y + c1, b2 * y + c2, plane[1] * y + plane[2]
         first, last = box[0], box[1]
@@ -176,12 +202,16 @@ def _scan(
             first, last = _span(a0, r0, first, last)
             first, last = _span(a1, r1, first, last)
             first, last = _span(a2, r2, first, last)
+        entered = False
         for x in range(first, last + 1):
             if a0 * x + r0 >= 0 and a1 * x + r1 >= 0 and a2 * x + r2 >= 0:
+                entered = True
                 inverse = np.float32(plane[0] * x + rz)
                 if inverse > inverse_depth[y, x] and inverse < nearest:
                     inverse_depth[y, x] = inverse
                     winner[y, x] = f
+            elif entered:
+                break
 
 
 @compiled

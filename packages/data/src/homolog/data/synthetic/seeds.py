@@ -5,6 +5,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from homolog.core.errors import ConfigError, did_you_mean
+
 
 class Split(IntEnum):
     """Which part of a data set; equal indices of different splits have nothing in common."""
@@ -12,6 +14,17 @@ class Split(IntEnum):
     trn = 0
     val = 1
     test = 2
+
+    @classmethod
+    def named(cls, name: str) -> "Split":
+        """Return a split by its name.
+
+        Raises:
+            ConfigError: there is none of that name.
+        """
+        if name not in cls.__members__:
+            raise ConfigError(f"no split named {name}{did_you_mean(name, cls.__members__)}")
+        return cls[name]
 
 
 class Factor(IntEnum):

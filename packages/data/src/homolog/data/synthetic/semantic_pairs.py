@@ -21,12 +21,15 @@ from homolog.data.synthetic.framing import drawn_camera
 from homolog.data.synthetic.light import Light
 from homolog.data.synthetic.look import Look, draw_look
 from homolog.data.synthetic.occluder import drawn_occluder
-from homolog.data.synthetic.paint import paint
+from homolog.data.synthetic.paint import paint_over
 from homolog.data.synthetic.photometry import Photometry
+from homolog.data.synthetic.printed import printed
 from homolog.data.synthetic.scene import Body, Scene
 from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.surface import Topology
 from homolog.data.synthetic.transfer import transfer
 from homolog.data.synthetic.view import View
+from homolog.data.synthetic.viewpoint import Viewpoint
 
 SUBJECT = "subject"
 """Key of the body that both images show."""
@@ -56,6 +59,7 @@ class SemanticPair:
         category: what both images show.
         shapes: the numbers of both instances.
         poses: the numbers of both poses.
+        looks: the colours of both instances.
         views: geometry of both images; body 0 is the instance.
         pictures: pixels of both images.
         truths: dense truth that lives on image 0, and that which lives on image 1.
@@ -66,6 +70,7 @@ class SemanticPair:
     category: str
     shapes: tuple[Numbers, Numbers]
     poses: tuple[Numbers, Numbers]
+    looks: tuple[Look, Look]
     views: tuple[View, View]
     pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
     truths: tuple[DenseTruth, DenseTruth]
@@ -118,6 +123,7 @@ class SemanticPairs:
         occluders: float | int = 0.3,
         shared_look: float | int = 0.0,
         photos: str | Path | None = None,
+        textures: str | Path | None = None,
         photometry: bool = True,
     ) -> None:
         """Choose what to make.
@@ -132,11 +138,12 @@ class SemanticPairs:
             occluders: how often something stands in front, in [0, 1].
             shared_look: how often both instances have the same colours and patterns, in [0, 1].
             photos: folder of photos for the backgrounds; made-up scenery by default.
+            textures: folder of photos that instances are painted with; colours and patterns only by default.
             photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
 
         Raises:
             ConfigError: a category that does not exist, or a number out of its range.
-            DataError: no photos in the folder.
+            DataError: no photos in a folder.
         """
         if count < 0 or size < 8 or not (0 <= occluders <= 1 and 0 <= shared_look <= 1 and 0 <= turn <= 180):
             raise ConfigError(
@@ -153,6 +160,7 @@ class SemanticPairs:
         self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
         self._turn, self._occluders, self._shared_look = turn, occluders, shared_look
         self._photos = None if photos is None else PhotoFolder(photos)
+        self._textures = None if textures is None else PhotoFolder(textures)
         self._photometry = photometry
 
     def __len__(self) -> int:
@@ -189,6 +197,7 @@ class SemanticPairs:
             category=kind.name,
             shapes=(shapes[0], shapes[1]),
             poses=(poses[0], poses[1]),
+            looks=looks,
             views=views,
             pictures=(
                 self._picture(views[0], looks[0], seeds, 0),
@@ -203,18 +212,22 @@ class SemanticPairs:
         self, kind: Category, bodies: list[Body], seeds: Seeds
     ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
         azimuth = float(seeds.generator(Factor.layout).uniform(0, 2 * np.pi))
-        first = self._view(kind, bodies[0], azimuth, seeds, 0)
+        first = self._view(bodies[0], self._camera(kind, bodies[0], azimuth, seeds, 0), seeds, 0)
         marks = _landmarks(first)
         turn = float(np.radians(seeds.generator(Factor.layout, 1).uniform(-self._turn, self._turn)))
         for nearer in (1.0, 0.6, 0.3, 0.0):
-            second = self._view(kind, bodies[1], azimuth + nearer * turn, seeds, 1)
+            camera = self._camera(kind, bodies[1], azimuth + nearer * turn, seeds, 1)
+            # Two of three views that show too little are told from where the keypoints look, without drawing.
+            if nearer > 0 and (marks.visible & _turned_towards(camera, bodies[1])).sum() < FEWEST:
+                continue
+            second = self._view(bodies[1], camera, seeds, 1)
             other = _landmarks(second)
             if (marks.visible & other.visible).sum() >= FEWEST:
                 break
         return (first, second), (marks, other)
 
-    def _view(self, kind: Category, body: Body, azimuth: float, seeds: Seeds, side: int) -> View:
-        camera = drawn_camera(
+    def _camera(self, kind: Category, body: Body, azimuth: float, seeds: Seeds, side: int) -> Viewpoint:
+        return drawn_camera(
             body.vertices,
             seeds.generator(Factor.camera, side),
             azimuth=azimuth,
@@ -222,6 +235,8 @@ class SemanticPairs:
             roll=kind.turns,
             size=self._size,
         )
+
+    def _view(self, body: Body, camera: Viewpoint, seeds: Seeds, side: int) -> View:
         random = seeds.generator(Factor.occluder, side)
         bodies = [body]
         if random.random() < self._occluders:
@@ -231,10 +246,14 @@ class SemanticPairs:
     def _looks(self, seeds: Seeds, kind: Category) -> tuple[Look, Look]:
         shared = seeds.generator(Factor.choice, 1).random() < self._shared_look
         first, second = (
-            draw_look(topology(kind.name), seeds.generator(Factor.texture, 0 if shared else side))
+            self._look(topology(kind.name), seeds.generator(Factor.texture, 0 if shared else side))
             for side in (0, 1)
         )
         return first, second
+
+    def _look(self, shape: Topology, random: np.random.Generator) -> Look:
+        look = draw_look(shape, random)
+        return look if self._textures is None else printed(look, shape, self._textures, random)
 
     def _picture(self, view: View, look: Look, seeds: Seeds, side: int) -> UInt8[np.ndarray, "H W 3"]:
         others = [
@@ -242,8 +261,8 @@ class SemanticPairs:
             for body in view.scene.bodies[1:]
         ]
         light = Light.drawn(seeds.generator(Factor.light, side))
-        behind = self._background(seeds.generator(Factor.background, side), view.size)
-        picture = paint(view, [look, *others], light, behind)
+        picture = self._background(seeds.generator(Factor.background, side), view.size)
+        paint_over(picture, view, [look, *others], light)
         if not self._photometry:
             return np.rint(picture * np.float32(255)).astype(np.uint8)
         return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(picture)
@@ -258,6 +277,15 @@ def _landmarks(view: View) -> Landmarks:
     return Landmarks(xy=landing.xy, visible=landing.visible)
 
 
+def _turned_towards(camera: Viewpoint, body: Body) -> Bool[np.ndarray, " K"]:
+    """Tell of which keypoints a camera may see the outside."""
+    shape = body.topology
+    if not shape.closed:
+        return np.ones(len(shape.landmark_face), np.bool_)
+    corners = camera.homogeneous(body.vertices[shape.faces[shape.landmark_face].reshape(-1)])
+    return np.linalg.det(corners.reshape(-1, 3, 3)) < 0
+
+
 def _tensor(picture: np.ndarray) -> Tensor:
     planes = np.empty((3, *picture.shape[:2]), np.float32)
     _to_planes(picture, planes)
@@ -266,17 +294,35 @@ def _tensor(picture: np.ndarray) -> Tensor:
 
 def _box(mask: Tensor) -> Tensor | None:
     """Return x, y, width, height of a mask's pixels, their full extent; None where there are none."""
-    rows, columns = mask.any(dim=1).nonzero()[:, 0], mask.any(dim=0).nonzero()[:, 0]
-    if len(rows) == 0:
+    left, top, right, bottom = _reach(mask.numpy())
+    if right < left:
         return None
-    left, top, right, bottom = columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
-    return torch.stack((left, top, right - left, bottom - top))
+    return torch.tensor((left - 0.5, top - 0.5, right - left + 1, bottom - top + 1))
+
+
+@compiled
+def _reach(mask: np.ndarray) -> tuple[int, int, int, int]:
+    height, width = mask.shape
+    left, top, right, bottom = width, height, -1, -1
+    for y in range(height):
+        first = 0
+        while first < width and not mask[y, first]:
+            first += 1
+        if first == width:
+            continue
+        last = width - 1
+        while not mask[y, last]:
+            last -= 1
+        left, top, right, bottom = min(left, first), min(top, y), max(right, last), y
+    return left, top, right, bottom
 
 
 @compiled
 def _to_planes(picture: np.ndarray, planes: np.ndarray) -> None:
     height, width, _ = picture.shape
+    white = np.float32(255)
     for y in range(height):
         for x in range(width):
-            for c in range(3):
-                planes[c, y, x] = picture[y, x, c] / np.float32(255)
+            planes[0, y, x] = np.float32(picture[y, x, 0]) / white
+            planes[1, y, x] = np.float32(picture[y, x, 1]) / white
+            planes[2, y, x] = np.float32(picture[y, x, 2]) / white

@@ -109,8 +109,7 @@ def ball(
     name: str, finish: str, centre: Vector, radii: Vector | Number, *, rings: int = 8, segments: int = 12
 ) -> Solid:
     """Return an ellipsoid along the axes; its poles lie below and above."""
-    latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 2)
-    profile = np.stack((np.cos(latitude), np.sin(latitude)), axis=1)
+    profile = _circle(rings)
     turned = revolved(name, finish, profile, segments=segments)
     return Solid(
         name=name,
@@ -131,12 +130,12 @@ def revolved(
 ) -> Solid:
     """Turn a profile of (radius, height), from below upwards, about the y axis; both ends are closed."""
     outline = np.array(profile, np.float64)
-    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    cosine, sine = _turn(segments)
     vertices = np.empty((len(outline) * segments + 2, 3))
     rings = vertices[:-2].reshape(len(outline), segments, 3)
-    rings[..., 0] = outline[:, :1] * np.cos(angle)
+    rings[..., 0] = outline[:, :1] * cosine
     rings[..., 1] = outline[:, 1:]
-    rings[..., 2] = outline[:, :1] * np.sin(angle)
+    rings[..., 2] = outline[:, :1] * sine
     vertices[-2:] = (0, outline[0, 1], 0), (0, outline[-1, 1], 0)
     return Solid(
         name=name, finish=finish, vertices=vertices, kind="tube", rings=len(outline), segments=segments
@@ -218,24 +217,28 @@ def beam(name: str, finish: str, start: Vector, end: Vector, half: tuple[Number,
         end: middle of the other; its x is the "front" of the slab.
         half: half of the width (towards z, or x for a beam along z) and of the height.
     """
-    first, last = np.array(start, np.float64), np.array(end, np.float64)
-    along = (last - first) / np.linalg.norm(last - first)
-    guide = np.array((1.0, 0, 0)) if abs(along[2]) > 0.9 else np.array((0, 0, 1.0))
-    side = guide - (guide @ along) * along
-    side /= np.linalg.norm(side)
-    rise = np.cross(side, along)
-    corners = np.empty((2, 2, 2, 3))
-    for end_, centre in enumerate((first, last)):
-        for up_, height in enumerate((-half[1], half[1])):
-            for right, width in enumerate((-half[0], half[0])):
-                corners[end_, up_, right] = centre + height * rise + width * side
-    return slab(name, finish, corners)
+    vertices = np.empty((24, 3))
+    _join(np.array(start, np.float64), np.array(end, np.float64), half[0], half[1], vertices)
+    return Solid(name=name, finish=finish, vertices=vertices, kind="slab")
 
 
 def _profile(radius: Radius) -> tuple[float, float, float, float]:
     values = radius if isinstance(radius, tuple) else (radius, radius)
     side, rise = values[0], values[1]
     return side, rise, values[2] if len(values) > 2 else rise, values[3] if len(values) > 3 else 2.0
+
+
+@lru_cache(maxsize=64)
+def _circle(rings: int) -> np.ndarray:
+    """Return (radius, height) of half a circle, from below upwards."""
+    latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 2)
+    return np.stack((np.cos(latitude), np.sin(latitude)), axis=1)
+
+
+@lru_cache(maxsize=64)
+def _turn(segments: int) -> tuple[np.ndarray, np.ndarray]:
+    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    return np.cos(angle), np.sin(angle)
 
 
 @lru_cache(maxsize=256)
@@ -322,6 +325,38 @@ def _sweep(
                 here[1] + offset * ty,
                 here[2] + offset * tz,
             )
+
+
+@compiled
+def _join(start: np.ndarray, end: np.ndarray, wide: float, high: float, vertices: np.ndarray) -> None:
+    """Fill the six sides of a beam, as `slab` orders them."""
+    along = end - start
+    along /= np.sqrt(along[0] ** 2 + along[1] ** 2 + along[2] ** 2)
+    side = np.array((1.0, 0.0, 0.0)) if abs(along[2]) > 0.9 else np.array((0.0, 0.0, 1.0))
+    side -= (side[0] * along[0] + side[1] * along[1] + side[2] * along[2]) * along
+    side /= np.sqrt(side[0] ** 2 + side[1] ** 2 + side[2] ** 2)
+    rise = np.array(
+        (
+            side[1] * along[2] - side[2] * along[1],
+            side[2] * along[0] - side[0] * along[2],
+            side[0] * along[1] - side[1] * along[0],
+        )
+    )
+    count = 0
+    for fixed in range(3):
+        for at in range(2):
+            for one in range(2):
+                for two in range(2):
+                    ahead = at if fixed == 0 else one
+                    up = at if fixed == 1 else (one if fixed == 0 else two)
+                    right = at if fixed == 2 else two
+                    for c in range(3):
+                        vertices[count, c] = (
+                            (end[c] if ahead else start[c])
+                            + (2 * up - 1) * high * rise[c]
+                            + (2 * right - 1) * wide * side[c]
+                        )
+                    count += 1
 
 
 @compiled

@@ -91,7 +91,8 @@ def _back(s: Numbers, p: Numbers) -> list[Solid]:
     reach = np.clip(s["solid"], 0.15, 1.1) * s["back"] / 6.2
     for place, name in ((0.30, "lower"), (0.58, "middle"), (0.86, "upper")):
         middle = foot + place * s["back"] * way + np.array((0.2 * s["leg"], 0, 0))
-        thick = 0.010 + 0.25 * s["thick"]
+        # Where panels close up they overlap: the middle one is thicker, so that no two lie in one plane.
+        thick = (0.010 + 0.25 * s["thick"]) * (1.15 if name == "middle" else 1.0)
         parts.append(
             beam(f"{name} back panel", "seat", middle - reach * way, middle + reach * way, (half, thick))
         )

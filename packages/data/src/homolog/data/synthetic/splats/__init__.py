@@ -1,0 +1,1 @@
+"""Scenes of 3D Gaussians: read, made up, rendered with depths that labels can be made of."""
