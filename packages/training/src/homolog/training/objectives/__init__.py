@@ -1,0 +1,1 @@
+"""How each family of methods turns a batch into the terms of its loss."""

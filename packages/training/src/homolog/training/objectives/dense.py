@@ -1,0 +1,177 @@
+"""What a dense matcher learns from: the six losses of the VGGT-prior semantic matcher."""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from homolog.core.dense import DenseField
+from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.protocols import Backbone
+from homolog.training.batch import PairBatch
+from homolog.training.losses.dense_l2 import Unit, dense_l2
+from homolog.training.losses.keypoint_l2 import keypoint_l2
+from homolog.training.losses.map_distance import Weighting, distance_map
+from homolog.training.losses.masked import area_share, length
+from homolog.training.losses.matching import matching_loss
+from homolog.training.losses.reconstruction import reconstruction_loss
+from homolog.training.losses.smoothness import Form, smoothness_loss
+from homolog.training.losses.uncertainty import uncertainty_loss
+from homolog.training.objective import Step
+
+Error = Literal["matching", "reconstruction", "truth"]
+
+
+class DenseObjective(nn.Module):
+    """Terms of a matcher with a joint backbone and a dense head; each the mean over both directions and all pairs.
+
+    `dense` and `keypoint` read labels; `matching`, `reconstruction` and `smoothness` the images and their
+    foreground; `uncertainty` teaches the confidence. A pair without the truth of a term adds 0 to its mean.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: Backbone | None = None,
+        map: str | None = None,
+        dense_unit: Unit = "normalised",
+        keypoint_unit: Unit = "pixel",
+        form: Form = "axes",
+        weighting: Weighting = "detached",
+        error: Error = "matching",
+        lambda_conf: float | int = 0.1,
+    ) -> None:
+        """Choose what the paper leaves open; every choice is explained with its loss.
+
+        Args:
+            encoder: frozen, says what images show, for `matching`; None when no stage asks for that.
+            map: of the encoder; None takes its only one.
+            dense_unit: of `dense`.
+            keypoint_unit: of `keypoint`.
+            form: of `smoothness`.
+            weighting: what the confidence does in `matching` and `reconstruction`. A stage's option
+                `weighting` wins: the paper's last stage makes it active.
+            error: which error the confidence learns to foresee: that of `matching` (eq. 7), of
+                `reconstruction`, or the distance from the truth where that is known.
+            lambda_conf: of `uncertainty`.
+
+        Raises:
+            ConfigError: no such error, or an encoder that has several maps of which none was chosen.
+        """
+        super().__init__()
+        if error not in get_args(Error):
+            raise ConfigError(
+                f"dense objective: no error named {error}{did_you_mean(error, get_args(Error))}"
+            )
+        self.encoder = encoder
+        if encoder is not None:
+            if map is None and len(encoder.channels) != 1:
+                raise ConfigError(
+                    f"dense objective: expected one of the maps {', '.join(encoder.channels)}; set objective.map"
+                )
+            self.map = next(iter(encoder.channels)) if map is None else map
+            if isinstance(encoder, nn.Module):
+                encoder.requires_grad_(False).eval()
+        self.dense_unit: Unit = dense_unit
+        self.keypoint_unit: Unit = keypoint_unit
+        self.form: Form = form
+        self.weighting: Weighting = weighting
+        self.error: Error = error
+        self.lambda_conf = lambda_conf
+        self.terms = ("dense", "keypoint", "smoothness", "matching", "reconstruction", "uncertainty")
+
+    def forward(self, matcher: nn.Module, batch: PairBatch, step: Step) -> dict[str, Float[Tensor, ""]]:
+        """Return the wanted terms.
+
+        Raises:
+            ConfigError: a term that needs an encoder, and there is none.
+        """
+        fields: tuple[DenseField, DenseField] = matcher.head(matcher.backbone(batch.images))  # type: ignore[operator]
+        sides = _Sides(batch, fields)
+        weighting: Weighting = step.options.get("weighting", self.weighting)  # type: ignore[assignment]
+        ways: dict[str, Callable[[int], Tensor]] = {
+            "dense": lambda side: self._dense(sides, side),
+            "keypoint": lambda side: self._keypoint(sides, side),
+            "smoothness": lambda side: smoothness_loss(
+                sides.fields[side].grid, sides.masks[side], form=self.form
+            ),
+            "matching": lambda side: self._matching(sides, side, weighting),
+            "reconstruction": lambda side: reconstruction_loss(
+                sides.images[side],
+                sides.fields[side],
+                sides.fields[1 - side],
+                sides.masks[side],
+                weighting=weighting,
+            ),
+            "uncertainty": lambda side: self._uncertainty(sides, side),
+        }
+        return {
+            name: torch.stack([ways[name](side).mean() for side in (0, 1)]).mean()
+            for name in self.terms
+            if name in step.wanted
+        }
+
+    def _dense(self, sides: "_Sides", side: int) -> Tensor:
+        return dense_l2(
+            sides.fields[side], sides.truths[side], unit=self.dense_unit, reference_size=sides.size
+        )
+
+    def _keypoint(self, sides: "_Sides", side: int) -> Tensor:
+        return keypoint_l2(
+            sides.fields[side],
+            sides.points[side],
+            sides.points[1 - side],
+            sides.seen,
+            query_size=sides.size,
+            reference_size=sides.size,
+            unit=self.keypoint_unit,
+        )
+
+    def _matching(self, sides: "_Sides", side: int, weighting: Weighting) -> Tensor:
+        warped, real = self._encoded(sides, side)
+        field = sides.fields[side]
+        return matching_loss(warped, real, sides.masks[side], field.confidence, weighting=weighting)
+
+    def _uncertainty(self, sides: "_Sides", side: int) -> Tensor:
+        field, mask = sides.fields[side], sides.masks[side]
+        if self.error == "truth":
+            truth = sides.truths[side]
+            mask = (truth.confidence > 0) & truth.grid.isfinite().all(dim=1)
+            error = length(torch.where(mask[:, None], truth.grid - field.grid, 0), dim=1)
+        elif self.error == "reconstruction":
+            again = field.warp(sides.fields[1 - side].warp(sides.images[side]))
+            error = distance_map(again, sides.images[side])
+        else:
+            with torch.no_grad():
+                error = distance_map(*self._encoded(sides, side))
+            size = int(error.shape[1]), int(error.shape[2])
+            # A cell of the map belongs to the foreground if most of its pixels do.
+            coarse = area_share(mask, size) > 0.5
+            return uncertainty_loss(
+                area_share(field.confidence, size), error, coarse, lambda_conf=float(self.lambda_conf)
+            )
+        return uncertainty_loss(field.confidence, error, mask, lambda_conf=float(self.lambda_conf))
+
+    def _encoded(self, sides: "_Sides", side: int) -> tuple[Tensor, Tensor]:
+        if self.encoder is None:
+            raise ConfigError("dense objective: expected an encoder for this loss; set objective.encoder")
+        real = sides.images[side]
+        warped = sides.fields[side].warp(sides.images[1 - side])
+        with torch.no_grad():
+            wanted = self.encoder(real[:, None])[self.map][:, 0]
+        return self.encoder(warped[:, None])[self.map][:, 0], wanted
+
+
+class _Sides:
+    """Both directions of a batch, by side."""
+
+    def __init__(self, batch: PairBatch, fields: tuple[DenseField, DenseField]) -> None:
+        self.size = batch.size
+        self.fields = fields
+        self.images = batch.images[:, 0], batch.images[:, 1]
+        self.truths = batch.field0, batch.field1
+        self.masks = batch.mask0, batch.mask1
+        self.points = batch.xy0, batch.xy1
+        self.seen = batch.seen

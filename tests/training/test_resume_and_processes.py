@@ -1,0 +1,109 @@
+"""What only whole processes can show: killed and resumed, and two at once."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from homolog.training.checkpoint_files import CheckpointFiles
+
+SCRIPT = """
+import importlib.util, sys, time
+from dataclasses import replace
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
+shared = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(shared)
+from homolog.training.fit import fit
+out, mode = Path(sys.argv[2]), sys.argv[3]
+
+if __name__ == "__main__":
+    if mode in ("whole", "slow", "resume"):
+        # Time to be killed in, after a checkpoint and between two.
+        wait = (lambda *step: time.sleep(0.4)) if mode == "slow" else None
+        fit(shared.recipe_of_two_stages(), shared.tiny_dense(), out, resume=mode == "resume", device="cpu", progress=wait)
+    else:
+        processes = int(mode)
+        made = shared.recipe_of_two_stages()
+        stage = replace(made.stages["second"], batch=4 // processes, clip=None, warmup=0)
+        strategy = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+        stages = {"one": replace(stage, steps=1), "three": replace(stage, steps=3)}
+        fit(shared.recipe_of_two_stages(stages=stages, trainer=strategy), shared.tiny_dense(), out, device="cpu")
+"""
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Starts a training in a process of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    shared = Path(__file__).with_name("conftest.py")
+
+    def start(out, mode):
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        words = [sys.executable, str(script), str(shared), str(out), mode]
+        return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def ended(process):
+    _, told = process.communicate(timeout=300)
+    assert process.returncode == 0, told[-3000:]
+
+
+@pytest.mark.slow
+def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_not(tmp_path, process):
+    ended(process(tmp_path / "whole", "whole"))
+    running = process(tmp_path / "run", "slow")
+    checkpoint = tmp_path / "run/second/last.safetensors"
+    deadline = time.monotonic() + 200
+    while not checkpoint.is_file() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert checkpoint.is_file()
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    assert running.returncode == -signal.SIGKILL
+    assert not (tmp_path / "run/second/finished.json").exists()
+    ended(process(tmp_path / "run", "resume"))
+    for stage in ("first", "second"):
+        for part in ("backbone", "head"):
+            one, other = (
+                load_file(tmp_path / run / stage / f"{part}.safetensors") for run in ("whole", "run")
+            )
+            assert one.keys() == other.keys()
+            assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(tmp_path, process):
+    found = []
+    for processes in ("1", "2"):
+        ended(process(tmp_path / processes, processes))
+        found.append(
+            [
+                CheckpointFiles().load_checkpoint(tmp_path / processes / name / "last.safetensors")
+                for name in ("one", "three")
+            ]
+        )
+    (one, last), (one2, last2) = found
+    # After one step of AdamW, the first moment is a tenth of the gradient.
+    states = [each["optimizer_states"][0]["state"] for each in (one, one2)]
+    gradient, gradient2 = (
+        torch.cat([state[key]["exp_avg"].flatten() for key in sorted(state)]) for state in states
+    )
+    assert gradient.abs().max() > 0
+    # Sums of float32 in another order, and nothing else: relative to the largest gradient.
+    assert (gradient - gradient2).abs().max() <= 1e-5 * gradient.abs().max()
+    assert last["global_step"] == last2["global_step"] == 3
+    # AdamW divides by the size of the gradient, so where that is rounding, a step (1e-3) may differ.
+    weights, weights2 = (
+        torch.cat([value.flatten() for value in each["state_dict"].values()]) for each in (last, last2)
+    )
+    assert (weights - weights2).abs().mean() <= 1e-6
