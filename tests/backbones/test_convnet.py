@@ -46,3 +46,10 @@ def test_weights_of_another_network_are_refused(tmp_path: Path):
     save_file(timm.create_model("resnet26").state_dict(), tmp_path / "other.safetensors")
     with pytest.raises(WeightsError):
         ConvNet(model="resnet18", strides=[8], checkpoint=tmp_path / "other.safetensors")
+
+
+def test_its_own_state_comes_back(tmp_path: Path):
+    trained = ConvNet(model="resnet18", strides=[4])
+    save_file(trained.state_dict(), tmp_path / "own.safetensors")
+    again = ConvNet(model="resnet18", strides=[4], checkpoint=tmp_path / "own.safetensors").state_dict()
+    assert all(torch.equal(again[name], value) for name, value in trained.state_dict().items())
