@@ -95,7 +95,7 @@ class VismatchMatcher(nn.Module):
 
 def _vismatch() -> Any:
     try:
-        import vismatch  # pyright: ignore[reportMissingImports]  # an extra
+        import vismatch  # pyright: ignore[reportMissingImports]  # optional, and in conflict with most of homolog's pins
     except ImportError as error:
-        raise MissingDependencyError("homolog-matchers[vismatch]", "matcher=vismatch") from error
+        raise MissingDependencyError("vismatch", "matcher=vismatch") from error
     return vismatch
