@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ def test_a_portion_that_is_not_installed_is_named_with_its_pip_line(monkeypatch:
             raise ModuleNotFoundError("No module", name="homolog.training")
         return really(name)
 
+    # Another test may have imported it, and then it hangs on its parent.
+    monkeypatch.delattr(sys.modules["homolog"], "training", raising=False)
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(MissingDependencyError, match="pip install homolog-training"):
         built({"_target_": "homolog.training.fit.Fit"})

@@ -69,7 +69,7 @@ def test_what_depth_and_pose_find_more_or_less_of_lies_at_edges_or_is_seen_at_a_
     pairs: list[ScenePair],
 ) -> None:
     # Depth alone tells neither bodies apart nor the same triangle of a floor from another one.
-    differing = 0
+    explained: list[np.ndarray] = []
     for pair in pairs:
         (view0, view1), exact = pair.views, pair.truths
         scanned = truth_from_depth(view0.depth, view0.viewpoint, view1.depth, view1.viewpoint)
@@ -84,9 +84,10 @@ def test_what_depth_and_pose_find_more_or_less_of_lies_at_edges_or_is_seen_at_a_
             ]
             around, bodies = (np.stack([values[tap] for tap in taps]) for values in (far.depth, far.object))
             steep = np.ptp(around, axis=0) > 0.005 * around.min(axis=0)
-            assert (steep | (np.ptp(bodies, axis=0) > 0)).mean() > 0.98
-            differing += len(xy)
-    assert differing > 100
+            explained.append(steep | (np.ptp(bodies, axis=0) > 0))
+    # Together: a direction in which forty labels differ may have one that a hair's breadth explains.
+    assert len(np.concatenate(explained)) > 100
+    assert np.concatenate(explained).mean() > 0.98
 
 
 def test_labels_lie_on_their_epipolar_lines(pairs: list[ScenePair]) -> None:
