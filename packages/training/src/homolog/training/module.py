@@ -19,8 +19,8 @@ class Learning(pl.LightningModule):
     """Trains what a stage names, by the weighted sum of the terms of an objective.
 
     The unweighted terms, their sum, the norm of the gradients before clipping and the learning rate are
-    logged, those of the first process where there are several. A step whose loss or gradient is not finite ends the training with a `TrainingError`, before
-    anything was changed by it; its batch is left as a file.
+    logged, those of the first process where there are several. A step whose loss or gradient is not finite
+    ends the training with a `TrainingError`, before anything was changed by it; its batch is left as a file.
     """
 
     def __init__(
