@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -190,6 +191,44 @@ def test_semantic_pairs_as_shards_and_as_spair(homolog):
         assert one.xy0 is not None
         assert other.xy0 is not None
         assert (one.xy0 - other.xy0).abs().max() == 0
+
+
+@pytest.fixture
+def meshes(homolog) -> Path:
+    """Two categories of one mesh each, below the folder that the command works in."""
+    trimesh: Any = pytest.importorskip("trimesh", reason="homolog-data[meshes] is not installed")
+    root = Path.cwd() / "meshes"
+    (root / "ring").mkdir(parents=True)
+    trimesh.creation.torus(1.0, 0.35).export(root / "ring" / "one.obj")
+    box = trimesh.creation.box((1.0, 0.6, 0.4))
+    box.visual.vertex_colors = np.linspace(40, 255, 32).reshape(8, 4).astype(np.uint8)
+    box.export(root / "box.glb")
+    return root
+
+
+def test_meshes_become_shards_that_can_be_made_again(homolog, meshes: Path):
+    words = ("generate", "mesh", "root=meshes", "--size", "48", "--seed", "3", "licence=CC0")
+    said = homolog(*words, "--count", "4", "--per-shard", "2", "--out", "made")
+    assert said.code == 0, said.err
+    read = ShardedPairs(Path("made"))
+    assert len(read) == 4
+    samples = [read[index] for index in range(4)]
+    assert {sample.category for sample in samples} == {"box", "ring"}
+    for sample in samples:
+        assert sample.facts["licence"].startswith("CC0")
+        assert sample.dense0 is not None
+        assert sample.dense0.confidence.sum() > 30
+    assert homolog("data", "verify", "made", "--fraction", "1").code == 0
+    assert homolog(*words, "--preview", "--count", "2", "--out", "look").code == 0
+    assert np.asarray(PIL.Image.open("look/preview.png")).std() > 20
+
+
+def test_a_folder_without_meshes_is_refused_in_one_line(homolog):
+    said = homolog("generate", "mesh", "root=nothing", "--count", "1", "--out", "made")
+    assert said.code == 3
+    assert said.err.count("\n") == 1
+    assert "expected meshes" in said.err
+    assert not Path("made").exists()
 
 
 @pytest.mark.slow

@@ -59,20 +59,21 @@ def test_fields_as_a_matcher_reads_them_lead_there_and_back(pair: AlignedPair) -
 
 
 def test_swapped_fields_fail(pair: AlignedPair) -> None:
-    """What dense0 says of a pixel of image 0 is a place of image 1, where the same part is seen."""
-    part0, part1 = (view.part for view in pair.views)
+    """What dense0 says of a pixel of image 0 is a place of image 1, where the same place of the body is seen."""
+    place0, place1 = (view.canonical for view in pair.views)
 
     def agreement(field: torch.Tensor) -> float:
         place = normalised_to_pixel(field.permute(1, 2, 0), (80, 96)).numpy()
-        valid = np.isfinite(place).all(axis=-1) & (part0 >= 0)
+        valid = np.isfinite(place).all(axis=-1) & np.isfinite(place0[..., 0])
         x, y = np.rint(place[valid]).astype(int).T
-        return float((part1[np.clip(y, 0, 79), np.clip(x, 0, 95)] == part0[valid]).mean())
+        apart = np.linalg.norm(place1[np.clip(y, 0, 79), np.clip(x, 0, 95)] - place0[valid], axis=1)
+        return float((apart < 0.05).mean())
 
     sample = pair.sample()
     assert sample.dense0 is not None
     assert sample.dense1 is not None
-    assert agreement(sample.dense0.grid[0]) > 0.95
-    assert agreement(sample.dense1.grid[0]) < 0.5
+    assert agreement(sample.dense0.grid[0]) > 0.85
+    assert agreement(sample.dense1.grid[0]) < 0.25
 
 
 def test_the_truth_agrees_with_the_surface_points_that_both_views_show(pair: AlignedPair) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image as PILImage
 
+from homolog.core.coords import pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.samples import PairSample
 from homolog.data.synthetic.category import categories, category, topology
@@ -54,6 +55,20 @@ def test_each_factor_draws_from_a_stream_of_its_own() -> None:
     assert seeds.generator(Factor.pose).random() == seeds.generator(Factor.pose).random()
 
 
+@pytest.mark.parametrize("seed", [0, 3, 2**32 - 1, 2**32, 2**100 + 7, 2**140 + 1])
+@pytest.mark.parametrize("index", [0, 12345, 2**33])
+def test_streams_are_those_of_numpys_seed_sequence(seed: int, index: int) -> None:
+    for factor, member in ((Factor.choice, 0), (Factor.layout, 17), (Factor.queries, 2**40)):
+        made = Seeds(seed=seed, split=Split.test, index=index).generator(factor, member)
+        key = (int(Split.test), index, int(factor), member)
+        assert made.bit_generator.state == np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)).state
+
+
+def test_negative_seeds_are_refused() -> None:
+    with pytest.raises(ConfigError, match="seed and index >= 0"):
+        SemanticPairs(count=1, seed=-1)[0]
+
+
 def test_photometry_and_background_do_not_move_the_labels() -> None:
     plain = SemanticPairs(count=1, size=64, seed=4, photometry=False)[0]
     developed = SemanticPairs(count=1, size=64, seed=4)[0]
@@ -88,6 +103,8 @@ def test_a_sample_holds_together(name: str) -> None:
         assert (x, x + width) == (columns.min() - 0.5, columns.max() + 0.5)
         assert (y, y + height) == (rows.min() - 0.5, rows.max() + 0.5)
         truth = pair.truths[0]
+        exact = pixel_to_normalised(torch.from_numpy(truth.xy).double(), (96, 96)).permute(2, 0, 1)
+        assert (sample.dense0.grid[0] - exact)[:, known].abs().max() < 2e-7
         assert (truth.interior <= truth.valid).all()
         assert (truth.valid <= truth.covisible).all()
         assert (truth.covisible <= truth.fg).all()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.core.errors import ConfigError
-from homolog.data.synthetic.category import Category, Numbers, categories, category, topology
+from homolog.data.synthetic.category import Category, Numbers, category, topology
 from homolog.data.synthetic.look import Look, draw_look
 from homolog.data.synthetic.props import turned
 from homolog.data.synthetic.scene import Body
@@ -87,20 +86,6 @@ class Actor:
             vertices=_moved(vertices, self.size, turned(heading), offset),
             key=self.key,
         )
-
-
-def chosen(names: list[str] | None) -> tuple[str, ...]:
-    """Return the categories that were asked for; all by default.
-
-    Raises:
-        ConfigError: one does not exist, or none was asked for.
-    """
-    found = categories() if names is None else tuple(names)
-    for name in found:
-        category(name)
-    if not found:
-        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(categories())}")
-    return found
 
 
 def _moved(

@@ -18,20 +18,21 @@ from jaxtyping import Bool, Float64
 
 from homolog.core.coords import Size, inside
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.core.samples import PairSample
 from homolog.data.synthetic.assets import Asset, AssetSource
 from homolog.data.synthetic.correspondence import DenseTruth, OneWay, both_ways, shared_parts
 from homolog.data.synthetic.erosion import eroded
-from homolog.data.synthetic.framing import drawn_camera
+from homolog.data.synthetic.framing import drawn_azimuth, drawn_camera
+from homolog.data.synthetic.landmarks import Landmarks, landmarks_in
+from homolog.data.synthetic.on_demand import PairsOnDemand
 from homolog.data.synthetic.plane_map import MapRanges, PlaneMap
 from homolog.data.synthetic.procedural_assets import ProceduralAssets
 from homolog.data.synthetic.procedural_texturer import ProceduralTexturer
 from homolog.data.synthetic.retexturing import Retexturing
 from homolog.data.synthetic.scene import Body, Scene
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
-from homolog.data.synthetic.semantic_pairs import SUBJECT, Landmarks
+from homolog.data.synthetic.seeds import Factor, Seeds
+from homolog.data.synthetic.semantic_pairs import SUBJECT
 from homolog.data.synthetic.sizes import image_size
-from homolog.data.synthetic.surface_pair import SurfacePair, landmarks_in
+from homolog.data.synthetic.surface_pair import SurfacePair
 from homolog.data.synthetic.texturer import Texturer
 from homolog.data.synthetic.view import View
 from homolog.data.synthetic.warped_view import WarpedView
@@ -55,7 +56,7 @@ class AlignedPair(SurfacePair):
     map: PlaneMap
 
 
-class AlignedPairs:
+class AlignedPairs(PairsOnDemand):
     """Pairs whose truth is a map of the plane, made when asked for; the same whatever the order or the worker."""
 
     def __init__(
@@ -111,7 +112,7 @@ class AlignedPairs:
             )
         self._source: AssetSource = source or ProceduralAssets()
         self._names = chosen_categories(self._source, names)
-        self._count, self._size, self._seed, self._split = count, image_size(size), seed, Split.named(split)
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._ranges = MapRanges(
             rotation=rotation, scale=(scale[0], scale[1]), stretch=stretch, shift=shift, bend=bend
         )
@@ -120,27 +121,13 @@ class AlignedPairs:
             texturer=texturer or ProceduralTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-        """
-        return self.pair(index).sample()
-
     def pair(self, index: int) -> AlignedPair:
         """Make one pair with everything that is known of it.
 
         Raises:
             IndexError: there is no such pair.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         asset = self._source.sample(name, int(seeds.generator(Factor.shape).integers(2**62)))
         pose = asset.draw_pose(seeds.generator(Factor.pose))
@@ -166,7 +153,7 @@ class AlignedPairs:
             truths=eroded(aligned_truth(warped.view, plain, lens), views, self._erosion),
             landmarks=(_moved(marks, lens, plain), marks),
             prompts=(prompt0, prompt1),
-            name=f"aligned-{name}-{self._split.name}-{self._seed}-{index}",
+            name=self._name(f"aligned-{name}", index),
             map=lens,
         )
 
@@ -174,7 +161,7 @@ class AlignedPairs:
         camera = drawn_camera(
             body.vertices,
             seeds.generator(Factor.camera),
-            azimuth=float(seeds.generator(Factor.layout).uniform(0, 2 * np.pi)),
+            azimuth=drawn_azimuth(seeds.generator(Factor.layout), asset.azimuths),
             elevations=asset.elevations,
             roll=asset.turns,
             size=self._size,

@@ -4,30 +4,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from homolog.core.errors import ConfigError
-from homolog.core.samples import PairSample
 from homolog.data.synthetic.aligned_pairs import chosen_categories
 from homolog.data.synthetic.assets import Asset, AssetSource
 from homolog.data.synthetic.category import Numbers
 from homolog.data.synthetic.correspondence import dense_truth
 from homolog.data.synthetic.erosion import eroded
-from homolog.data.synthetic.framing import drawn_camera
+from homolog.data.synthetic.framing import drawn_azimuth, drawn_camera, drawn_turn
 from homolog.data.synthetic.identity_texturer import IdentityTexturer
+from homolog.data.synthetic.landmarks import Landmarks, landmarks_in
 from homolog.data.synthetic.mesh_folder import MeshFolder
 from homolog.data.synthetic.occluder import drawn_occluder
+from homolog.data.synthetic.on_demand import PairsOnDemand
 from homolog.data.synthetic.retexturing import Retexturing
 from homolog.data.synthetic.scene import Body, Scene
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
-from homolog.data.synthetic.semantic_pairs import FEWEST, SUBJECT, Landmarks
+from homolog.data.synthetic.seeds import Factor, Seeds
+from homolog.data.synthetic.semantic_pairs import FEWEST, SUBJECT
 from homolog.data.synthetic.sizes import image_size
-from homolog.data.synthetic.surface_pair import SurfacePair, landmarks_in
+from homolog.data.synthetic.surface_pair import SurfacePair
 from homolog.data.synthetic.texturer import Texturer
 from homolog.data.synthetic.view import View
 
 
-class AssetPairs:
+class AssetPairs(PairsOnDemand):
     """What `SemanticPairs` is to the made-up categories, for any `AssetSource` and `Texturer`."""
 
     def __init__(
@@ -78,24 +77,12 @@ class AssetPairs:
                 f"got {count}, {erosion}, {turn}, {occluders}, {recoloured}"
             )
         self._source, self._names = source, chosen_categories(source, names)
-        self._count, self._size, self._seed, self._split = count, image_size(size), seed, Split.named(split)
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._turn, self._occluders, self._recoloured = turn, occluders, recoloured
         self._erosion = erosion
         self._retexturing = Retexturing.chosen(
             texturer=texturer or IdentityTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-        """
-        return self.pair(index).sample()
 
     def pair(self, index: int) -> SurfacePair:
         """Make one pair with everything that is known of it.
@@ -104,9 +91,7 @@ class AssetPairs:
             IndexError: there is no such pair.
             DataError: a mesh of the source cannot be used.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         assets = self._assets(name, seeds)
         pose0, pose1 = (
@@ -133,7 +118,7 @@ class AssetPairs:
             truths=eroded(dense_truth(*views), views, self._erosion),
             landmarks=landmarks,
             prompts=(prompt0, prompt1),
-            name=f"{name}-{self._split.name}-{self._seed}-{index}",
+            name=self._name(name, index),
         )
 
     def _assets(self, name: str, seeds: Seeds) -> tuple[Asset, Asset]:
@@ -144,10 +129,11 @@ class AssetPairs:
     def _views(
         self, assets: tuple[Asset, Asset], poses: tuple[Numbers, Numbers], seeds: Seeds
     ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
-        azimuth = float(seeds.generator(Factor.layout).uniform(0, 2 * np.pi))
+        sides = assets[0].azimuths
+        azimuth = drawn_azimuth(seeds.generator(Factor.layout), sides)
         first = self._view(assets[0], poses[0], azimuth, seeds, 0)
         marks = landmarks_in(first)
-        turn = float(np.radians(seeds.generator(Factor.layout, 1).uniform(-self._turn, self._turn)))
+        turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, sides, self._turn)
         for nearer in (1.0, 0.6, 0.3, 0.0):
             second = self._view(assets[1], poses[1], azimuth + nearer * turn, seeds, 1)
             other = landmarks_in(second)

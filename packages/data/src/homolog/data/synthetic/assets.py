@@ -25,7 +25,8 @@ class Asset:
         draw_pose: draws those; none for what does not move.
         colours: those that it came with, or None.
         licence: of what it is made from.
-        elevations: between which angles above the horizon people photograph it, degrees.
+        azimuths: between which angles from its front, on either side, people photograph it mostly, degrees.
+        elevations: between which angles above the horizon they do, degrees.
         turns: standard deviation of the camera's roll, degrees.
     """
 
@@ -36,6 +37,7 @@ class Asset:
     draw_pose: Callable[[np.random.Generator], Numbers]
     colours: Colours | None = None
     licence: str
+    azimuths: tuple[float, float] = (0.0, 180.0)
     elevations: tuple[float, float] = (-8.0, 40.0)
     turns: float = 8.0
 

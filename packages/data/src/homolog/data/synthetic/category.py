@@ -46,7 +46,8 @@ class Category:
         build: makes the parts from the numbers of a shape and of a pose; the same parts with the same
             triangles whatever the numbers.
         anchors: keypoints by name.
-        elevations: between which angles above the horizon people photograph it, degrees.
+        azimuths: between which angles from its front, on either side, people photograph it mostly, degrees.
+        elevations: between which angles above the horizon they do, degrees.
         turns: whether it may stand upside down or lie: half of the range of its roll, degrees.
     """
 
@@ -56,6 +57,7 @@ class Category:
     build: Callable[[Numbers, Numbers], list[Solid]]
     anchors: Mapping[str, Anchor]
     spread: float = 0.08
+    azimuths: tuple[float, float] = (0.0, 180.0)
     elevations: tuple[float, float] = (-8.0, 40.0)
     turns: float = 8.0
 
@@ -108,6 +110,20 @@ def categories() -> tuple[str, ...]:
     """Return the names of all categories."""
     package = importlib.import_module("homolog.data.synthetic.categories")
     return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
+
+
+def chosen(names: list[str] | None) -> tuple[str, ...]:
+    """Return the categories that were asked for; all by default.
+
+    Raises:
+        ConfigError: one does not exist, or none was asked for.
+    """
+    found = categories() if names is None else tuple(names)
+    for name in found:
+        category(name)
+    if not found:
+        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(categories())}")
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,7 @@
 """Sheets that lie on a surface: panes of glass in a wall, lamps on a body, the gill cover of a fish."""
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Float64
 
@@ -44,6 +46,13 @@ def cover(
     height[...] = proud
     _lay(rings, along, around, height, sunk if _right_handed(rings) else -sunk, front, back)
     return sheet(name, finish, front, back)
+
+
+@lru_cache(maxsize=64)
+def lattice(rows: int, columns: int) -> tuple[Float64[np.ndarray, "R C"], Float64[np.ndarray, "R C"]]:
+    """Return how far along and how far across each point of a sheet is, 0 to 1; not to be changed."""
+    row, column = np.meshgrid(np.linspace(0, 1, rows), np.linspace(0, 1, columns), indexing="ij")
+    return np.ascontiguousarray(row), np.ascontiguousarray(column)
 
 
 @compiled

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from homolog.data.synthetic.compiled import Real, compiled
 from homolog.data.synthetic.shells import sheet
 from homolog.data.synthetic.solids import Solid
 
@@ -22,6 +23,11 @@ _HINGE = 0.78
 """Where on its chord a foil ends and its flap begins."""
 _CHORD = 1 - np.cos(np.linspace(0, 0.5 * np.pi, ROW // 2))
 _FLAP_CHORD = np.array((_HINGE - 0.04, _HINGE, 0.84, 0.92, 1.0))
+_THIN = np.array((0.75, 0.9, 0.95, 1.0, 1.0))
+"""How thick a flap is, in what its foil would be there."""
+_FIXED = (np.repeat(SPAN[:, None], ROW // 2, axis=1), np.where(SPAN > 0.93, 1.0, _HINGE)[:, None] * _CHORD)
+_FLAP = np.meshgrid(np.linspace(0, 1, FLAP_PLACES), _FLAP_CHORD, indexing="ij")
+"""Places on the span and on the chord of what does not move, and of a flap (there on its own span)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,30 +56,21 @@ class Foil:
         """Return points of the middle plane, and half of the thickness there.
 
         Args:
-            span: 0 at the root, 1 at the tip.
-            share: of the chord, 0 at the leading edge.
+            span: [R C] 0 at the root, 1 at the tip.
+            share: [R C] of the chord, 0 at the leading edge.
         """
-        wide = self.chord[0] + span * (self.chord[1] - self.chord[0])
-        swept = np.tan(np.radians(self.sweep)) * self.long * span
-        # The leading edge is round at the tip.
-        lead = 0.3 * wide * np.clip((span - 0.94) / 0.06, 0, 1) ** 2
-        place = self.root + (self.long * span)[..., None] * self.out
-        place[..., 0] -= swept + lead + share * (wide - lead)
-        # The thickness of the NACA four-digit series, closed at its trailing edge.
-        half = 0.2969 * np.sqrt(share) - share * (
-            0.126 + share * (0.3516 - share * (0.2843 - 0.1036 * share))
-        )
-        fade = np.sqrt(np.clip(1.02 - np.clip((span - 0.9) / 0.1, 0, 1) ** 2, 0, 1))
-        return place, 5 * self.thick * half * wide * fade + 0.001 * self.chord[0]
+        place, half = np.empty((*span.shape, 3)), np.empty(span.shape)
+        slope = np.tan(np.radians(self.sweep))
+        _lay_out(span, share, self.root, self.out, self.long, self.chord, slope, self.thick, place, half)
+        return place, half
 
     def point(self, span: float, share: float) -> Vector:
         """Return one point of the middle plane."""
-        return self.at(np.array((span,)), np.array((share,)))[0][0]
+        return self.at(np.array(((span,),)), np.array(((share,),)))[0][0, 0]
 
     def fixed(self, name: str, finish: str) -> Solid:
         """Return what does not move: up to the hinge, near the tip up to the trailing edge."""
-        share = np.where(SPAN > 0.93, 1.0, _HINGE)[:, None] * _CHORD
-        place, half = self.at(np.broadcast_to(SPAN[:, None], share.shape), share)
+        place, half = self.at(*_FIXED)
         aside = half[..., None] * self.normal
         return sheet(name, finish, place + aside, place - aside)
 
@@ -86,13 +83,63 @@ class Foil:
             span: where it begins and ends; 0.93 at most.
             angle: against the normal, degrees.
         """
-        along, across = np.meshgrid(np.linspace(*span, FLAP_PLACES), _FLAP_CHORD, indexing="ij")
-        place, half = self.at(along, across)
-        half *= np.array((0.75, 0.9, 0.95, 1.0, 1.0))
-        turn, loose = np.radians(angle), (across > _HINGE)[..., None]
-        back, ahead = place[:, 1:2, :1] - place[..., :1], np.array((1.0, 0.0, 0.0))
-        place += np.where(loose, back * ((1 - np.cos(turn)) * ahead - np.sin(turn) * self.normal), 0.0)
-        aside = (
-            np.where(loose, np.cos(turn) * self.normal - np.sin(turn) * ahead, self.normal) * half[..., None]
-        )
-        return sheet(name, finish, place + aside, place - aside)
+        place, half = self.at(span[0] + (span[1] - span[0]) * _FLAP[0], _FLAP[1])
+        front, back = np.empty_like(place), np.empty_like(place)
+        _turn(place, half, _THIN, _FLAP_CHORD > _HINGE, self.normal, np.radians(angle), front, back)
+        return sheet(name, finish, front, back)
+
+
+@compiled
+def _lay_out(
+    span: np.ndarray,
+    share: np.ndarray,
+    root: np.ndarray,
+    out: np.ndarray,
+    long: Real,
+    chord: tuple[Real, Real],
+    slope: Real,
+    thick: Real,
+    place: np.ndarray,
+    half: np.ndarray,
+) -> None:
+    for r in range(span.shape[0]):
+        for c in range(span.shape[1]):
+            along, part = span[r, c], share[r, c]
+            wide = chord[0] + along * (chord[1] - chord[0])
+            # The leading edge is round at the tip.
+            lead = 0.3 * wide * min(max((along - 0.94) / 0.06, 0.0), 1.0) ** 2
+            for k in range(3):
+                place[r, c, k] = root[k] + long * along * out[k]
+            place[r, c, 0] -= slope * long * along + lead + part * (wide - lead)
+            # The thickness of the NACA four-digit series, closed at its trailing edge.
+            half[r, c] = 0.2969 * np.sqrt(part) - part * (
+                0.126 + part * (0.3516 - part * (0.2843 - 0.1036 * part))
+            )
+            fade = np.sqrt(min(max(1.02 - min(max((along - 0.9) / 0.1, 0.0), 1.0) ** 2, 0.0), 1.0))
+            half[r, c] = 5 * thick * half[r, c] * wide * fade + 0.001 * chord[0]
+
+
+@compiled
+def _turn(
+    place: np.ndarray,
+    half: np.ndarray,
+    thin: np.ndarray,
+    loose: np.ndarray,
+    normal: np.ndarray,
+    angle: Real,
+    front: np.ndarray,
+    back: np.ndarray,
+) -> None:
+    """Turn what is loose about the hinge, the second column, and find both sides."""
+    cosine, sine = np.cos(angle), np.sin(angle)
+    for r in range(place.shape[0]):
+        for c in range(place.shape[1]):
+            behind = place[r, 1, 0] - place[r, c, 0]
+            for k in range(3):
+                ahead = 1.0 if k == 0 else 0.0
+                middle, aside = place[r, c, k], normal[k]
+                if loose[c]:
+                    middle += behind * ((1 - cosine) * ahead - sine * normal[k])
+                    aside = cosine * normal[k] - sine * ahead
+                aside *= half[r, c] * thin[c]
+                front[r, c, k], back[r, c, k] = middle + aside, middle - aside

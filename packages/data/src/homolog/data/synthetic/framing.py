@@ -1,5 +1,6 @@
 """How a photographer places an object in the picture."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,12 @@ from homolog.core.coords import Size
 from homolog.data.synthetic.bounds import bounds
 from homolog.data.synthetic.compiled import compiled
 from homolog.data.synthetic.viewpoint import Viewpoint
+
+ANYWHERE = 0.15
+"""How often a picture is taken from a side from which few are."""
+
+TRIES = 50
+"""Turns that are drawn before both pictures are taken from the same side."""
 
 _ENOUGH = 1000
 """Vertices that tell well enough how large an object looks."""
@@ -39,7 +46,7 @@ def framed(
         size: (height, width) in pixels.
     """
     low, high = bounds(vertices)
-    centre, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    centre, radius = (low + high) / 2, math.dist(low, high) / 2
     distance = 2.5 * focal * radius
     camera = Viewpoint.towards(
         centre, azimuth=azimuth, elevation=elevation, distance=distance, focal=focal, size=size, roll=roll
@@ -56,6 +63,43 @@ def framed(
         size[0],
     )
     return replace(camera, t=camera.t + np.array((x, y, farther)))
+
+
+def drawn_azimuth(random: np.random.Generator, azimuths: tuple[float, float]) -> float:
+    """Draw from which side an object is photographed, radians; 0 is its front.
+
+    Args:
+        random: decides it.
+        azimuths: smallest and largest angle from the front, on either side, degrees. A few pictures, a share of
+            `ANYWHERE`, are taken from anywhere all the same.
+    """
+    anywhere, place = random.random(2).tolist()
+    low, high = (0.0, 180.0) if anywhere < ANYWHERE else azimuths
+    across = (2 * place - 1) * (high - low)
+    return math.radians(across + math.copysign(low, across))
+
+
+def drawn_turn(
+    random: np.random.Generator, azimuth: float, azimuths: tuple[float, float], widest: float
+) -> float:
+    """Draw how much farther around an object its second picture is taken, radians.
+
+    Args:
+        random: decides it.
+        azimuth: of the first picture, radians.
+        azimuths: as for `drawn_azimuth`: if the first picture is taken from there, so is the second one.
+        widest: largest turn to either side, degrees.
+    """
+    for _ in range(TRIES):
+        turn = math.radians(random.uniform(-widest, widest))
+        if not _is_usual(azimuth, azimuths) or _is_usual(azimuth + turn, azimuths):
+            return turn
+    return 0.0
+
+
+def _is_usual(azimuth: float, azimuths: tuple[float, float]) -> bool:
+    aside = math.degrees(abs(math.remainder(azimuth, 2 * math.pi)))
+    return azimuths[0] <= aside <= azimuths[1]
 
 
 def drawn_camera(
@@ -77,14 +121,16 @@ def drawn_camera(
         roll: standard deviation of the camera's roll, degrees.
         size: (height, width) in pixels.
     """
+    elevation, tilt = random.uniform(*elevations), random.standard_normal()
+    long, large, right, down = random.random(4).tolist()
     return framed(
         vertices,
         azimuth=azimuth,
-        elevation=float(np.radians(random.uniform(*elevations))),
-        roll=float(np.radians(roll * random.standard_normal())),
-        focal=float(np.exp(random.uniform(np.log(0.9), np.log(2.8)))),
-        fill=float(random.uniform(0.6, 1.02)),
-        shift=tuple(random.uniform(-0.08, 0.08, 2).tolist()),
+        elevation=math.radians(elevation),
+        roll=math.radians(roll * tilt),
+        focal=0.9 * (2.8 / 0.9) ** long,
+        fill=0.6 + 0.42 * large,
+        shift=(0.16 * right - 0.08, 0.16 * down - 0.08),
         size=size,
     )
 

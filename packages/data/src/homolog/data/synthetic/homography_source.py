@@ -19,9 +19,10 @@ from homolog.core.reading import read_image
 from homolog.core.samples import PairSample
 from homolog.data.homography_pairs import drawn_pair, photos_below
 from homolog.data.synthetic.correspondence import DenseTruth, OneWay, both_ways
+from homolog.data.synthetic.on_demand import PairsOnDemand
 from homolog.data.synthetic.photometry import Photometry
 from homolog.data.synthetic.picture import as_sample_image, taken
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.seeds import Factor
 from homolog.data.synthetic.sizes import image_size
 
 
@@ -67,7 +68,7 @@ class HomographyPair:
         )
 
 
-class HomographySource:
+class HomographySource(PairsOnDemand):
     """Pairs of photos and homographies of them, made when asked for; the same whatever the order or the worker."""
 
     def __init__(
@@ -98,28 +99,14 @@ class HomographySource:
             ConfigError: a number out of its range.
             DataError: no photos there.
         """
-        self._size = image_size(size)
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         if count < 0 or not 0 <= displacement < max(self._size):
             raise ConfigError(
                 f"expected count >= 0 and a displacement in [0, {max(self._size)}), got {count}, {displacement}"
             )
         self._root = Path(photos).expanduser()
         self._photos = photos_below(self._root)
-        self._count, self._seed, self._split = count, seed, Split.named(split)
         self._displacement, self._photometry = float(displacement), photometry
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-            DataError: the photo is damaged.
-        """
-        return self.pair(index).sample()
 
     def pair(self, index: int) -> HomographyPair:
         """Make one pair with everything that is known of it.
@@ -128,9 +115,7 @@ class HomographySource:
             IndexError: there is no such pair.
             DataError: the photo is damaged.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         path = self._photos[int(seeds.generator(Factor.choice).integers(len(self._photos)))]
         drawn = drawn_pair(
             read_image(path),
@@ -150,7 +135,7 @@ class HomographySource:
             pictures=(picture0, picture1),
             truths=homography_truth(drawn.homography, drawn.known1.numpy()),
             photo=path.relative_to(self._root).as_posix(),
-            name=f"homography-{self._split.name}-{self._seed}-{index}",
+            name=self._name("homography", index),
         )
 
 

@@ -1,5 +1,6 @@
 """Where the light of a scene comes from."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,16 +26,12 @@ class Light:
     @classmethod
     def drawn(cls, random: np.random.Generator) -> "Light":
         """Draw a light: noon to evening, clear to overcast, warm to cold."""
-        azimuth, height = random.uniform(0, 2 * np.pi), np.radians(random.uniform(15, 80))
-        towards = np.array(
-            (np.cos(height) * np.cos(azimuth), np.sin(height), np.cos(height) * np.sin(azimuth))
-        )
-        strength = random.uniform(0.25, 0.85)
-        warmth = random.uniform(-0.12, 0.18)
+        turn, rise, bright, warm, clear, below = random.random(6).tolist()
+        azimuth, height = 2 * math.pi * turn, math.radians(15 + 65 * rise)
+        across = math.cos(height)
+        towards = np.array((across * math.cos(azimuth), math.sin(height), across * math.sin(azimuth)))
+        strength, warmth = 0.25 + 0.6 * bright, -0.12 + 0.3 * warm
         sun = strength * np.array((1 + warmth, 1, 1 - warmth))
-        sky = (
-            (1.12 - 0.62 * strength)
-            * random.uniform(0.75, 1.0)
-            * np.array((1 - 0.4 * warmth, 1, 1 + 0.5 * warmth))
-        )
-        return cls(towards=towards, sun=sun, sky=sky, ground=random.uniform(0.3, 0.7) * sky)
+        overcast = (1.12 - 0.62 * strength) * (0.75 + 0.25 * clear)
+        sky = overcast * np.array((1 - 0.4 * warmth, 1, 1 + 0.5 * warmth))
+        return cls(towards=towards, sun=sun, sky=sky, ground=(0.3 + 0.4 * below) * sky)

@@ -4,6 +4,7 @@ A pattern is a function of the place on the mean instance, so that it follows th
 shape and pose. Each part of an object has a finish; a look says what that is made of on this instance.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from homolog.core.errors import ConfigError, did_you_mean
+from homolog.data.synthetic.bounds import clipped
 from homolog.data.synthetic.surface import Topology
 
 
@@ -91,7 +93,7 @@ def row(
     line[9:18] = (
         pattern, frequency, share, warp, 0 if under is None else 1, gloss, shine, grain, grain_frequency,
     )  # fmt: skip
-    line[18:21] = (1, 0, 0) if direction is None else direction / np.linalg.norm(direction)
+    line[18:21] = (1, 0, 0) if direction is None else direction / math.hypot(*direction.tolist())
     line[21:24] = 0 if offset is None else offset
     return line
 
@@ -113,9 +115,10 @@ def draw_look(topology: Topology, random: np.random.Generator) -> Look:
 
 def vivid(random: np.random.Generator, *, low: float = 0.12, high: float = 0.95) -> np.ndarray:
     """Draw any colour; strong ones are as likely as pale ones."""
-    value, strength, hue = random.uniform(low, high), random.uniform(0, 0.95) ** 1.3, random.uniform(0, 6)
-    channels = (min(max(abs((hue + shift) % 6 - 3) - 1, 0), 1) for shift in (0, 4, 2))
-    return np.array([value * (1 - strength * (1 - channel)) for channel in channels])
+    bright, pure, turn = random.random(3).tolist()
+    value, strength, hue = low + (high - low) * bright, (0.95 * pure) ** 1.3, 6 * turn
+    shifted = (hue % 6, (hue + 4) % 6, (hue + 2) % 6)
+    return np.array([value * (1 - strength * (1 - min(max(abs(at - 3) - 1, 0), 1))) for at in shifted])
 
 
 def _coat(random: np.random.Generator) -> np.ndarray:
@@ -125,7 +128,7 @@ def _coat(random: np.random.Generator) -> np.ndarray:
     while np.abs(first - second).max() < 0.22:
         second = vivid(random) if not natural else random.uniform(0.03, 0.95) * np.array((1.0, 0.95, 0.88))
     pattern = _pattern(random, (0.16, 0.24, 0.18, 0.24, 0.0, 0.18))
-    under = np.clip(0.55 * first + 0.45 * random.uniform(0.6, 1.0), 0, 1) if random.random() < 0.45 else None
+    under = clipped(0.55 * first + 0.45 * random.uniform(0.6, 1.0), 0, 1) if random.random() < 0.45 else None
     return _patterned(random, first, second, pattern, under=under, gloss=random.uniform(0, 0.12))
 
 
@@ -133,7 +136,7 @@ def _fur(random: np.random.Generator, natural: bool) -> np.ndarray:
     if not natural:
         return vivid(random)
     tone = np.array(_FURS[int(random.integers(len(_FURS)))])
-    return np.clip(tone * random.uniform(0.8, 1.2) + random.normal(0, 0.02, 3), 0.02, 0.97)
+    return clipped(tone * random.uniform(0.8, 1.2) + random.normal(0, 0.02, 3), 0.02, 0.97)
 
 
 def _pattern(random: np.random.Generator, shares: tuple[float, ...]) -> Pattern:
@@ -165,7 +168,7 @@ def _wood(random: np.random.Generator) -> np.ndarray:
     if random.random() < 0.35:
         tone = vivid(random)
     return row(
-        np.clip(tone, 0.03, 1), np.clip(0.72 * tone, 0.02, 1), pattern=Pattern.stripes, frequency=random.uniform(10, 25),
+        clipped(tone, 0.03, 1), clipped(0.72 * tone, 0.02, 1), pattern=Pattern.stripes, frequency=random.uniform(10, 25),
         warp=random.uniform(0.4, 1.2), share=0.4, gloss=random.uniform(0, 0.25), direction=random.normal(size=3),
         offset=random.uniform(0, 32, 3), grain=0.05,
     )  # fmt: skip
@@ -181,7 +184,7 @@ def _seat(random: np.random.Generator) -> np.ndarray:
 
 def _metal(random: np.random.Generator) -> np.ndarray:
     tone = random.uniform(0.3, 0.8) * np.ones(3) + random.normal(0, 0.02, 3)
-    return row(np.clip(tone, 0, 1), gloss=random.uniform(0.4, 0.9), shine=random.uniform(20, 60), grain=0.04)
+    return row(clipped(tone, 0, 1), gloss=random.uniform(0.4, 0.9), shine=random.uniform(20, 60), grain=0.04)
 
 
 def _dark(random: np.random.Generator) -> np.ndarray:
@@ -222,7 +225,7 @@ def _vessel(random: np.random.Generator) -> np.ndarray:
         else vivid(random)
     )
     return row(
-        np.clip(tone, 0.02, 1), gloss=random.uniform(0.4, 0.9), shine=random.uniform(30, 80), grain=0.02
+        clipped(tone, 0.02, 1), gloss=random.uniform(0.4, 0.9), shine=random.uniform(30, 80), grain=0.02
     )
 
 
@@ -233,14 +236,14 @@ def _accent(random: np.random.Generator) -> np.ndarray:
 
 def _beak(random: np.random.Generator) -> np.ndarray:
     tone = np.array((0.95, 0.65, 0.15)) if random.random() < 0.6 else np.array((0.25, 0.22, 0.2))
-    return row(np.clip(tone * random.uniform(0.7, 1.05), 0, 1), gloss=0.25, grain=0.06)
+    return row(clipped(tone * random.uniform(0.7, 1.05), 0, 1), gloss=0.25, grain=0.06)
 
 
 def _leaf(random: np.random.Generator) -> np.ndarray:
-    first = np.clip(
+    first = clipped(
         np.array((0.22, 0.48, 0.16)) * random.uniform(0.5, 1.5) + random.normal(0, 0.04, 3), 0.02, 1
     )
-    second = np.clip(first * random.uniform(1.2, 1.8) + np.array((0.1, 0.05, 0)), 0, 1)
+    second = clipped(first * random.uniform(1.2, 1.8) + np.array((0.1, 0.05, 0)), 0, 1)
     pattern = Pattern(int(random.choice((0, 1, 3, 5))))
     return _patterned(random, first, second, pattern, gloss=random.uniform(0, 0.3))
 
@@ -259,22 +262,27 @@ def _patterned(
     shine: float = 20.0,
     under: np.ndarray | None = None,
 ) -> np.ndarray:
-    slowest, fastest = {
-        Pattern.plain: (4, 8),
-        Pattern.stripes: (5, 16),
-        Pattern.spots: (7, 20),
-        Pattern.patches: (3, 8),
-        Pattern.checks: (4, 14),
-        Pattern.mottled: (3, 9),
-    }[pattern]
+    slowest, fastest = _FREQUENCIES[pattern]
     direction = np.array((1.0, 0.25, 0.0)) + 0.5 * random.normal(size=3)
+    warped = pattern != Pattern.checks
+    # All at once: a call for one number takes as long as a call for ten.
+    often, share, *bent, grain, fine = random.random(4 + warped).tolist()
     return row(
-        first, second, pattern=pattern, frequency=random.uniform(slowest, fastest), share=random.uniform(0.35, 0.62),
-        warp=random.uniform(0.1, 0.9) if pattern != Pattern.checks else 0.0, under=under, gloss=gloss, shine=shine,
-        grain=random.uniform(0.03, 0.22), grain_frequency=random.uniform(20, 60), direction=direction,
-        offset=random.uniform(0, 32, 3),
+        first, second, pattern=pattern, frequency=slowest + (fastest - slowest) * often, share=0.35 + 0.27 * share,
+        warp=0.1 + 0.8 * bent[0] if warped else 0.0, under=under, gloss=gloss, shine=shine,
+        grain=0.03 + 0.19 * grain, grain_frequency=20 + 40 * fine, direction=direction, offset=32 * random.random(3),
     )  # fmt: skip
 
+
+_FREQUENCIES = {
+    Pattern.plain: (4, 8),
+    Pattern.stripes: (5, 16),
+    Pattern.spots: (7, 20),
+    Pattern.patches: (3, 8),
+    Pattern.checks: (4, 14),
+    Pattern.mottled: (3, 9),
+}
+"""Lowest and highest frequency of each pattern."""
 
 _FINISHES: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {
     "accent": _accent,

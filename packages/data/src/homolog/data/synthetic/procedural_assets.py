@@ -4,7 +4,7 @@ import numpy as np
 
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.data.synthetic.assets import Asset
-from homolog.data.synthetic.category import Numbers, categories, category, topology
+from homolog.data.synthetic.category import Numbers, category, chosen, topology
 
 
 class ProceduralAssets:
@@ -19,13 +19,7 @@ class ProceduralAssets:
         Raises:
             ConfigError: a category that does not exist, or none.
         """
-        self._names = categories() if names is None else tuple(names)
-        for name in self._names:
-            category(name)
-        if not self._names:
-            raise ConfigError(
-                f"expected at least one category, got none; choose from {', '.join(categories())}"
-            )
+        self._names = chosen(names)
 
     def categories(self) -> tuple[str, ...]:
         """Return the names of the chosen categories."""
@@ -59,6 +53,7 @@ def _asset(name: str, seed: int, wanted: str | None) -> Asset:
         build=build,
         draw_pose=kind.draw_pose,
         licence="made by homolog",
+        azimuths=kind.azimuths,
         elevations=kind.elevations,
         turns=kind.turns,
     )

@@ -10,18 +10,20 @@ from jaxtyping import UInt8
 
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
-from homolog.data.synthetic.actors import Actor, chosen
+from homolog.data.synthetic.actors import Actor
+from homolog.data.synthetic.category import chosen
 from homolog.data.synthetic.correspondence import DenseTruth, dense_truth
 from homolog.data.synthetic.floor_plan import FloorPlan
 from homolog.data.synthetic.light import Light
 from homolog.data.synthetic.look import Look
+from homolog.data.synthetic.on_demand import PairsOnDemand
 from homolog.data.synthetic.paint import paint
 from homolog.data.synthetic.photometry import Photometry
 from homolog.data.synthetic.picture import as_sample_image, taken
 from homolog.data.synthetic.props import Prop, furnished, pedestal
 from homolog.data.synthetic.room import Room
 from homolog.data.synthetic.scene import Scene
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.seeds import Factor, Seeds
 from homolog.data.synthetic.sizes import image_size
 from homolog.data.synthetic.sky import Sky
 from homolog.data.synthetic.view import View
@@ -91,7 +93,7 @@ class ScenePair:
         )
 
 
-class ScenePairs:
+class ScenePairs(PairsOnDemand):
     """Pairs of views of made-up scenes, made when asked for; the same whatever the order or the worker."""
 
     def __init__(
@@ -133,23 +135,10 @@ class ScenePairs:
                 "expected count, objects and clutter >= 0, turn in [0, 180] and an overlap [lowest, highest] in "
                 f"[0, 1], got {count}, {objects}, {clutter}, {turn}, {list(overlap)}"
             )
-        self._size = image_size(size)
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._names = chosen(names)
-        self._count, self._seed, self._split = count, seed, Split.named(split)
         self._objects, self._clutter = objects, clutter
         self._turn, self._overlap, self._photometry = turn, (float(low), float(high)), photometry
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-        """
-        return self.pair(index).sample()
 
     def pair(self, index: int) -> ScenePair:
         """Make one pair with everything that is known of it.
@@ -157,9 +146,7 @@ class ScenePairs:
         Raises:
             IndexError: there is no such pair.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         room = Room.drawn(seeds.generator(Factor.layout))
         plan = FloorPlan()
         props = self._props(room, plan, seeds)
@@ -179,7 +166,7 @@ class ScenePairs:
             pictures=(picture0, picture1),
             truths=truths,
             fits=fits,
-            name=f"scene-{self._split.name}-{self._seed}-{index}",
+            name=self._name("scene", index),
         )
 
     def _props(self, room: Room, plan: FloorPlan, seeds: Seeds) -> list[Prop]:

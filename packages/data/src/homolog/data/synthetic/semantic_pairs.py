@@ -6,28 +6,27 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
-from torch import Tensor
+from jaxtyping import Float32, UInt8
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError
-from homolog.core.image import Image
 from homolog.core.samples import PairSample
 from homolog.data.synthetic.backdrop import PhotoFolder, drawn_backdrop
-from homolog.data.synthetic.category import Category, Numbers, categories, category, topology
-from homolog.data.synthetic.compiled import compiled
+from homolog.data.synthetic.category import Category, Numbers, category, chosen, topology
 from homolog.data.synthetic.correspondence import DenseTruth, dense_truth
-from homolog.data.synthetic.framing import drawn_camera
+from homolog.data.synthetic.framing import drawn_azimuth, drawn_camera, drawn_turn
+from homolog.data.synthetic.landmarks import Landmarks, landmarks_in, turned_towards
 from homolog.data.synthetic.light import Light
 from homolog.data.synthetic.look import Look, draw_look
 from homolog.data.synthetic.occluder import drawn_occluder
+from homolog.data.synthetic.on_demand import PairsOnDemand
 from homolog.data.synthetic.paint import paint_over
 from homolog.data.synthetic.photometry import Photometry
+from homolog.data.synthetic.picture import as_sample_image, mask_box, taken
 from homolog.data.synthetic.printed import printed
 from homolog.data.synthetic.scene import Body, Scene
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.seeds import Factor, Seeds
 from homolog.data.synthetic.surface import Topology
-from homolog.data.synthetic.transfer import transfer
 from homolog.data.synthetic.view import View
 from homolog.data.synthetic.viewpoint import Viewpoint
 
@@ -36,19 +35,6 @@ SUBJECT = "subject"
 
 FEWEST = 4
 """Keypoints that both views should show; with fewer, the second camera moves closer to the first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Landmarks:
-    """The keypoints of a category in one image.
-
-    Attributes:
-        xy: [K 2] pixel coordinates, whether in sight or not.
-        visible: [K] whether they are.
-    """
-
-    xy: Float32[np.ndarray, "K 2"]
-    visible: Bool[np.ndarray, " K"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,10 +67,9 @@ class SemanticPair:
         """Return the pair with image 0 as the query: dense truth, keypoints in sight in both, boxes and masks."""
         both = self.landmarks[0].visible & self.landmarks[1].visible
         xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
-        mask0, mask1 = (torch.from_numpy(view.shows(0)) for view in self.views)
+        mask0, mask1 = (view.shows(0) for view in self.views)
         image0, image1 = (
-            Image(pixels=_tensor(picture), name=f"{self.name}/{side}")
-            for side, picture in enumerate(self.pictures)
+            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
         )
         names = [
             name for name, seen in zip(topology(self.category).landmark_names, both, strict=True) if seen
@@ -94,21 +79,21 @@ class SemanticPair:
             image1=image1,
             xy0=xy0,
             xy1=xy1,
-            box0=_box(mask0),
-            box1=_box(mask1),
+            box0=mask_box(mask0),
+            box1=mask_box(mask1),
             category=self.category,
             camera0=self.views[0].viewpoint.camera(),
             camera1=self.views[1].viewpoint.camera(),
             dense0=self.truths[0].field(),
             dense1=self.truths[1].field(),
-            mask0=mask0,
-            mask1=mask1,
+            mask0=torch.from_numpy(mask0),
+            mask1=torch.from_numpy(mask1),
             name=self.name,
             facts={"keypoints": ", ".join(names)},
         )
 
 
-class SemanticPairs:
+class SemanticPairs(PairsOnDemand):
     """Pairs of made-up instances, made when asked for; no disk, and the same whatever the order or the worker."""
 
     def __init__(
@@ -150,30 +135,12 @@ class SemanticPairs:
                 "expected count >= 0, size >= 8, turn in [0, 180], occluders and shared_look in [0, 1], got "
                 f"{count}, {size}, {turn}, {occluders}, {shared_look}"
             )
-        self._names = tuple(names) if names is not None else categories()
-        for name in self._names:
-            category(name)
-        if not self._names:
-            raise ConfigError(
-                f"expected at least one category, got none; choose from {', '.join(categories())}"
-            )
-        self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
+        super().__init__(count=count, size=(size, size), seed=seed, split=split)
+        self._names = chosen(names)
         self._turn, self._occluders, self._shared_look = turn, occluders, shared_look
         self._photos = None if photos is None else PhotoFolder(photos)
         self._textures = None if textures is None else PhotoFolder(textures)
         self._photometry = photometry
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-        """
-        return self.pair(index).sample()
 
     def pair(self, index: int) -> SemanticPair:
         """Make one pair with everything that is known of it.
@@ -181,9 +148,7 @@ class SemanticPairs:
         Raises:
             IndexError: there is no such pair.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         kind = category(self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))])
         shapes = tuple(kind.draw_shape(seeds.generator(Factor.shape, side)) for side in (0, 1))
         poses = tuple(kind.draw_pose(seeds.generator(Factor.pose, side)) for side in (0, 1))
@@ -205,23 +170,23 @@ class SemanticPairs:
             ),
             truths=dense_truth(*views),
             landmarks=landmarks,
-            name=f"{kind.name}-{self._split.name}-{self._seed}-{index}",
+            name=self._name(kind.name, index),
         )
 
     def _views(
         self, kind: Category, bodies: list[Body], seeds: Seeds
     ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
-        azimuth = float(seeds.generator(Factor.layout).uniform(0, 2 * np.pi))
+        azimuth = drawn_azimuth(seeds.generator(Factor.layout), kind.azimuths)
         first = self._view(bodies[0], self._camera(kind, bodies[0], azimuth, seeds, 0), seeds, 0)
-        marks = _landmarks(first)
-        turn = float(np.radians(seeds.generator(Factor.layout, 1).uniform(-self._turn, self._turn)))
+        marks = landmarks_in(first)
+        turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, kind.azimuths, self._turn)
         for nearer in (1.0, 0.6, 0.3, 0.0):
             camera = self._camera(kind, bodies[1], azimuth + nearer * turn, seeds, 1)
             # Two of three views that show too little are told from where the keypoints look, without drawing.
-            if nearer > 0 and (marks.visible & _turned_towards(camera, bodies[1])).sum() < FEWEST:
+            if nearer > 0 and (marks.visible & turned_towards(camera, bodies[1])).sum() < FEWEST:
                 continue
             second = self._view(bodies[1], camera, seeds, 1)
-            other = _landmarks(second)
+            other = landmarks_in(second)
             if (marks.visible & other.visible).sum() >= FEWEST:
                 break
         return (first, second), (marks, other)
@@ -263,66 +228,8 @@ class SemanticPairs:
         light = Light.drawn(seeds.generator(Factor.light, side))
         picture = self._background(seeds.generator(Factor.background, side), view.size)
         paint_over(picture, view, [look, *others], light)
-        if not self._photometry:
-            return np.rint(picture * np.float32(255)).astype(np.uint8)
-        return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(picture)
+        settings = Photometry.drawn(seeds.generator(Factor.photometry, side)) if self._photometry else None
+        return taken(picture, settings)
 
     def _background(self, random: np.random.Generator, size: Size) -> Float32[np.ndarray, "H W 3"]:
         return drawn_backdrop(random, size) if self._photos is None else self._photos.crop(random, size)
-
-
-def _landmarks(view: View) -> Landmarks:
-    points = view.scene.bodies[0].topology.landmarks(0)
-    landing = transfer(points, view, view)
-    return Landmarks(xy=landing.xy, visible=landing.visible)
-
-
-def _turned_towards(camera: Viewpoint, body: Body) -> Bool[np.ndarray, " K"]:
-    """Tell of which keypoints a camera may see the outside."""
-    shape = body.topology
-    if not shape.closed:
-        return np.ones(len(shape.landmark_face), np.bool_)
-    corners = camera.homogeneous(body.vertices[shape.faces[shape.landmark_face].reshape(-1)])
-    return np.linalg.det(corners.reshape(-1, 3, 3)) < 0
-
-
-def _tensor(picture: np.ndarray) -> Tensor:
-    planes = np.empty((3, *picture.shape[:2]), np.float32)
-    _to_planes(picture, planes)
-    return torch.from_numpy(planes)
-
-
-def _box(mask: Tensor) -> Tensor | None:
-    """Return x, y, width, height of a mask's pixels, their full extent; None where there are none."""
-    left, top, right, bottom = _reach(mask.numpy())
-    if right < left:
-        return None
-    return torch.tensor((left - 0.5, top - 0.5, right - left + 1, bottom - top + 1))
-
-
-@compiled
-def _reach(mask: np.ndarray) -> tuple[int, int, int, int]:
-    height, width = mask.shape
-    left, top, right, bottom = width, height, -1, -1
-    for y in range(height):
-        first = 0
-        while first < width and not mask[y, first]:
-            first += 1
-        if first == width:
-            continue
-        last = width - 1
-        while not mask[y, last]:
-            last -= 1
-        left, top, right, bottom = min(left, first), min(top, y), max(right, last), y
-    return left, top, right, bottom
-
-
-@compiled
-def _to_planes(picture: np.ndarray, planes: np.ndarray) -> None:
-    height, width, _ = picture.shape
-    white = np.float32(255)
-    for y in range(height):
-        for x in range(width):
-            planes[0, y, x] = np.float32(picture[y, x, 0]) / white
-            planes[1, y, x] = np.float32(picture[y, x, 1]) / white
-            planes[2, y, x] = np.float32(picture[y, x, 2]) / white

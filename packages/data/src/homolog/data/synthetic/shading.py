@@ -2,6 +2,9 @@
 
 Places to be coloured are gathered first and coloured in batches that stay in the cache. Angles and powers are
 polynomials of our own: faster than those of the system's library, and the same bits wherever they run.
+
+This is one long file because its functions call each other: what numba keeps on disk is renewed when a function's
+own file changes, not when that of a function it calls does.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ Axes of all models: x forward, y up, z to the object's own right.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -13,13 +13,16 @@ from jaxtyping import Float64, Int32
 
 from homolog.core.errors import ShapeError
 from homolog.data.synthetic.compiled import Real, compiled
+from homolog.data.synthetic.sweep import CAP, sweep
 
 Number = float | int
 Vector = Float64[np.ndarray, "3"] | tuple[Number, Number, Number]
 Radius = Number | tuple[Number, ...]
 Kind = Literal["tube", "ring", "slab"]
-CAP = 3
-"""Rings that round each end of a tube, not counting its pole."""
+_CORNERS = np.array((0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 4, 5, 2, 3, 6, 7, 0, 2, 4, 6, 1, 3, 5, 7))
+"""Of the eight corners of a slab those of each side: back, front, bottom, top, left, right."""
+_ENDS = _CORNERS[:, None] >> np.array((2, 1, 0)) & 1
+"""Which end of each axis they are at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +54,15 @@ class Solid:
 
     def replaced(self, vertices: Float64[np.ndarray, "V 3"]) -> "Solid":
         """Return the same part with its vertices elsewhere."""
-        return replace(self, vertices=vertices)
+        # Not dataclasses.replace, which takes three times as long: models have up to eighty parts.
+        return Solid(
+            name=self.name,
+            finish=self.finish,
+            vertices=vertices,
+            kind=self.kind,
+            rings=self.rings,
+            segments=self.segments,
+        )
 
     def vertex(self, along: Number, around: Number) -> int:
         """Return the vertex at a place of the surface.
@@ -99,7 +110,7 @@ def tube(
             f"{name}: expected as many radii as points, two at least, got {len(profile)}, {len(points)}"
         )
     vertices = np.empty(((rings + 2 * CAP) * segments + 2, 3))
-    _sweep(points, profile, np.array(up, np.float64), rings, segments, bulge[0], bulge[1], vertices)
+    sweep(points, profile, np.array(up, np.float64), rings, segments, bulge[0], bulge[1], vertices)
     return Solid(
         name=name, finish=finish, vertices=vertices, kind="tube", rings=rings + 2 * CAP, segments=segments
     )
@@ -109,12 +120,10 @@ def ball(
     name: str, finish: str, centre: Vector, radii: Vector | Number, *, rings: int = 8, segments: int = 12
 ) -> Solid:
     """Return an ellipsoid along the axes; its poles lie below and above."""
-    profile = _circle(rings)
-    turned = revolved(name, finish, profile, segments=segments)
     return Solid(
         name=name,
         finish=finish,
-        vertices=turned.vertices * np.asarray(radii) + np.array(centre),
+        vertices=_unit_ball(rings, segments) * np.asarray(radii) + np.asarray(centre),
         kind="tube",
         rings=rings + 2,
         segments=segments,
@@ -130,7 +139,7 @@ def revolved(
 ) -> Solid:
     """Turn a profile of (radius, height), from below upwards, about the y axis; both ends are closed."""
     outline = np.array(profile, np.float64)
-    cosine, sine = _turn(segments)
+    cosine, sine = circle(segments)
     vertices = np.empty((len(outline) * segments + 2, 3))
     rings = vertices[:-2].reshape(len(outline), segments, 3)
     rings[..., 0] = outline[:, :1] * cosine
@@ -165,18 +174,14 @@ def ring(
         rings: around the axis, the first at the top.
         segments: around the tube, the first outermost.
     """
-    across = np.array(axis, np.float64) / np.linalg.norm(axis)
-    top = np.array((0.0, 1.0, 0.0)) - across[1] * across
-    top /= np.linalg.norm(top)
-    front = np.cross(top, across)
-    turn = np.linspace(0, 2 * np.pi, rings, endpoint=False)[:, None, None]
-    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)[None, :, None]
-    out = np.cos(turn) * top + np.sin(turn) * front
-    vertices = out * (radius + thickness[0] * np.cos(angle)) + across * (thickness[1] * np.sin(angle))
+    vertices = np.empty((rings, segments, 3))
+    _bend_round(
+        np.array(centre, np.float64), np.array(axis, np.float64), radius, thickness[0], thickness[1], vertices
+    )
     return Solid(
         name=name,
         finish=finish,
-        vertices=vertices.reshape(-1, 3) + np.array(centre),
+        vertices=vertices.reshape(-1, 3),
         kind="ring",
         rings=rings,
         segments=segments,
@@ -191,20 +196,13 @@ def slab(name: str, finish: str, corners: Float64[np.ndarray, "2 2 2 3"]) -> Sol
         finish: what it is made of.
         corners: [2 2 2 3] indexed by back or front, bottom or top, left or right.
     """
-    sides = [
-        corners[0], corners[1], corners[:, 0], corners[:, 1], corners[:, :, 0], corners[:, :, 1],
-    ]  # fmt: skip
-    return Solid(
-        name=name, finish=finish, vertices=np.concatenate([side.reshape(4, 3) for side in sides]), kind="slab"
-    )
+    return Solid(name=name, finish=finish, vertices=corners.reshape(8, 3)[_CORNERS], kind="slab")
 
 
 def box(name: str, finish: str, low: Vector, high: Vector) -> Solid:
     """Return a slab along the axes."""
     ends = np.array((low, high), np.float64)
-    corners = np.empty((2, 2, 2, 3))
-    corners[..., 0], corners[..., 1], corners[..., 2] = np.meshgrid(*ends.T, indexing="ij")
-    return slab(name, finish, corners)
+    return Solid(name=name, finish=finish, vertices=ends[_ENDS, (0, 1, 2)], kind="slab")
 
 
 def beam(name: str, finish: str, start: Vector, end: Vector, half: tuple[Number, Number]) -> Solid:
@@ -222,6 +220,13 @@ def beam(name: str, finish: str, start: Vector, end: Vector, half: tuple[Number,
     return Solid(name=name, finish=finish, vertices=vertices, kind="slab")
 
 
+@lru_cache(maxsize=64)
+def circle(segments: int) -> tuple[Float64[np.ndarray, " S"], Float64[np.ndarray, " S"]]:
+    """Return cosine and sine of angles that divide a circle evenly, beginning at 0; not to be changed."""
+    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
+    return np.cos(angle), np.sin(angle)
+
+
 def _profile(radius: Radius) -> tuple[float, float, float, float]:
     values = radius if isinstance(radius, tuple) else (radius, radius)
     side, rise = values[0], values[1]
@@ -229,16 +234,10 @@ def _profile(radius: Radius) -> tuple[float, float, float, float]:
 
 
 @lru_cache(maxsize=64)
-def _circle(rings: int) -> np.ndarray:
-    """Return (radius, height) of half a circle, from below upwards."""
+def _unit_ball(rings: int, segments: int) -> np.ndarray:
     latitude = np.linspace(-np.pi / 2, np.pi / 2, rings + 2)
-    return np.stack((np.cos(latitude), np.sin(latitude)), axis=1)
-
-
-@lru_cache(maxsize=64)
-def _turn(segments: int) -> tuple[np.ndarray, np.ndarray]:
-    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
-    return np.cos(angle), np.sin(angle)
+    profile = np.stack((np.cos(latitude), np.sin(latitude)), axis=1)
+    return revolved("", "", profile, segments=segments).vertices
 
 
 @lru_cache(maxsize=256)
@@ -274,57 +273,24 @@ def _volume(vertices: np.ndarray, faces: np.ndarray) -> float:
 
 
 @compiled
-def _sweep(
-    path: np.ndarray,
-    radii: np.ndarray,
-    up: np.ndarray,
-    rings: Real,
-    segments: Real,
-    bulge_first: Real,
-    bulge_last: Real,
-    vertices: np.ndarray,
+def _bend_round(
+    centre: np.ndarray, axis: np.ndarray, radius: Real, wide: Real, deep: Real, vertices: np.ndarray
 ) -> None:
-    total = rings + 2 * CAP
-    knots = len(path)
-    cosine, sine = np.empty(segments), np.empty(segments)
-    for s in range(segments):
-        cosine[s], sine[s] = np.cos(2 * np.pi * s / segments), np.sin(2 * np.pi * s / segments)
-    here, forward, radius = np.empty(3), np.empty(3), np.empty(4)
-    for r in range(total):
-        # Rings of the caps share the end's place and shrink towards its pole along a quarter circle.
-        inner = min(max(r - CAP, 0), rings - 1)
-        beyond = r - CAP - inner
-        angle = abs(beyond) / (CAP + 1) * np.pi / 2
-        place = inner / (rings - 1) * (knots - 1)
-        _smooth(path, radii, place, here, forward, radius)
-        length = np.sqrt(forward[0] ** 2 + forward[1] ** 2 + forward[2] ** 2)
-        tx, ty, tz = forward[0] / length, forward[1] / length, forward[2] / length
-        reach = (radius[1] + radius[2]) / 2 * (bulge_first if beyond < 0 else bulge_last)
-        offset = np.sign(beyond) * reach
-        sx, sy, sz = ty * up[2] - tz * up[1], tz * up[0] - tx * up[2], tx * up[1] - ty * up[0]
-        length = np.sqrt(sx * sx + sy * sy + sz * sz)
-        sx, sy, sz = sx / length, sy / length, sz / length
-        ux, uy, uz = sy * tz - sz * ty, sz * tx - sx * tz, sx * ty - sy * tx
-        shrink, shift = np.cos(angle), offset * np.sin(angle)
-        cx, cy, cz = here[0] + shift * tx, here[1] + shift * ty, here[2] + shift * tz
+    """Fill a torus: [rings segments 3]."""
+    rings, segments = vertices.shape[0], vertices.shape[1]
+    ax, ay, az = axis / np.sqrt((axis * axis).sum())
+    length = np.sqrt(1 - ay * ay)
+    tx, ty, tz = -ay * ax / length, (1 - ay * ay) / length, -ay * az / length
+    fx, fy, fz = ty * az - tz * ay, tz * ax - tx * az, tx * ay - ty * ax
+    for r in range(rings):
+        cosine, sine = np.cos(2 * np.pi * r / rings), np.sin(2 * np.pi * r / rings)
+        ox, oy, oz = cosine * tx + sine * fx, cosine * ty + sine * fy, cosine * tz + sine * fz
         for s in range(segments):
-            c, d = cosine[s], sine[s]
-            if radius[3] != 2:
-                c = np.sign(c) * abs(c) ** (2 / radius[3])
-                d = np.sign(d) * abs(d) ** (2 / radius[3])
-            rise = shrink * c * (radius[1] if c >= 0 else radius[2])
-            wide = shrink * d * radius[0]
-            n = r * segments + s
-            vertices[n, 0] = cx + rise * ux + wide * sx
-            vertices[n, 1] = cy + rise * uy + wide * sy
-            vertices[n, 2] = cz + rise * uz + wide * sz
-        if r == 0 or r == total - 1:
-            n = total * segments + (0 if r == 0 else 1)
-            vertices[n, 0], vertices[n, 1], vertices[n, 2] = (
-                here[0] + offset * tx,
-                here[1] + offset * ty,
-                here[2] + offset * tz,
-            )
+            angle = 2 * np.pi * s / segments
+            out, aside = radius + wide * np.cos(angle), deep * np.sin(angle)
+            vertices[r, s, 0] = centre[0] + out * ox + aside * ax
+            vertices[r, s, 1] = centre[1] + out * oy + aside * ay
+            vertices[r, s, 2] = centre[2] + out * oz + aside * az
 
 
 @compiled
@@ -357,32 +323,3 @@ def _join(start: np.ndarray, end: np.ndarray, wide: float, high: float, vertices
                             + (2 * right - 1) * wide * side[c]
                         )
                     count += 1
-
-
-@compiled
-def _smooth(
-    path: np.ndarray,
-    radii: np.ndarray,
-    place: Real,
-    here: np.ndarray,
-    forward: np.ndarray,
-    radius: np.ndarray,
-) -> None:
-    """Evaluate a Catmull-Rom spline and its derivative; radii never become negative."""
-    knots = len(path)
-    k = min(int(place), knots - 2)
-    t = place - k
-    before, after = max(k - 1, 0), min(k + 2, knots - 1)
-    w0, w1 = t * (-0.5 + t * (1 - 0.5 * t)), 1 + t * t * (-2.5 + 1.5 * t)
-    w2, w3 = t * (0.5 + t * (2 - 1.5 * t)), t * t * (-0.5 + 0.5 * t)
-    d0, d1 = -0.5 + t * (2 - 1.5 * t), t * (-5 + 4.5 * t)
-    d2, d3 = 0.5 + t * (4 - 4.5 * t), t * (-1 + 1.5 * t)
-    for c in range(3):
-        # Beyond an end the path goes on straight.
-        first = path[before, c] if k > 0 else 2 * path[0, c] - path[1, c]
-        last = path[after, c] if k + 2 < knots else 2 * path[knots - 1, c] - path[knots - 2, c]
-        here[c] = w0 * first + w1 * path[k, c] + w2 * path[k + 1, c] + w3 * last
-        forward[c] = d0 * first + d1 * path[k, c] + d2 * path[k + 1, c] + d3 * last
-    for c in range(4):
-        value = w0 * radii[before, c] + w1 * radii[k, c] + w2 * radii[k + 1, c] + w3 * radii[after, c]
-        radius[c] = max(value, 1e-4)

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from homolog.core.samples import PairSample
 from homolog.data.synthetic.assets import Asset
 from homolog.data.synthetic.category import Numbers
 from homolog.data.synthetic.correspondence import DenseTruth
-from homolog.data.synthetic.picture import as_sample_image
-from homolog.data.synthetic.semantic_pairs import Landmarks
-from homolog.data.synthetic.transfer import transfer
+from homolog.data.synthetic.landmarks import Landmarks
+from homolog.data.synthetic.picture import as_sample_image, mask_box
 from homolog.data.synthetic.view import View
 from homolog.data.synthetic.warped_view import WarpedViewpoint
 
@@ -53,7 +51,7 @@ class SurfacePair:
         """
         both = self.landmarks[0].visible & self.landmarks[1].visible
         xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
-        mask0, mask1 = (torch.from_numpy(view.shows(0)) for view in self.views)
+        mask0, mask1 = (view.shows(0) for view in self.views)
         depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
         image0, image1 = (
             as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
@@ -77,8 +75,8 @@ class SurfacePair:
             dense1=self.truths[1].field(),
             depth0=depth0,
             depth1=depth1,
-            mask0=mask0,
-            mask1=mask1,
+            mask0=torch.from_numpy(mask0),
+            mask1=torch.from_numpy(mask1),
             name=self.name,
             facts={
                 "keypoints": ", ".join(name for name, seen in zip(names, both, strict=True) if seen),
@@ -88,19 +86,3 @@ class SurfacePair:
                 **self.facts,
             },
         )
-
-
-def landmarks_in(view: View) -> Landmarks:
-    """Return the keypoints of body 0 of a view."""
-    points = view.scene.bodies[0].topology.landmarks(0)
-    landing = transfer(points, view, view)
-    return Landmarks(xy=landing.xy, visible=landing.visible)
-
-
-def mask_box(mask: Tensor) -> Tensor | None:
-    """Return x, y, width, height of a mask's pixels, their full extent; None where there are none."""
-    rows, columns = mask.any(dim=1).nonzero()[:, 0], mask.any(dim=0).nonzero()[:, 0]
-    if len(rows) == 0:
-        return None
-    left, top, right, bottom = columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
-    return torch.stack((left, top, right - left, bottom - top))

@@ -11,12 +11,14 @@ from jaxtyping import Bool, UInt8
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
-from homolog.data.synthetic.actors import Actor, chosen
+from homolog.data.synthetic.actors import Actor
 from homolog.data.synthetic.camera_path import drawn_camera_path
+from homolog.data.synthetic.category import chosen
 from homolog.data.synthetic.floor_plan import Disc, FloorPlan
 from homolog.data.synthetic.light import Light
 from homolog.data.synthetic.look import Look
 from homolog.data.synthetic.motion import Walk, moving_poses
+from homolog.data.synthetic.on_demand import OnDemand
 from homolog.data.synthetic.paint import paint
 from homolog.data.synthetic.photometry import Photometry
 from homolog.data.synthetic.picture import as_sample_image, taken
@@ -24,7 +26,7 @@ from homolog.data.synthetic.point_tracks import PointTracks, SeenPoints, follow,
 from homolog.data.synthetic.props import Prop, furnished
 from homolog.data.synthetic.room import Room
 from homolog.data.synthetic.scene import Body, Scene
-from homolog.data.synthetic.seeds import Factor, Seeds, Split
+from homolog.data.synthetic.seeds import Factor, Seeds
 from homolog.data.synthetic.sizes import image_size
 from homolog.data.synthetic.sky import Sky
 from homolog.data.synthetic.view import View
@@ -77,8 +79,10 @@ class Video:
         )
 
 
-class Videos:
+class Videos(OnDemand):
     """Made-up videos, made when asked for; the same whatever the order or the worker."""
+
+    _what = "video"
 
     def __init__(
         self,
@@ -130,23 +134,14 @@ class Videos:
             )
         if queries not in STEPS:
             raise ConfigError(f"no queries named {queries}{did_you_mean(queries, STEPS)}")
-        self._size = image_size(size)
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._names = chosen(names)
-        self._count, self._seed, self._split = count, seed, Split.named(split)
         self._seconds = np.arange(frames) / float(rate)
         self._objects, self._clutter, self._tracks = objects, clutter, tracks
         self._queries, self._on_objects, self._photometry = queries, float(on_objects), photometry
 
-    def __len__(self) -> int:
-        """Return the number of videos."""
-        return self._count
-
     def __getitem__(self, index: int) -> VideoSample:
-        """Make one video.
-
-        Raises:
-            IndexError: there is no such video.
-        """
+        """Make one video; raises what `video` raises."""
         return self.video(index).sample()
 
     def video(self, index: int) -> Video:
@@ -155,9 +150,7 @@ class Videos:
         Raises:
             IndexError: there is no such video.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a video in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         actors = [Actor.drawn(seeds, number, self._names) for number in range(self._objects)]
         walks = self._walks(actors, seeds)
         room = Room.drawn(seeds.generator(Factor.layout))
@@ -178,7 +171,7 @@ class Videos:
             picked=picked,
             tracks=tracks,
             query_frame=query_frame,
-            name=f"video-{self._split.name}-{self._seed}-{index}",
+            name=self._name("video", index),
         )
 
     def _walks(self, actors: list[Actor], seeds: Seeds) -> list[Walk]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size
 from homolog.core.errors import ShapeError
+from homolog.data.synthetic.compiled import compiled
 
 World = Float[np.ndarray, "N 3"]
 
@@ -93,7 +94,9 @@ class Viewpoint:
 
     def homogeneous(self, points: World) -> World:
         """Return (x z, y z, z) of points of the world, with the pixel (x, y) and the depth z."""
-        return np.ascontiguousarray(points @ (self.K @ self.R).T + self.K @ self.t)
+        seen = np.empty(points.shape)
+        _project(points, self.K @ self.R, self.K @ self.t, seen)
+        return seen
 
     def resized(self, size: Size) -> "Viewpoint":
         """Return the same camera with another number of pixels over the same field of view."""
@@ -115,3 +118,11 @@ class Viewpoint:
         return RelativePose(
             R=torch.from_numpy(R.astype(np.float32)), t=torch.from_numpy(t.astype(np.float32))
         )
+
+
+@compiled
+def _project(points: np.ndarray, turn: np.ndarray, shift: np.ndarray, seen: np.ndarray) -> None:
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        for c in range(3):
+            seen[n, c] = turn[c, 0] * x + turn[c, 1] * y + turn[c, 2] * z + shift[c]

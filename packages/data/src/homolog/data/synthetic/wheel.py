@@ -3,7 +3,7 @@
 import numpy as np
 
 from homolog.data.synthetic.shells import loft
-from homolog.data.synthetic.solids import Solid, beam, ring
+from homolog.data.synthetic.solids import Solid, beam, circle, ring
 
 SPOKES = 5
 
@@ -42,7 +42,9 @@ def drum(name: str, finish: str, ends: tuple[float, float], radius: float, *, se
         radius: of the cylinder.
         segments: around it.
     """
-    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)
-    circle = radius * np.stack((np.sin(angle), np.cos(angle), np.zeros(segments)), axis=1)
+    cosine, sine = circle(segments)
+    sections = np.empty((4, segments, 3))
+    sections[..., 0], sections[..., 1] = radius * sine, radius * cosine
     # Each end twice: the edge between the round and the flat side is sharp where normals are averaged.
-    return loft(name, finish, circle + np.repeat(ends, 2)[:, None, None] * np.array((0.0, 0.0, 1.0)))
+    sections[:2, :, 2], sections[2:, :, 2] = ends
+    return loft(name, finish, sections)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.data.synthetic.compiled import compiled
+from homolog.data.synthetic.compiled import Real, compiled
 from homolog.data.synthetic.shells import loft
 from homolog.data.synthetic.solids import Number, Solid, Vector
 
@@ -34,9 +34,9 @@ def wire(
     centres, ahead = _spline(np.array(path, np.float64), rings)
     out = np.empty_like(ahead)
     _transport(ahead, np.array(start, np.float64), out)
-    angle = np.linspace(0, 2 * np.pi, segments, endpoint=False)[:, None]
-    circle = np.cos(angle) * out[:, None] + np.sin(angle) * np.cross(ahead, out)[:, None]
-    return loft(name, finish, centres[:, None] + radius * circle)
+    sections = np.empty((rings, segments, 3))
+    _surround(centres, ahead, out, radius, sections)
+    return loft(name, finish, sections)
 
 
 def _spline(
@@ -44,15 +44,26 @@ def _spline(
 ) -> tuple[Float64[np.ndarray, "R 3"], Float64[np.ndarray, "R 3"]]:
     """Return places along a Catmull-Rom spline, straight on beyond its ends, and its unit tangents there."""
     knots = np.concatenate((2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]))
-    place = np.linspace(0, len(points) - 1, count)
-    k = np.minimum(place.astype(int), len(points) - 2)
-    t = (place - k)[:, None]
-    a, b, c, d = (knots[k + offset] for offset in range(4))
-    linear, square, cube = (c - a) / 2, a - 2.5 * b + 2 * c - d / 2, (d - a) / 2 + 1.5 * (b - c)
-    tangent = linear + t * (2 * square + 3 * t * cube)
-    return b + t * (linear + t * (square + t * cube)), tangent / np.linalg.norm(
-        tangent, axis=1, keepdims=True
-    )
+    places, tangents = np.empty((count, 3)), np.empty((count, 3))
+    _follow(knots, places, tangents)
+    return places, tangents
+
+
+@compiled
+def _follow(knots: np.ndarray, places: np.ndarray, tangents: np.ndarray) -> None:
+    pieces = len(knots) - 3
+    for r in range(len(places)):
+        along = pieces * r / (len(places) - 1)
+        k = min(int(along), pieces - 1)
+        t, length = along - k, 0.0
+        for c in range(3):
+            one, two, three, four = knots[k, c], knots[k + 1, c], knots[k + 2, c], knots[k + 3, c]
+            linear = (three - one) / 2
+            square, cube = one - 2.5 * two + 2 * three - four / 2, (four - one) / 2 + 1.5 * (two - three)
+            places[r, c] = two + t * (linear + t * (square + t * cube))
+            tangents[r, c] = linear + t * (2 * square + 3 * t * cube)
+            length += tangents[r, c] ** 2
+        tangents[r] /= np.sqrt(length)
 
 
 @compiled
@@ -63,3 +74,18 @@ def _transport(ahead: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
         last -= (last * ahead[r]).sum() * ahead[r]
         last /= np.sqrt((last**2).sum())
         out[r] = last
+
+
+@compiled
+def _surround(
+    centres: np.ndarray, ahead: np.ndarray, out: np.ndarray, radius: Real, sections: np.ndarray
+) -> None:
+    """Fill a circle [segments 3] around each centre."""
+    segments = sections.shape[1]
+    for r in range(len(centres)):
+        for s in range(segments):
+            cosine, sine = np.cos(2 * np.pi * s / segments), np.sin(2 * np.pi * s / segments)
+            for k in range(3):
+                i, j = (k + 1) % 3, (k + 2) % 3
+                across = ahead[r, i] * out[r, j] - ahead[r, j] * out[r, i]
+                sections[r, s, k] = centres[r, k] + radius * (cosine * out[r, k] + sine * across)

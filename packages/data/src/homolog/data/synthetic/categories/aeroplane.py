@@ -3,11 +3,12 @@
 import numpy as np
 from jaxtyping import Float64
 
+from homolog.data.synthetic.bounds import clipped
 from homolog.data.synthetic.category import Anchor, Category, Numbers
-from homolog.data.synthetic.cover import cover
+from homolog.data.synthetic.cover import cover, lattice
 from homolog.data.synthetic.foil import FLAP_PLACES, FLAP_ROW, ROW, SPAN, Foil
 from homolog.data.synthetic.shells import loft, mirrored
-from homolog.data.synthetic.solids import Solid, tube
+from homolog.data.synthetic.solids import Solid, circle, tube
 
 Vector = Float64[np.ndarray, "3"]
 Grid = Float64[np.ndarray, "..."]
@@ -44,6 +45,7 @@ _POSES = {
 
 _PLACES = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, 32))
 """Of the fuselage's sections, from the tail to the nose."""
+_SHARES = np.linspace(0, 1, len(_PLACES))
 _SEGMENTS, _WINDOWS = 24, 8
 _AHEAD = (1.0, 0.0, 0.0)
 """For what hangs or stands: the direction called up is forward."""
@@ -72,29 +74,29 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 def _outline(s: Numbers, place: Grid) -> tuple[Grid, Grid]:
     """Return the fuselage's radius (up and down) and the height of its middle."""
-    tip = s["front"] + (1 - s["front"]) * (1 - (1 - np.clip(place / s["nose"], 0, 1)) ** 2) ** s["blunt"]
-    tail = s["boom"] + (1 - s["boom"]) * np.sin(0.5 * np.pi * np.clip((1 - place) / s["tail"], 0, 1)) ** 1.15
-    end = 0.45 + 0.55 * np.sqrt(np.clip((1 - place) / 0.012, 0, 1))
+    tip = s["front"] + (1 - s["front"]) * (1 - (1 - clipped(place / s["nose"], 0, 1)) ** 2) ** s["blunt"]
+    tail = s["boom"] + (1 - s["boom"]) * np.sin(0.5 * np.pi * clipped((1 - place) / s["tail"], 0, 1)) ** 1.15
+    end = 0.45 + 0.55 * np.sqrt(clipped((1 - place) / 0.012, 0, 1))
     return s["radius"] * tip * tail * end, s["radius"] * (s["upsweep"] * (1 - tail) - 0.16 * (1 - tip))
 
 
 def _fuselage(s: Numbers) -> Solid:
     radius, middle = _outline(s, _PLACES)
-    angle = np.linspace(0, 2 * np.pi, _SEGMENTS, endpoint=False)
+    cosine, sine = circle(_SEGMENTS)
     sections = np.empty((len(_PLACES), _SEGMENTS, 3))
     sections[..., 0] = 0.5 - _PLACES[:, None]
-    sections[..., 1] = middle[:, None] + radius[:, None] * np.cos(angle)
-    sections[..., 2] = s["wide"] * radius[:, None] * np.sin(angle)
+    sections[..., 1] = middle[:, None] + radius[:, None] * cosine
+    sections[..., 2] = s["wide"] * radius[:, None] * sine
     return loft("fuselage", "paint", sections)
 
 
 def _along(place: Grid) -> Grid:
-    return np.interp(-place, -_PLACES, np.linspace(0, 1, len(_PLACES)))
+    return np.interp(-place, -_PLACES, _SHARES)
 
 
 def _canopy(s: Numbers, fuselage: Solid) -> Solid:
     """The cockpit's glass: flush on an airliner, a bubble on a fighter."""
-    row, column = np.meshgrid(np.linspace(0, 1, 11), np.linspace(-1, 1, 13), indexing="ij")
+    row, column = lattice(11, 13)[0], 2 * lattice(11, 13)[1] - 1
     along = _along(s["canopy"] + (1 - row) * s["canopy_long"])
     bump = np.sin(np.pi * row**0.85) ** 0.85 * (1 - column**2) ** 0.75
     proud = 0.0015 + s["canopy_high"] * bump
@@ -103,7 +105,7 @@ def _canopy(s: Numbers, fuselage: Solid) -> Solid:
 
 def _windows(s: Numbers, fuselage: Solid) -> list[Solid]:
     """Windows of the right; those of an aeroplane without any lie below the skin."""
-    row, column = np.meshgrid(np.linspace(-1, 1, 3), np.linspace(-1, 1, 5), indexing="ij")
+    row, column = (2 * way - 1 for way in lattice(3, 5))
     pitch = s["windows_long"] / _WINDOWS
     bare = s["window"] < 0.003
     size = 0.003 if bare else s["window"]
@@ -264,7 +266,7 @@ def _pipe(name: str, finish: str, front: Vector, places: tuple[float, ...], radi
 
 def _gear(s: Numbers, p: Numbers, side: str) -> list[Solid]:
     """A leg and its wheel; retracted they are inside."""
-    down = 1.0 if s["fixed"] > 0.5 else float(np.clip(p["gear"], 0, 1))
+    down = 1.0 if s["fixed"] > 0.5 else min(max(p["gear"], 0.0), 1.0)
     radius, size = s["radius"], s["wheel"]
     ground = -radius - s["leg"] - size
     if side == "nose ":

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.data.synthetic.category import Anchor, Category, Numbers
+from homolog.data.synthetic.shells import joined, moved
 from homolog.data.synthetic.solids import Solid, beam, box, ring, slab, tube
 from homolog.data.synthetic.wire import wire
 
@@ -45,6 +46,10 @@ _SPOKES = 10
 """At each side of a wheel."""
 _SPOKE = 0.0022
 """Half of a spoke's thickness."""
+_TURNS = 2 * np.pi * (np.arange(_SPOKES) + 0.5) / _SPOKES
+_WAYS = np.stack((np.sin(_TURNS), np.cos(_TURNS), np.zeros(_SPOKES)), axis=1)
+_BESIDE = np.stack((_WAYS[:, 1], -_WAYS[:, 0], np.zeros(_SPOKES)), axis=1)
+"""Which way they go from the hub, and what lies beside them."""
 _PEDAL = np.array((0.045, 0.012, 0.042))
 """Half of its size."""
 _CHAIN = 0.054
@@ -110,16 +115,13 @@ def _wheel(name: str, s: Numbers, hub: Vector) -> list[Solid]:
 
 def _spokes(name: str, hub: Vector, reach: float) -> list[Solid]:
     """From both flanges of the hub to the rim, in pairs that mirror each other."""
-    turns = 2 * np.pi * (np.arange(_SPOKES) + 0.5) / _SPOKES
-    way = np.stack((np.sin(turns), np.cos(turns), np.zeros(_SPOKES)), axis=1)
-    beside = np.stack((way[:, 1], -way[:, 0], np.zeros(_SPOKES)), axis=1)
     parts: list[Solid] = []
     for side, which in _SIDES:
         corners = np.empty((_SPOKES, 2, 2, 2, 3))
         for end, (out, aside) in enumerate(((0.014, 0.034), (reach, 0.004))):
             for one in (0, 1):
                 for two in (0, 1):
-                    corners[:, end, one, two] = hub + out * way + (2 * one - 1) * _SPOKE * beside
+                    corners[:, end, one, two] = hub + out * _WAYS + (2 * one - 1) * _SPOKE * _BESIDE
                     corners[:, end, one, two, 2] += side * aside + (2 * two - 1) * _SPOKE
         parts += [
             slab(f"{which} {name} spoke {number + 1}", "metal", one) for number, one in enumerate(corners)
@@ -285,9 +287,7 @@ def _turned(parts: list[Solid], pivot: Vector, axis: Vector, angle: float) -> li
     x, y, z = axis
     skew = np.array(((0, -z, y), (z, 0, -x), (-y, x, 0)))
     turn = np.eye(3) + np.sin(angle) * skew + (1 - np.cos(angle)) * skew @ skew
-    vertices = (np.concatenate([part.vertices for part in parts]) - pivot) @ turn.T + pivot
-    ends = np.cumsum([len(part.vertices) for part in parts])
-    return [part.replaced(moved) for part, moved in zip(parts, np.split(vertices, ends[:-1]), strict=True)]
+    return moved(parts, (joined(parts) - pivot) @ turn.T + pivot)
 
 
 def _plane(x: float | int, y: float | int) -> Vector:
@@ -331,6 +331,7 @@ CATEGORY = Category(
         },
     },
     spread=0.06,
+    azimuths=(35.0, 145.0),
     elevations=(-5.0, 35.0),
     turns=6.0,
 )

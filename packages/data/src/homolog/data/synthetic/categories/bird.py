@@ -225,6 +225,7 @@ CATEGORY = Category(
             )
         },
     },
+    azimuths=(0.0, 150.0),
     elevations=(-20.0, 40.0),
     turns=10.0,
 )

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from homolog.data.synthetic.bounds import clipped
 from homolog.data.synthetic.category import Anchor, Category, Numbers
+from homolog.data.synthetic.compiled import compiled
+from homolog.data.synthetic.shells import joined, moved
 from homolog.data.synthetic.solids import Solid, revolved, tube
 
 _COLUMNS = (
@@ -31,6 +34,8 @@ _KINDS = {
     "beer": (0.85, 0.125, 0.48, 0.24, 0.055, 0.00, 1.00, 0.04, 1.20, 0.12, 0.36, 2.0, 0.02),
 }  # fmt: skip
 
+_HEIGHTS = np.concatenate(((0.0, 0.004, 0.012, 0.03), np.linspace(0.05, 0.97, 40), (0.975, 1.0)))
+"""Of the rings of the body, relative to its own."""
 _BARE = 0.07
 """Handles that would be smaller are not there."""
 
@@ -44,26 +49,23 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
     ]
     parts = [_squeezed(part, shape) for part in parts]
     parts.append(_handle(shape))
-    return [_leaning(part, pose) for part in parts]
+    return _leaning(parts, pose)
 
 
 def _outline(s: Numbers, height: np.ndarray) -> np.ndarray:
     """Return the radius at a share of the height."""
     top = min(s["shoulder"] + s["slope"], 0.95)
-    rise = np.clip((height - s["shoulder"]) / (top - s["shoulder"]), 0, 1)
+    rise = clipped((height - s["shoulder"]) / (top - s["shoulder"]), 0, 1)
     smooth = rise * rise * (3 - 2 * rise)
     pinch = 1 - s["waist"] * np.exp(-(((height - 0.5 * s["shoulder"]) / 0.16) ** 2))
-    belly = (
-        s["radius"] * pinch * np.sqrt(np.clip(1 - (np.clip(0.03 - height, 0, None) / 0.045) ** 2, 0.05, 1))
-    )
-    return belly + smooth * (s["neck"] - s["radius"])
+    base = np.maximum(1 - (np.maximum(0.03 - height, 0) / 0.045) ** 2, 0.05)
+    return s["radius"] * pinch * np.sqrt(base) + smooth * (s["neck"] - s["radius"])
 
 
 def _body(s: Numbers) -> np.ndarray:
-    height = np.concatenate(((0.0, 0.004, 0.012, 0.03), np.linspace(0.05, 0.97, 40), (0.975, 1.0)))
-    radius = _outline(s, height)
+    radius = _outline(s, _HEIGHTS)
     radius[-2:] *= 1.12
-    return np.stack((np.maximum(radius, 0.01), height * s["height"]), axis=1)
+    return np.stack((np.maximum(radius, 0.01), _HEIGHTS * s["height"]), axis=1)
 
 
 def _label(s: Numbers) -> np.ndarray:
@@ -87,16 +89,26 @@ def _cap(s: Numbers, p: Numbers) -> np.ndarray:
 
 def _squeezed(part: Solid, s: Numbers) -> Solid:
     """Turn round sections into flat or square ones, where the bottle is wide."""
-    x, y, z = part.vertices.T
-    radius = np.hypot(x, z)
-    angle = np.arctan2(z, x)
+    vertices = np.empty_like(part.vertices)
     # The label, slightly wider, is squeezed like what it sticks to.
-    wide = np.clip((radius - s["neck"]) / max(s["radius"] - s["neck"], 1e-3), 0, 1)
-    power = 2 + (s["square"] - 2) * wide
-    grow = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
-    flat = 1 + (s["flat"] - 1) * wide
-    vertices = np.stack((grow * radius * np.cos(angle) * flat, y, grow * radius * np.sin(angle)), axis=1)
+    room = max(s["radius"] - s["neck"], 1e-3)
+    _squeeze(part.vertices, s["neck"], room, s["square"], s["flat"], vertices)
     return part.replaced(vertices)
+
+
+@compiled
+def _squeeze(
+    vertices: np.ndarray, neck: float, room: float, square: float, flat: float, made: np.ndarray
+) -> None:
+    for n in range(len(vertices)):
+        x, z = vertices[n, 0], vertices[n, 2]
+        radius = np.sqrt(x * x + z * z)
+        wide = min(max((radius - neck) / room, 0.0), 1.0)
+        power, grow = 2 + (square - 2) * wide, 0.0
+        if radius > 0:
+            grow = (abs(x / radius) ** power + abs(z / radius) ** power) ** (-1 / power)
+        made[n, 0] = grow * x * (1 + (flat - 1) * wide)
+        made[n, 1], made[n, 2] = vertices[n, 1], grow * z
 
 
 def _handle(s: Numbers) -> Solid:
@@ -112,10 +124,10 @@ def _handle(s: Numbers) -> Solid:
     return tube("handle", "vessel", path, [thick] * 4, up=(1.0, 0.0, 0.0), rings=18, segments=10)
 
 
-def _leaning(part: Solid, p: Numbers) -> Solid:
+def _leaning(parts: list[Solid], p: Numbers) -> list[Solid]:
     tilt = np.radians(p["tilt"])
     turn = np.array(((np.cos(tilt), -np.sin(tilt), 0), (np.sin(tilt), np.cos(tilt), 0), (0, 0, 1.0)))
-    return part.replaced(part.vertices @ turn.T)
+    return moved(parts, joined(parts) @ turn.T)
 
 
 # Round things have no left; a bottle's front is where its label faces, x.

@@ -1,13 +1,12 @@
 """Cars, from city car to van: a body with arches, a cabin with panes, four wheels."""
 
-from dataclasses import replace
-
 import numpy as np
 from jaxtyping import Float64
 
+from homolog.data.synthetic.bounds import clipped
 from homolog.data.synthetic.category import Anchor, Category, Numbers
-from homolog.data.synthetic.cover import cover
-from homolog.data.synthetic.shells import loft, mirrored
+from homolog.data.synthetic.cover import cover, lattice
+from homolog.data.synthetic.shells import joined, loft, mirrored, moved
 from homolog.data.synthetic.solids import Solid, ball, box
 from homolog.data.synthetic.wheel import disc_wheel, drum
 
@@ -36,16 +35,25 @@ _KINDS = {
 _POSES = {"steer": (-24.0, 0.0, 24.0), "roll": (-36.0, 0.0, 36.0)}
 
 _SIDES = ("left", "right")
+_MIRROR = np.array((1.0, 1.0, -1.0))
 _GAP = 0.06
 """Between a wheel and its arch."""
 _FACE = np.radians((90.0, 87.0, 80.0, 68.0, 52.0, 33.0, 14.0))
 """Angles on the rounded rectangle that is the face of a car, from its middle line to where hood or deck begin."""
 _ARCH = np.linspace(np.pi, 0, 11)
 _RINGS = 2 * len(_FACE) + 2 * (len(_ARCH) + 2) + 3 * 5
+_SQUASH, _NUMBERS = np.cos(_FACE) ** 0.4, np.arange(float(len(_FACE)))
+_SQUASHED = np.concatenate((_SQUASH, np.ones(_RINGS - 2 * len(_FACE)), _SQUASH[::-1]))
+"""How high a section is: less on both faces."""
 _HALF = 13
 """Points of a section from the top to the bottom."""
-_ROWS = np.array((0.0, 0.0, 0.12, 0.34, 0.56, 0.78, 0.93, 1.0))
+_WIDE = np.array((0.0, 0.30, 0.62, 0.80, 0.88, 0.95, 0.985, 1.0, 1.0, 0.985, 0.965, 0.93, 0.62, 0.0))
+"""Where they are, in halves of its width."""
+_ROWS = np.array((0.0, 0.0, 0.12, 0.34, 0.56, 0.78, 0.93, 1.0, 1.0, 1.0, 1.0))
 """Heights of the cabin's sections, from hood to roof; the first is sunk below."""
+_SHRINK = np.array((*(1.0,) * 8, 0.965, 0.80, 0.40))
+"""What lies beyond the edge of the roof is drawn in towards its middle."""
+_LIFT = np.array((-0.16, *(0.0,) * 7, 0.028, 0.052, 0.068))
 _ROUND = np.array(
     (
         (1.0, 0.0), (1.0, 0.25), (1.0, 0.5), (1.0, 0.72), (0.998, 0.88), (0.985, 0.965), (0.95, 1.0), (0.86, 1.0), (0.72, 1.0), (0.58, 1.0),
@@ -98,10 +106,9 @@ def _stations(s: Numbers) -> tuple[Grid, Grid, Grid]:
             nose - face[::-1],
         )
     )
-    squash = np.cos(_FACE) ** 0.4
     none = np.zeros(len(_FACE))
     high = np.concatenate((none, flat, arch, flat, arch, flat, none))
-    return x, high, np.concatenate((squash, np.ones(_RINGS - 2 * len(_FACE)), squash[::-1]))
+    return x, high, _SQUASHED
 
 
 def _top(s: Numbers, x: Grid) -> Grid:
@@ -109,7 +116,7 @@ def _top(s: Numbers, x: Grid) -> Grid:
     foot = s["cowl"] - s["rake"] - s["long"] - s["fast"]
     knots = (s["end"], min(foot, s["end"] + 0.9), s["cowl"], s["base"] + s["front"])
     top = np.interp(x, knots, (s["tail"], s["deck"], s["hood"], s["nose"]))
-    hood = np.clip((x - s["cowl"]) / (s["base"] + s["front"] - s["cowl"]), 0, 1)
+    hood = clipped((x - s["cowl"]) / (s["base"] + s["front"] - s["cowl"]), 0, 1)
     return top + 0.16 * (s["hood"] - s["nose"]) * np.sin(np.pi * hood)
 
 
@@ -117,14 +124,13 @@ def _body(s: Numbers) -> tuple[Grid, Solid]:
     """Return the places of its sections and the body below the windows."""
     x, arch, squash = _stations(s)
     half, top = s["half"], _top(s, x)
-    floor = s["clear"] + 0.05 * np.clip((np.abs(x) - s["base"] - 0.4) / 0.4, 0, 1)
+    floor = s["clear"] + 0.05 * clipped((np.abs(x) - s["base"] - 0.4) / 0.4, 0, 1)
     low = np.maximum(arch, floor)
     fender = np.maximum(top, low + 0.08)
     foot = s["cowl"] - s["rake"] - s["long"] - s["fast"]
     bed = s["bed"] * ((x < foot - 0.1) & (squash == 1))
-    side = (0.0, 0.30, 0.62, 0.80, 0.88, 0.95, 0.985, 1.0, 1.0, 0.985, 0.965, 0.93, 0.62, 0.0)
     # A bed has upright walls.
-    wide = np.broadcast_to(side, (_RINGS, _HALF + 1)).copy()
+    wide = np.repeat(_WIDE[None], _RINGS, axis=0)
     wide[bed > 0, 1:4] = 0.50, 0.845, 0.85
     share = np.array((0.36, 0.58, 0.82))
     high = np.empty_like(wide)
@@ -136,10 +142,10 @@ def _body(s: Numbers) -> tuple[Grid, Solid]:
     middle = (s["clear"] + 0.42 * (s["nose"] - s["clear"]), s["clear"] + 0.42 * (s["tail"] - s["clear"]))
     line = np.where(x > 0, *middle)[:, None]
     high = line + squash[:, None] * (high - line)
-    taper = 1 - 0.07 * np.clip((np.abs(x) - s["base"]) / 0.9, 0, 1) ** 2 - 0.05 * (1 - squash)
+    taper = 1 - 0.07 * clipped((np.abs(x) - s["base"]) / 0.9, 0, 1) ** 2 - 0.05 * (1 - squash)
     wide *= half * taper[:, None]
     # Both faces are bowed.
-    beyond = np.clip((np.abs(x) - s["base"] - s["wheel"] - _GAP) / 0.4, 0, 1)
+    beyond = clipped((np.abs(x) - s["base"] - s["wheel"] - _GAP) / 0.4, 0, 1)
     along = x[:, None] - np.sign(x)[:, None] * s["bow"] * beyond[:, None] * (wide / half) ** 2.6
     return x, loft("body", "paint", _closed(along, high, wide))
 
@@ -155,10 +161,7 @@ def _cabin(s: Numbers) -> Solid:
     rear = s["cowl"] - s["rake"] - s["long"]
     front_low, rear_low = s["cowl"], rear - s["fast"]
     share, out = _ROUND.T
-    rows = np.concatenate((_ROWS, np.ones(3)))[:, None]
-    # What lies beyond the edge of the roof is drawn in towards its middle.
-    shrink = np.array((*np.ones(len(_ROWS)), 0.965, 0.80, 0.40))[:, None]
-    lift = np.array((-0.16, *np.zeros(len(_ROWS) - 1), 0.028, 0.052, 0.068))[:, None]
+    rows, shrink, lift = _ROWS[:, None], _SHRINK[:, None], _LIFT[:, None]
     first = front_low - s["rake"] * rows**1.12
     last = rear_low + s["fast"] * rows**0.9
     belt = s["deck"] + share * (s["hood"] - s["deck"]) - 0.012
@@ -182,8 +185,10 @@ def _pane(
     proud: float = 0.006,
 ) -> Solid:
     """Cover a rectangle of a part's surface, counted in its rings and in its segments."""
-    row, column = np.meshgrid(np.linspace(*rows, points[0]), np.linspace(*columns, points[1]), indexing="ij")
-    return cover(name, finish, part, row / (part.rings - 1), column / part.segments, proud=proud, sunk=0.02)
+    row, column = lattice(*points)
+    along = (rows[0] + (rows[1] - rows[0]) * row) / (part.rings - 1)
+    around = (columns[0] + (columns[1] - columns[0]) * column) / part.segments
+    return cover(name, finish, part, along, around, proud=proud, sunk=0.02)
 
 
 _PANE = (1.6, 6.75)
@@ -228,7 +233,7 @@ def _side(s: Numbers, x: Grid, body: Solid, cabin: Solid) -> list[Solid]:
 
 def _ring_of(share: float, *, front: bool) -> float:
     """Return the section on a face where it has a share of its height, in fractions of a ring."""
-    place = float(np.interp(share, np.cos(_FACE) ** 0.4, np.arange(len(_FACE))))
+    place = float(np.interp(share, _SQUASH, _NUMBERS))
     return _RINGS - 1 - place if front else place
 
 
@@ -282,7 +287,7 @@ def _wheels(s: Numbers, p: Numbers) -> list[Solid]:
     """All four wheels, and the dark behind them in their arches."""
     reach, inside = s["wheel"] + _GAP - 0.006, s["half"] - 2 * s["tyre"] - 0.045
     wheel = disc_wheel(s["wheel"], s["tyre"], np.radians(p["roll"]))
-    parts: list[Solid] = []
+    rolled, parts = joined(wheel), list[Solid]()
     for which, place, steer in (("front", s["base"], p["steer"]), ("rear", -s["base"], 0.0)):
         centre = np.array((place, s["wheel"], s["half"] - s["tyre"] - 0.015))
         arch = drum(f"right {which} arch", "dark", (inside - 0.04, inside), reach, segments=24)
@@ -293,16 +298,10 @@ def _wheels(s: Numbers, p: Numbers) -> list[Solid]:
             turned = np.array(
                 ((np.cos(turn), 0.0, -np.sin(turn)), (0.0, 1.0, 0.0), (np.sin(turn), 0.0, np.cos(turn)))
             )
-            moved = [
-                replace(part, name=f"{side} {which} {part.name}", vertices=part.vertices @ turned + centre)
-                for part in wheel
-            ]
-            moved.append(arch.replaced(upper + np.array((place, s["wheel"], 0.0))))
-            parts += (
-                moved
-                if side == "right"
-                else [mirrored(part, part.name.replace("right", "left")) for part in moved]
-            )
+            placed = rolled @ turned + centre
+            parts += moved(wheel, placed if side == "right" else placed * _MIRROR, f"{side} {which} ")
+            walls = arch.replaced(upper + np.array((place, s["wheel"], 0.0)))
+            parts.append(walls if side == "right" else mirrored(walls, f"left {which} arch"))
     return parts
 
 

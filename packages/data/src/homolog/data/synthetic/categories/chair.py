@@ -139,14 +139,11 @@ CATEGORY = Category(
         **{f"{side} seat front": Anchor(part="seat", corner=6 + right) for side, right in _SIDES},
         **{f"{side} seat back": Anchor(part="seat", corner=2 + right) for side, right in _SIDES},
         **{
-            f"{side} {end} foot": Anchor(part=f"{side} {end} leg", corner=4 + 3 * right)
+            f"{side} {end} foot": Anchor(part=f"{side} {end} leg", corner=first + right)
             for side, right in _SIDES
-            for end in ("front", "hind")
+            for end, first in (("front", 6), ("hind", 4))
         },
-        **{
-            f"{side} back top": Anchor(part=f"{side} back post", corner=4 + 2 * (1 - right))
-            for side, right in _SIDES
-        },
+        **{f"{side} back top": Anchor(part=f"{side} back post", corner=4 + right) for side, right in _SIDES},
         **{
             f"{side} upper panel": Anchor(part="upper back panel", corner=6 + right) for side, right in _SIDES
         },
@@ -158,6 +155,7 @@ CATEGORY = Category(
         **{f"{side} rail front": Anchor(part=f"{side} rail", corner=6 + right) for side, right in _SIDES},
     },
     spread=0.09,
+    azimuths=(0.0, 120.0),
     elevations=(0.0, 50.0),
     turns=7.0,
 )

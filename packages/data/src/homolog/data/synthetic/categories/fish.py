@@ -4,9 +4,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.data.synthetic.category import Anchor, Category, Numbers
-from homolog.data.synthetic.cover import cover
-from homolog.data.synthetic.shells import mirrored, sheet
-from homolog.data.synthetic.solids import CAP, Solid, ball, tube
+from homolog.data.synthetic.compiled import compiled
+from homolog.data.synthetic.cover import cover, lattice
+from homolog.data.synthetic.shells import joined, mirrored, moved, sheet
+from homolog.data.synthetic.solids import Solid, ball, tube
+from homolog.data.synthetic.sweep import CAP
 
 Vector = Float64[np.ndarray, "3"]
 Grid = Float64[np.ndarray, "..."]
@@ -46,6 +48,26 @@ _POSES = {
 _ROWS, _COLS = 13, 6
 """Points of a fin along its base and from there to its edge."""
 _SHARE, _OUT = np.linspace(0, 1, _ROWS), np.linspace(0, 1, _COLS)
+_SWEPT, _SPREAD, _MIRROR = _OUT**1.2, np.linspace(-1, 1, 2 * _ROWS - 1), np.array((1.0, 1.0, -1.0))
+_CORNERS = (
+    1 - 0.22 * np.clip((_SHARE - 0.85) / 0.15, 0, 1) ** 2 - 0.4 * np.clip((0.12 - _SHARE) / 0.12, 0, 1) ** 2
+)
+"""Both corners of the edge of a fin on the middle line are a little round."""
+_BLADE = (0.34 + 0.66 * np.sin(0.5 * np.pi * np.clip(_SHARE / 0.7, 0, 1))) * np.sqrt(
+    np.clip(1 - _SHARE**4, 0.02, 1)
+)
+"""Half of the width of a fin at the side, along it."""
+_LENS = 0.0045 * (1 - 0.8 * _SHARE[:, None]) * np.sqrt(1 - 0.9 * (2 * _OUT - 1) ** 2)
+"""Half of its thickness."""
+_GILL_ROW, _GILL_COLUMN = lattice(9, 13)
+_GILL_BOW, _GILL_RISE = (
+    (1 - _GILL_ROW) * 0.44 * (1 - np.abs(2 * _GILL_COLUMN - 1) ** 2.4),
+    np.clip((1 - _GILL_ROW) / 0.8, 0, 1) * (1 - np.abs(2 * _GILL_COLUMN - 1) ** 4),
+)
+"""How far the gill cover reaches back, and how it rises towards its rear edge; in front it is flush with the cheek."""
+_BEHIND = np.linspace(0, 1.6, 161)
+_FREE = np.clip(_BEHIND - 0.2, 0, None)
+"""Places of the spine behind the snout, and how far they are behind what cannot bend."""
 
 
 def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
@@ -66,7 +88,8 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
     return _bent(parts, shape, pose)
 
 
-_STATIONS = (-0.50, -0.40, -0.24, -0.06, 0.10, 0.24, 0.35, 0.43, 0.482)
+_STATIONS = np.array((-0.50, -0.40, -0.24, -0.06, 0.10, 0.24, 0.35, 0.43, 0.482))
+_SHARES = np.linspace(0, 1, len(_STATIONS))
 _RINGS, _SEGMENTS = 40, 28
 
 
@@ -80,21 +103,20 @@ def _body(s: Numbers) -> Solid:
         (min(w * s["width"], 1.3 * h), h * s["back"], h * (2 - s["back"]), 2.1)
         for h, w in zip(heights, shares, strict=True)
     ]
-    path = [(x, 0.0, 0.0) for x in _STATIONS]
+    path = [(x, 0.0, 0.0) for x in _STATIONS.tolist()]
     return tube("body", "coat", path, radii, rings=_RINGS, segments=_SEGMENTS, bulge=(0.3, 0.5))
 
 
 def _along(x: Grid) -> Grid:
     """Return the place along the body of the station at x."""
-    share = np.interp(x, _STATIONS, np.linspace(0, 1, len(_STATIONS)))
-    return (CAP + share * (_RINGS - 1)) / (_RINGS + 2 * CAP - 1)
+    return (CAP + np.interp(x, _STATIONS, _SHARES) * (_RINGS - 1)) / (_RINGS + 2 * CAP - 1)
 
 
 def _skin(body: Solid, x: Grid, segment: int) -> Grid:
     """Return points of the body's surface: at x, on one of its lines from tail to snout."""
-    line = body.vertices[segment : -2 : body.segments]
-    places = _along(x) * (body.rings - 1)
-    return np.stack([np.interp(places, np.arange(body.rings), line[:, c]) for c in range(3)], axis=-1)
+    points = np.empty((len(x), 3))
+    _read_line(body.vertices[segment : -2 : body.segments], _along(x) * (body.rings - 1), points)
+    return points
 
 
 def _mouth(s: Numbers, p: Numbers) -> list[Solid]:
@@ -166,16 +188,10 @@ def _ridge_fin(
     rear = min(base[0], 0.97)
     x = 0.5 - (rear + _SHARE * (min(base[1], rear - 0.04) - rear))
     skin = _skin(body, x, _SEGMENTS // 2 if below else 0)
-    # Both corners of its edge are a little round.
-    edge = (
-        1
-        - 0.22 * np.clip((_SHARE - 0.85) / 0.15, 0, 1) ** 2
-        - 0.4 * np.clip((0.12 - _SHARE) / 0.12, 0, 1) ** 2
-    )
-    high = (height[0] + _SHARE * (height[1] - height[0])) * edge + 0.004
+    high = (height[0] + _SHARE * (height[1] - height[0])) * _CORNERS + 0.004
     inner = np.minimum(0.02, 0.5 * np.abs(skin[:, 1]))[:, None]
     grid = np.empty((_ROWS, _COLS, 3))
-    grid[..., 0] = x[:, None] - sweep * _OUT**1.2
+    grid[..., 0] = x[:, None] - sweep * _SWEPT
     grid[..., 1] = skin[:, 1:2] + (-1 if below else 1) * (high[:, None] * _OUT - inner * (1 - _OUT))
     return _flat(name, grid, 0.0065)
 
@@ -183,11 +199,11 @@ def _ridge_fin(
 def _flat(name: str, grid: Grid, thick: float) -> Solid:
     """Give an upright fin its thickness: less towards its edge."""
     grid[..., 2] = thick * (1 - 0.85 * _OUT)
-    return sheet(name, "plumage", grid, grid * np.array((1.0, 1.0, -1.0)))
+    return sheet(name, "plumage", grid, grid * _MIRROR)
 
 
 def _tail(s: Numbers, p: Numbers) -> Solid:
-    place = np.linspace(-1, 1, 2 * _ROWS - 1)
+    place = _SPREAD
     reach = np.where(place > 0, s["tail_upper"], 1.0) * np.abs(place)
     long = s["tail"] * ((1 - s["fork"]) + s["fork"] * reach**1.4) * np.sqrt(1.06 - (0.5 * place) ** 2)
     high = np.sign(place) * s["tail_spread"] * p["tail_fold"] * reach ** (1 - 0.35 * (1 - s["fork"]))
@@ -211,13 +227,9 @@ def _face(s: Numbers, body: Solid) -> list[Solid]:
     high = float(_skin(body, np.array((0.5 - 0.85 * s["gill"],)), 0)[0, 1])
     top, bottom = min(0.62 * high, 0.50 * s["gill"]), -min(0.85 * high, 0.62 * s["gill"])
     start, end = (np.arccos(y / high) / (2 * np.pi) for y in (top, bottom))
-    row, column = np.meshgrid(np.linspace(0, 1, 9), np.linspace(0, 1, 13), indexing="ij")
-    front = 0.5 - 0.58 * s["gill"]
-    along = _along(front - (1 - row) * 0.44 * s["gill"] * (1 - np.abs(2 * column - 1) ** 2.4))
-    # It rises towards its rear edge and is flush with the cheek in front.
-    rise = np.clip((1 - row) / 0.8, 0, 1) * (1 - np.abs(2 * column - 1) ** 4)
-    proud = (0.004 + 0.06 * s["width"]) * rise - 0.004 * (1 - rise)
-    around = start + (end - start) * column
+    along = _along(0.5 - 0.58 * s["gill"] - s["gill"] * _GILL_BOW)
+    proud = (0.004 + 0.06 * s["width"]) * _GILL_RISE - 0.004 * (1 - _GILL_RISE)
+    around = start + (end - start) * _GILL_COLUMN
     return [
         white,
         pupil,
@@ -242,36 +254,57 @@ def _side_fin(name: str, root: Vector, long: float, wide: float, out: float, dow
     # Its chord is as upright as its way allows, and its face looks aside.
     chord = np.array((0.35, 1.0, 0.0)) - (0.35 * way[0] + way[1]) * way
     chord /= np.linalg.norm(chord)
-    face = np.cross(way, chord)
-    half = (
-        wide
-        * (0.34 + 0.66 * np.sin(0.5 * np.pi * np.clip(_SHARE / 0.7, 0, 1)))
-        * np.sqrt(np.clip(1 - _SHARE**4, 0.02, 1))
+    face = np.array(
+        (
+            way[1] * chord[2] - way[2] * chord[1],
+            way[2] * chord[0] - way[0] * chord[2],
+            way[0] * chord[1] - way[1] * chord[0],
+        )
     )
     reach = long * _SHARE - 0.012 * (1 - _SHARE)
-    across = half[:, None] * (2 * _OUT - 1) - 0.25 * long * _SHARE[:, None] ** 2
+    across = (wide * _BLADE)[:, None] * (2 * _OUT - 1) - 0.25 * long * _SHARE[:, None] ** 2
     grid = root + reach[:, None, None] * way + across[..., None] * chord
-    thick = 0.0045 * (1 - 0.8 * _SHARE[:, None]) * np.sqrt(1 - 0.9 * (2 * _OUT - 1) ** 2)
-    return sheet(name, "plumage", grid + thick[..., None] * face, grid - thick[..., None] * face)
+    thick = _LENS[..., None] * face
+    return sheet(name, "plumage", grid + thick, grid - thick)
 
 
 def _bent(parts: list[Solid], s: Numbers, p: Numbers) -> list[Solid]:
     """Bend what lies behind the head about upright axes; lengths along the spine stay."""
-    behind = np.linspace(0, 1.6, 161)
-    free = np.clip(behind - 0.2, 0, None)
-    turn = s["supple"] ** 0.5 * 0.62 * p["bend"] * free
-    turn += s["supple"] * 0.55 * p["wave"] * np.clip(free, 0, 0.35) * np.sin(2 * np.pi * (free / 0.85 + 0.08))
-    middle, step = (turn[1:] + turn[:-1]) / 2, behind[1] - behind[0]
-    along, aside = (np.append(0.0, np.cumsum(step * way)) for way in (np.cos(middle), np.sin(middle)))
-    x, y, z = np.concatenate([part.vertices for part in parts]).T
-    place = np.clip(0.5 - x, 0, None)
-    angle = np.interp(place, behind, turn)
-    spine = np.where(x > 0.5, x, 0.5 - np.interp(place, behind, along))
-    bent = np.stack(
-        (spine + z * np.sin(angle), y, np.interp(place, behind, aside) + z * np.cos(angle)), axis=1
+    turn = s["supple"] ** 0.5 * 0.62 * p["bend"] * _FREE
+    turn += (
+        s["supple"] * 0.55 * p["wave"] * np.minimum(_FREE, 0.35) * np.sin(2 * np.pi * (_FREE / 0.85 + 0.08))
     )
-    ends = np.cumsum([len(part.vertices) for part in parts])[:-1]
-    return [part.replaced(vertices) for part, vertices in zip(parts, np.split(bent, ends), strict=True)]
+    vertices = joined(parts)
+    _bend(turn, _BEHIND[1], vertices)
+    return moved(parts, vertices)
+
+
+@compiled
+def _read_line(line: np.ndarray, places: np.ndarray, points: np.ndarray) -> None:
+    """Interpolate points of a line, which are 1 apart."""
+    for n in range(len(places)):
+        k = min(max(int(places[n]), 0), len(line) - 2)
+        share = min(max(places[n] - k, 0.0), 1.0)
+        for c in range(3):
+            points[n, c] = line[k, c] + share * (line[k + 1, c] - line[k, c])
+
+
+@compiled
+def _bend(turn: np.ndarray, step: float, vertices: np.ndarray) -> None:
+    """Move points with a spine that turns by `turn` at places `step` apart, from the snout at x = 0.5 backwards."""
+    along, aside = np.zeros(len(turn)), np.zeros(len(turn))
+    for k in range(1, len(turn)):
+        middle = (turn[k - 1] + turn[k]) / 2
+        along[k], aside[k] = along[k - 1] + step * np.cos(middle), aside[k - 1] + step * np.sin(middle)
+    for n in range(len(vertices)):
+        x, z = vertices[n, 0], vertices[n, 2]
+        place = max(0.5 - x, 0.0) / step
+        k = min(int(place), len(turn) - 2)
+        share = min(place - k, 1.0)
+        angle = turn[k] + share * (turn[k + 1] - turn[k])
+        spine = x if x > 0.5 else 0.5 - (along[k] + share * (along[k + 1] - along[k]))
+        vertices[n, 0] = spine + z * np.sin(angle)
+        vertices[n, 2] = aside[k] + share * (aside[k + 1] - aside[k]) + z * np.cos(angle)
 
 
 def _edge(row: int) -> int:
@@ -311,6 +344,7 @@ CATEGORY = Category(
             )
         },
     },
+    azimuths=(40.0, 140.0),
     elevations=(-30.0, 40.0),
     turns=12.0,
 )

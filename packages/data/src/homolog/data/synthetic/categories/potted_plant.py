@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.data.synthetic.category import Anchor, Category, Numbers
-from homolog.data.synthetic.shells import sheet
+from homolog.data.synthetic.shells import joined, moved, sheet, squared
 from homolog.data.synthetic.solids import Solid, revolved, tube
 
 Leaves = Float64[np.ndarray, "N"]
@@ -90,10 +90,7 @@ def _pot(s: Numbers) -> list[Solid]:
 
 
 def _squared(part: Solid, power: float) -> Solid:
-    x, y, z = part.vertices.T
-    angle, radius = np.arctan2(z, x), np.hypot(x, z)
-    grow = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
-    return part.replaced(np.stack((grow * radius * np.cos(angle), y, grow * radius * np.sin(angle)), axis=1))
+    return part.replaced(squared(part.vertices, power))
 
 
 def _stem(s: Numbers) -> Solid:
@@ -172,8 +169,10 @@ def _blades(
     angle = rise[:, None] - bend
     step = length[:, None] * np.diff(along)
     middle = (angle[:, 1:] + angle[:, :-1]) / 2
-    reach = s["stem_radius"] * 0.55 + np.cumsum(np.pad(step * np.cos(middle), ((0, 0), (1, 0))), axis=1)
-    climb = height[:, None] + np.cumsum(np.pad(step * np.sin(middle), ((0, 0), (1, 0))), axis=1)
+    reach, climb = np.empty_like(angle), np.empty_like(angle)
+    reach[:, 0], climb[:, 0] = s["stem_radius"] * 0.55, height
+    reach[:, 1:] = reach[:, :1] + np.cumsum(step * np.cos(middle), axis=1)
+    climb[:, 1:] = climb[:, :1] + np.cumsum(step * np.sin(middle), axis=1)
     out = np.stack((np.cos(azimuth), np.zeros_like(azimuth), np.sin(azimuth)), axis=1)[:, None]
     beside = side * np.stack((-np.sin(azimuth), np.zeros_like(azimuth), np.cos(azimuth)), axis=1)[:, None]
     up = np.array((0.0, 1.0, 0.0))
@@ -205,11 +204,10 @@ def _outline(s: Numbers) -> Float64[np.ndarray, " R"]:
 def _bowed(plant: list[Solid], s: Numbers, p: Numbers) -> list[Solid]:
     """Bow the plant: the more, the higher above the ground."""
     tall = s["stem"] + s["leaf"]
-    vertices = np.concatenate([part.vertices for part in plant])
+    vertices = joined(plant)
     high = np.maximum(vertices[:, 1:2] - _ground(s), 0)
     vertices += high**2 / tall * np.array((p["bend_ahead"], 0.0, p["bend_aside"]))
-    ends = np.cumsum([len(part.vertices) for part in plant])
-    return [part.replaced(moved) for part, moved in zip(plant, np.split(vertices, ends[:-1]), strict=True)]
+    return moved(plant, vertices)
 
 
 _ROUND = (("front", 0.0), ("right", 0.25), ("back", 0.5), ("left", 0.75))

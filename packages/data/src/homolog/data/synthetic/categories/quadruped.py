@@ -233,4 +233,5 @@ CATEGORY = Category(
     poses=_POSES,
     build=_build,
     anchors=_ANCHORS,
+    azimuths=(0.0, 160.0),
 )

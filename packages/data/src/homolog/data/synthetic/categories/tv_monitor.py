@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.data.synthetic.category import Anchor, Category, Numbers
-from homolog.data.synthetic.shells import sheet
+from homolog.data.synthetic.shells import joined, moved, sheet, squared
 from homolog.data.synthetic.solids import Solid, ball, box, revolved, slab, tube
 
 Vector = Float64[np.ndarray, "3"]
@@ -68,7 +68,7 @@ def _fitting(shape: Numbers) -> Numbers:
 
 def _screen(s: Numbers) -> Solid:
     """A pane, convex if it is a tube's; the origin is the middle of the bezel's opening."""
-    y, z = np.meshgrid(_GRID, _GRID, indexing="ij")
+    y, z = np.repeat(_GRID[:, None], len(_GRID), axis=1), np.repeat(_GRID[None], len(_GRID), axis=0)
     x = s["bulge"] * (1 - y**2) * (1 - z**2) - _SUNK
     front = np.stack((x, y * s["height"] / 2, z * s["width"] / 2), axis=-1)
     back = front * (0, 1, 1) - (_SUNK + 0.010, 0, 0)
@@ -201,17 +201,12 @@ def _base(s: Numbers, *, hidden: bool) -> Solid:
     """A plate, from round to nearly rectangular."""
     profile = ((0.97, 0.0), (1.0, 0.25), (1.0, 0.70), (0.975, 0.95), (0.94, 1.0))
     plate = revolved("base", "metal", profile, segments=32)
-    x, y, z = plate.vertices.T
-    angle, radius = np.arctan2(z, x), np.hypot(x, z)
-    power = s["square"]
-    grow = (np.abs(np.cos(angle)) ** power + np.abs(np.sin(angle)) ** power) ** (-1 / power)
     if hidden:
         size, place = np.full(3, 0.2 * s["depth"]), np.array((-0.6 * s["depth"], 0.0, 0.0))
     else:
         size = np.array((s["base_deep"] / 2, 0.018, s["base_wide"] / 2))
         place = np.array((_pivot(s)[0] + 0.12 * s["base_deep"], _openings(s)[1][0] - s["neck"], 0.0))
-    unit = np.stack((grow * radius * np.cos(angle), y, grow * radius * np.sin(angle)), axis=1)
-    return plate.replaced(unit * size + place)
+    return plate.replaced(squared(plate.vertices, s["square"]) * size + place)
 
 
 def _within(name: str, s: Numbers, aside: float) -> Solid:
@@ -232,7 +227,7 @@ def _turned(parts: list[Solid], s: Numbers, p: Numbers) -> list[Solid]:
         ((np.cos(swivel), 0, np.sin(swivel)), (0, 1.0, 0), (-np.sin(swivel), 0, np.cos(swivel)))
     )
     turn = around @ up
-    return [part.replaced((part.vertices - pivot) @ turn.T + pivot) for part in parts]
+    return moved(parts, (joined(parts) - pivot) @ turn.T + pivot)
 
 
 _HEIGHTS = (("bottom", 0), ("top", 1))
@@ -287,6 +282,7 @@ CATEGORY = Category(
         },
     },
     spread=0.06,
+    azimuths=(0.0, 75.0),
     elevations=(-8.0, 35.0),
     turns=5.0,
 )  # fmt: skip
