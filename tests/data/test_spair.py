@@ -277,3 +277,53 @@ def test_spair_u_reads_both_known_spellings(tree: Path, tmp_path: Path) -> None:
 def test_spair_u_does_not_take_the_annotations_of_spair_for_its_own(tree: Path) -> None:
     with pytest.raises(DataError, match="ExtraPairAnnotation"):
         SpairUPairs(tree, images=tree)
+
+
+def segment(tree: Path, name: str, size: tuple[int, int], *, palette: bool = False) -> None:
+    """A cat in the box, another beside it, and a dog over part of the first."""
+    shown = np.zeros(size, dtype=np.uint8)
+    shown[10:20, 5:9] = 8
+    shown[10:20, 4] = 255
+    shown[12:14, 5:7] = 12
+    shown[0:3, 0:4] = 8
+    picture = PIL.Image.fromarray(shown)
+    if palette:
+        picture.putpalette([7 * number % 256 for number in range(768)])
+    path = tree / "Segmentation" / "cat" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_the_mask_is_the_object_in_its_box_and_no_other_thing(tree: Path, palette: bool) -> None:
+    segment(tree, "a", (48, 64), palette=palette)
+    segment(tree, "b", (48, 32), palette=palette)
+    sample = spair(tree, masks=True)[0]
+    for mask, size in ((sample.mask0, (48, 64)), (sample.mask1, (48, 32))):
+        assert tuple(mask.shape) == size
+        assert mask.dtype == torch.bool
+        assert int(mask.sum()) == 10 * 4 - 2 * 2
+        assert bool(mask[10, 5])
+        assert not bool(mask[12, 5] | mask[10, 4] | mask[0, 0])
+    assert spair(tree)[0].mask0 is None
+
+
+def test_segmentations_that_are_missing_or_are_none_are_data_errors(tree: Path) -> None:
+    with pytest.raises(DataError, match=r"Segmentation: expected the segmentations.*masks=false"):
+        spair(tree, masks=True)
+    segment(tree, "a", (48, 64))
+    with pytest.raises(DataError, match=r"b\.png: expected a segmentation, found none"):
+        spair(tree, masks=True)[0]
+    segment(tree, "b", (48, 33))
+    with pytest.raises(DataError, match="32 x 48 pixels, got 33 x 48 of the mode L"):
+        spair(tree, masks=True)[0]
+    path = tree / "Segmentation/cat/b.png"
+    PIL.Image.new("RGB", (32, 48)).save(path)
+    with pytest.raises(DataError, match="of the mode RGB"):
+        spair(tree, masks=True)[0]
+    PIL.Image.new("L", (32, 48), 200).save(path)
+    with pytest.raises(DataError, match="got the class 200"):
+        spair(tree, masks=True)[0]
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match="damaged"):
+        spair(tree, masks=True)[0]

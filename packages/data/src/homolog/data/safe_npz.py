@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,12 +32,15 @@ _HEADERS: dict[tuple[int, int], Callable[..., Any]] = {
 }
 
 
-def load_npz(path: str | Path, *, limit: int = MAXIMUM_BYTES) -> dict[str, np.ndarray]:
-    """Read all members of an archive.
+def load_npz(
+    path: str | Path, *, limit: int = MAXIMUM_BYTES, only: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read the members of an archive.
 
     Args:
         path: the archive.
-        limit: how many bytes it may unfold to.
+        limit: how many bytes they may unfold to.
+        only: names of those that are wanted and need not all be there; None reads all.
 
     Returns:
         The arrays by name; those of objects hold numpy arrays and plain containers only.
@@ -48,7 +51,11 @@ def load_npz(path: str | Path, *, limit: int = MAXIMUM_BYTES) -> dict[str, np.nd
     path = Path(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
+            members = [
+                member
+                for member in archive.infolist()
+                if only is None or member.filename.removesuffix(".npy") in only
+            ]
             total = sum(member.file_size for member in members)
             if total > limit:
                 raise DataError(

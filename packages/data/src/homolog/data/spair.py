@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from torch import Tensor
 
+from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError, did_you_mean
 from homolog.core.samples import PairSample
 from homolog.data import annotation, symmetric_keypoints
 from homolog.data.layout import Expected, Layout
+from homolog.data.spair_mask import read_mask
 from homolog.data.symmetric_keypoints import Groups
 
 Split = Literal["trn", "val", "test"]
@@ -48,6 +51,7 @@ class Places:
         pair_annotations: folder of one split, of `<number>-<source>-<target>:<category>.json`.
         pair_list: text file with the stems of those, in the official order; None takes the files, sorted.
         layout: for advice.
+        segmentations: folder of `<category>/<name>.png`; None reads no masks.
     """
 
     images: Path
@@ -55,6 +59,7 @@ class Places:
     pair_annotations: Path
     pair_list: Path | None
     layout: Layout = LAYOUT
+    segmentations: Path | None = None
 
 
 class _Side(NamedTuple):
@@ -70,7 +75,7 @@ class SpairPairs:
 
     Image 0 is the source and image 1 the target. Samples have the points that are seen in both images,
     both boxes, the category, SPair's difficulty labels as facts, and the group `geometry_aware`
-    (`homolog.data.symmetric_keypoints`).
+    (`homolog.data.symmetric_keypoints`), and masks of the object if they are asked for.
 
     Coordinates are taken as they are annotated: whole numbers, which are taken as pixel centres. Boxes
     are x1, y1, x2, y2 in the files, and have the width x2 - x1 here, as in official evaluators.
@@ -83,6 +88,7 @@ class SpairPairs:
         split: Split,
         keypoints: Keypoints,
         category: str | None = None,
+        masks: bool = False,
     ) -> None:
         """Read the list of pairs.
 
@@ -93,10 +99,11 @@ class SpairPairs:
                 does; `pair` takes those of the pair's own file, as HPF, DIFT and DistillDIFT do. They
                 are the same points unless the files differ.
             category: one of the 18, to leave the others out.
+            masks: read the objects' foregrounds from `Segmentation`, for losses that are about them.
 
         Raises:
             ConfigError: no such split or category.
-            DataError: the folder, a list or a pair's file is missing.
+            DataError: the folder, a list or a pair's file is missing, or the segmentations that were asked for.
         """
         if split not in ("trn", "val", "test") or keypoints not in ("image", "pair"):
             raise ConfigError(
@@ -105,12 +112,18 @@ class SpairPairs:
             )
         folder = annotation.root_of(root, LAYOUT)
         pair_list = folder / "Layout" / "large" / f"{split}.txt"
+        segmentations = folder / "Segmentation"
+        if masks and not segmentations.is_dir():
+            raise DataError(
+                f"{segmentations}: expected the segmentations, found none; unpack all of SPair-71k, or set masks=false"
+            )
         self.keypoints: Keypoints = keypoints
         self.places = Places(
             images=folder / "JPEGImages",
             image_annotations=folder / "ImageAnnotation",
             pair_annotations=folder / "PairAnnotation" / split,
             pair_list=pair_list if pair_list.is_file() else None,
+            segmentations=segmentations if masks else None,
         )
         self.names = pair_names(self.places, category)
 
@@ -202,6 +215,8 @@ def read_pair(
         groups=sample_groups,
         box0=torch.tensor(source.box),
         box1=torch.tensor(target.box),
+        mask0=_mask(places, source, category, image0.size),
+        mask1=_mask(places, target, category, image1.size),
         category=category,
         name=name,
         facts={key: str(data[key]) for key in _FACTS if key in data},
@@ -225,6 +240,13 @@ def _side(places: Places, data: dict[str, Any], prefix: str, category: str, sour
     size = annotation.numbers(annotation.entry(data, f"{prefix}_imsize", source), 3, "image size", source)
     box = annotation.corner_box(annotation.entry(data, f"{prefix}_bndbox", source), "the box", source)
     return _Side(image, path, size, box, _image_points(path, places.layout))
+
+
+def _mask(places: Places, side: _Side, category: str, size: Size) -> Tensor | None:
+    if places.segmentations is None:
+        return None
+    path = places.segmentations / category / f"{side.image.stem}.png"
+    return read_mask(path, category=category, box=side.box, size=size, advice=places.layout.advice())
 
 
 def _image_points(path: Path, layout: Layout) -> dict[int, list[float]]:
