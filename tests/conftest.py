@@ -1,11 +1,18 @@
 """What all tests share."""
 
+import os
 import runpy
 from collections.abc import Generator
 from pathlib import Path
 from typing import cast
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; threads that wait for one another's cores cost more than they bring. Processes that
+    # tests start inherit it.
+    share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(share))
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:

@@ -74,25 +74,30 @@ def constraints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that each test brings to what one wheel declares; what two of them share is compiled once."""
+    folder = tmp_path_factory.mktemp("environment")
+    _run("uv", "venv", "--quiet", "--python", sys.executable, folder, cwd=folder)
+    return folder
+
+
 def _wheel(wheels: Path, distribution: str) -> Path:
     (path,) = wheels.glob(f"{distribution.replace('-', '_')}-[0-9]*.whl")
     return path
 
 
-def _import_alone(wheel: Path, constraints: Path, folder: Path) -> dict[str, Any]:
-    """Install one wheel in a fresh environment and import all that came with it, in an empty folder."""
-    python = folder / "env" / "bin" / "python"
-    _run("uv", "venv", "--quiet", "--python", sys.executable, folder / "env", cwd=folder)
+def _import_alone(wheel: Path, constraints: Path, environment: Path, empty: Path) -> dict[str, Any]:
+    """Have nothing but one wheel and what it asks for, and import all that came with it, in an empty folder."""
+    python = environment / "bin" / "python"
     _run(
-        *("uv", "pip", "install", "--quiet", "--python", python, "--constraint", constraints),
+        *("uv", "pip", "install", "--quiet", "--exact", "--python", python, "--constraint", constraints),
         *("--find-links", wheel.parent, wheel),
-        cwd=folder,
+        cwd=empty,
     )
-    empty = folder / "empty"
-    empty.mkdir()
     outcome: dict[str, Any] = json.loads(_run(python, "-c", IMPORT_EVERYTHING, cwd=empty))
     assert list(empty.iterdir()) == []  # importing writes nothing
-    assert all(Path(home).is_relative_to(folder) for home in outcome["homes"])
+    assert all(Path(home).is_relative_to(environment) for home in outcome["homes"])
     return outcome
 
 
@@ -137,9 +142,9 @@ def test_the_umbrella_holds_the_configuration_and_no_code(wheels: Path) -> None:
 
 @pytest.mark.parametrize("portion", PORTIONS)
 def test_a_wheel_imports_alone_with_its_declared_dependencies(
-    wheels: Path, constraints: Path, tmp_path: Path, portion: str
+    wheels: Path, constraints: Path, environment: Path, tmp_path: Path, portion: str
 ) -> None:
-    outcome = _import_alone(_wheel(wheels, f"homolog-{portion}"), constraints, tmp_path)
+    outcome = _import_alone(_wheel(wheels, f"homolog-{portion}"), constraints, environment, tmp_path)
     assert outcome["failed"] == {}
     lacking = {
         name: text for name, text in outcome["lacking"].items() if name.startswith(f"homolog.{portion}")
@@ -155,10 +160,12 @@ def test_a_wheel_imports_alone_with_its_declared_dependencies(
     }
 
 
-def test_the_umbrella_brings_everything(wheels: Path, constraints: Path, tmp_path: Path) -> None:
-    outcome = _import_alone(_wheel(wheels, "homolog"), constraints, tmp_path)
+def test_the_umbrella_brings_everything(
+    wheels: Path, constraints: Path, environment: Path, tmp_path: Path
+) -> None:
+    outcome = _import_alone(_wheel(wheels, "homolog"), constraints, environment, tmp_path)
     assert outcome["failed"] == {}
     expected = {module for portion in PORTIONS for module in _modules(portion)}
     assert expected <= {*outcome["imported"], *outcome["lacking"]}
-    help_text = _run(tmp_path / "env" / "bin" / "homolog", "--help", cwd=tmp_path / "empty")
+    help_text = _run(environment / "bin" / "homolog", "--help", cwd=tmp_path)
     assert "match" in help_text

@@ -1,6 +1,6 @@
 """Which shares of EfficientNet-Lite0 and XFeat, and which read-out, make the best small default?
 
-    uv run python experiments/0001_mini_weights/run.py DATA [--out results.json]
+    uv run python experiments/0000_mini_weights/run.py DATA [--out results.json]
 
 DATA holds `phototourism/` and `pairs/` (photos of one scene), `photos/` (warped by known homographies)
 and `semantic/pairs.json` (annotated pairs of one category). None of them is part of the repository.
@@ -250,7 +250,7 @@ def circumstances(data: Data) -> dict[str, Any]:
     )
     packages = ("torch", "timm", "kornia", "poselib", "numpy")
     return {
-        "command": "uv run python experiments/0001_mini_weights/run.py DATA",
+        "command": "uv run python experiments/0000_mini_weights/run.py DATA",
         "commit": commit.stdout.strip(),
         "seed": SEED,
         "pairs": {"scenes": len(data.scenes), "views": len(data.views), "semantic": len(data.semantic)},

@@ -11,13 +11,13 @@ from rich.table import Table
 
 from homolog.cli.outcome import FINE
 from homolog.zoo import list_products
-from homolog.zoo.catalogue import Product, list_tasks
+from homolog.zoo.catalogue import Product, list_recipes, list_tasks
 
 PLURALS = {"matcher": "matchers", "backbone": "backbones", "detector": "detectors", "head": "heads"}
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print all products, as tables or as JSON.
+    """Print all products, tasks and recipes, as tables or as JSON.
 
     Args:
         arguments: as `homolog.cli.main` parses them.
@@ -28,10 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: there is no configs folder.
     """
-    products, tasks = list_products(arguments.configs), list_tasks(arguments.configs)
+    products = list_products(arguments.configs)
+    tasks, recipes = list_tasks(arguments.configs), list_recipes(arguments.configs)
     if arguments.json:
-        of_tasks = [{"kind": "task", "name": name, "description": text} for name, text in tasks]
-        rows = [*(asdict(product) for product in products), *of_tasks]
+        others = [
+            {"kind": kind, "name": name, "description": text}
+            for kind, group in (("task", tasks), ("recipe", recipes))
+            for name, text in group
+        ]
+        rows = [*(asdict(product) for product in products), *others]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return FINE
     # A pipe or a file has no width; rich would take 80 and fold everything.
@@ -39,11 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, group in itertools.groupby(products, key=lambda product: product.kind):
         console.print(_table(PLURALS[kind], list(group)))
         console.print()
-    console.print(_task_table(tasks))
-    console.print()
+    for title, what, group in (("tasks", "what is measured", tasks), ("recipes", "what is trained", recipes)):
+        console.print(_described_table(title, what, group))
+        console.print()
     console.print(
         "choose with homolog match a.jpg b.jpg matcher=NAME; other parts: backbone=NAME, detector=NAME, head=NAME; "
-        "homolog evaluate matcher=NAME task=NAME",
+        "homolog evaluate matcher=NAME task=NAME; homolog train recipe=NAME",
         soft_wrap=True,
     )
     return FINE
@@ -62,11 +68,11 @@ def _table(title: str, products: list[Product]) -> Table:
     return table
 
 
-def _task_table(tasks: list[tuple[str, str]]) -> Table:
+def _described_table(title: str, what: str, rows: list[tuple[str, str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("tasks", no_wrap=True)
-    table.add_column("what is measured", overflow="fold")
-    for name, description in tasks:
+    table.add_column(title, no_wrap=True)
+    table.add_column(what, overflow="fold")
+    for name, description in rows:
         table.add_row(name, description)
     return table
 

@@ -27,6 +27,7 @@ needs them, so the data of a later stage may be missing while the first ones run
 results:
   OUT/training.json          the recipe as it was run, commit, versions, hardware
   OUT/<stage>/metrics.csv    unweighted terms of the loss, their sum, norm of the gradients, learning rate
+                             and valid/<term> of held-out pairs, if the recipe has a node validation
   OUT/<stage>/last.safetensors
                              checkpoint: what learns, and the state of the optimiser; written every
                              checkpoint_every steps

@@ -69,12 +69,13 @@ exit code: 0 all fine, 1 some pairs failed, 2 wrong use or configuration, 3 noth
 
 LIST_EXAMPLES = """\
 examples:
-  homolog list            tables of matchers, backbones, detectors and heads
+  homolog list            tables of matchers, backbones, detectors, heads, tasks and recipes
   homolog list --json     the same for programs
 
 weights: "here" is ready to use, "downloadable" is fetched on first use, "missing" names what to install,
 "damaged" has to be removed and fetched again.
-Each name is a file in configs/, chosen as matcher=NAME, backbone=NAME, detector=NAME, head=NAME.
+Each name is a file in configs/, chosen as matcher=NAME, backbone=NAME, detector=NAME, head=NAME; task=NAME is
+for homolog evaluate, recipe=NAME for homolog train.
 """
 
 WEIGHTS_EXAMPLES = """\
@@ -192,7 +193,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     add_generation(commands)
     add_training(commands)
     products = commands.add_parser(
-        "list", **described("list matchers, backbones, detectors and heads", LIST_EXAMPLES)
+        "list", **described("list matchers and their parts, tasks and recipes", LIST_EXAMPLES)
     )
     products.add_argument("--json", action="store_true", help="print JSON instead of tables")
     weights = commands.add_parser(

@@ -76,7 +76,20 @@ def list_tasks(configs: Path | None = None) -> list[tuple[str, str]]:
     Raises:
         ConfigError: there is no configs folder.
     """
-    files = sorted((configs_folder(configs) / "task").glob("*.yaml"))
+    return _described("task", configs)
+
+
+def list_recipes(configs: Path | None = None) -> list[tuple[str, str]]:
+    """Return the name and the description of each training recipe, by name.
+
+    Raises:
+        ConfigError: there is no configs folder.
+    """
+    return _described("recipe", configs)
+
+
+def _described(kind: str, configs: Path | None) -> list[tuple[str, str]]:
+    files = sorted((configs_folder(configs) / kind).glob("*.yaml"))
     return [(file.stem, _description(file)) for file in files]
 
 
