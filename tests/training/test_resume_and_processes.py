@@ -21,13 +21,17 @@ spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
 shared = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(shared)
 from homolog.training.fit import fit
+from homolog.training.validation import Validation
 out, mode = Path(sys.argv[2]), sys.argv[3]
 
 if __name__ == "__main__":
     if mode in ("whole", "slow", "resume"):
         # Time to be killed in, after a checkpoint and between two.
         wait = (lambda *step: time.sleep(0.4)) if mode == "slow" else None
-        fit(shared.recipe_of_two_stages(), shared.tiny_dense(), out, resume=mode == "resume", device="cpu", progress=wait)
+        # The whole one looks at nothing that is held out, the other after each step.
+        held_out = Validation(source=lambda: shared.Shifts(3, seed=9), pairs=3, every=1)
+        recipe = shared.recipe_of_two_stages(validation=None if mode == "whole" else held_out)
+        fit(recipe, shared.tiny_dense(), out, resume=mode == "resume", device="cpu", progress=wait)
     else:
         processes = int(mode)
         made = shared.recipe_of_two_stages()

@@ -29,9 +29,9 @@ class PairBatch:
         seen: [B K] whether there is such a keypoint, seen in both images.
         mask0: [B H W] the foreground of image 0; all of it where none was given.
         mask1: [B H W] the foreground of image 1.
-        samples: what else is known of the pairs, for what only some methods read: poses, homographies, depth.
-            Their images are those of the batch, whose frames lead to the files that all this is about;
-            truth that is above is left out.
+        samples: what else is known of the pairs, for what only some methods read: poses, homographies, depth,
+            Gaussians. Their images are those of the batch, whose frames lead to the files that all this is
+            about; truth that is above is left out.
     """
 
     images: Float[Tensor, "B 2 3 H W"]
@@ -121,6 +121,7 @@ def swapped(sample: PairSample) -> PairSample:
         depth1=sample.depth0,
         mask0=sample.mask1,
         mask1=sample.mask0,
+        gaussians=None if sample.gaussians is None else sample.gaussians.swapped(),
     )
 
 

@@ -38,9 +38,15 @@ class Keeper(pl.Callback):
 class Teller(pl.Callback):
     """Tells how far a stage is."""
 
-    def __init__(self, progress: Progress, *, stage: str) -> None:
-        """Choose who is told."""
-        self.progress, self.stage = progress, stage
+    def __init__(self, progress: Progress, *, stage: str, beside: Mapping[str, Tensor]) -> None:
+        """Choose who is told.
+
+        Args:
+            progress: is told after each batch.
+            stage: its name.
+            beside: further values, as they are by then.
+        """
+        self.progress, self.stage, self.beside = progress, stage, beside
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,4 +54,5 @@ class Teller(pl.Callback):
         """Tell it, in the first process only."""
         del pl_module, outputs, batch, batch_idx
         if trainer.is_global_zero:
-            self.progress(self.stage, trainer.global_step, trainer.max_steps, trainer.callback_metrics)
+            values = {**trainer.callback_metrics, **self.beside}
+            self.progress(self.stage, trainer.global_step, trainer.max_steps, values)

@@ -4,8 +4,8 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,19 @@ from torch import nn
 
 from homolog.core.atomic import write_json
 from homolog.core.device import choose_device
-from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
+from homolog.core.errors import ConfigError, WeightsError
 from homolog.training.callbacks import Keeper, Progress, Teller
 from homolog.training.checkpoint_files import CheckpointFiles
 from homolog.training.data import StageData
 from homolog.training.export import check_exported, export, part_of
 from homolog.training.folder import FINISHED, TrainingFolder
+from homolog.training.loggers import make_logger
 from homolog.training.metrics_file import METRICS, write_metrics
 from homolog.training.module import Learning
 from homolog.training.recipe import Recipe
 from homolog.training.seeds import mixed_seed
 from homolog.training.trainable import freeze
+from homolog.training.validation import Validator
 
 logger = logging.getLogger(__name__)
 
@@ -116,8 +118,9 @@ def _run(
         workers=workers,
     )
     begin = time.perf_counter()
-    with _quiet():
-        trainer = _trainer(recipe, name, here, device, progress)
+    with _quiet(), recipe.cache.serving(matcher) if recipe.cache else nullcontext():
+        validator = _validator(recipe, matcher)
+        trainer = _trainer(recipe, name, here, device, _callbacks(recipe, name, here, validator, progress))
         checkpoint = folder.checkpoint(name)
         _fit(trainer, learning, data, checkpoint if checkpoint.is_file() else None)
     if trainer.is_global_zero:
@@ -128,13 +131,31 @@ def _run(
         write_json(here / FINISHED, {"steps": stage.steps, "seconds_of_last_run": seconds, "seed": seed})
 
 
-def _trainer(recipe: Recipe, name: str, here: Path, device: str, progress: Progress | None) -> pl.Trainer:
-    stage, place = recipe.stages[name], choose_device(device)
-    callbacks: list[pl.Callback] = [
-        Keeper(TrainingFolder(here.parent).checkpoint(name), every=recipe.checkpoint_every)
-    ]
+def _validator(recipe: Recipe, matcher: nn.Module) -> Validator | None:
+    if recipe.validation is None:
+        return None
+
+    def keep(folder: Path) -> None:
+        export(matcher, recipe.parts, folder, name=recipe.matcher, settings=recipe.settings)
+
+    # The same samples in all stages, so that their numbers can be compared.
+    return Validator(recipe.validation, size=recipe.image_size, seed=recipe.seed, best=keep)
+
+
+def _callbacks(
+    recipe: Recipe, name: str, here: Path, validator: Validator | None, progress: Progress | None
+) -> list[pl.Callback]:
+    # Before the keeper: what is kept has been looked at.
+    callbacks: list[pl.Callback] = [] if validator is None else [validator]
+    callbacks.append(Keeper(TrainingFolder(here.parent).checkpoint(name), every=recipe.checkpoint_every))
     if progress is not None:
-        callbacks.append(Teller(progress, stage=name))
+        held_out = validator.values if validator is not None else {}
+        callbacks.append(Teller(progress, stage=name, beside=held_out))
+    return callbacks
+
+
+def _trainer(recipe: Recipe, name: str, here: Path, device: str, callbacks: list[pl.Callback]) -> pl.Trainer:
+    stage, place = recipe.stages[name], choose_device(device)
     given: dict[str, Any] = {
         "accelerator": "gpu" if place.type == "cuda" else place.type,
         "devices": [place.index] if ":" in str(place) else 1,
@@ -149,7 +170,7 @@ def _trainer(recipe: Recipe, name: str, here: Path, device: str, progress: Progr
         gradient_clip_val=stage.clip,
         logger=[
             CSVLogger(here, name="logs", flush_logs_every_n_steps=1),
-            *(_logger(make, here) for make in recipe.loggers.values()),
+            *(make_logger(make, here) for make in recipe.loggers.values()),
         ],
         log_every_n_steps=recipe.log_every,
         callbacks=callbacks,
@@ -160,13 +181,6 @@ def _trainer(recipe: Recipe, name: str, here: Path, device: str, progress: Progr
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-
-
-def _logger(make: Callable[..., Any], here: Path) -> Any:
-    try:
-        return make(save_dir=str(here))
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(error.name or str(error), "this logger") from error
 
 
 def _fit(trainer: pl.Trainer, learning: Learning, data: StageData, checkpoint: Path | None) -> None:

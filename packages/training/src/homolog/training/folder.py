@@ -11,7 +11,7 @@ from homolog.core.errors import ConfigError, DataError
 RECORD, FINISHED, CHECKPOINT = "training.json", "finished.json", "last.safetensors"
 """Names of what is written: about the training, about a stage at its end, and every so many steps."""
 
-BESIDE = frozenset({"trainer", "loggers", "checkpoint_every", "log_every"})
+BESIDE = frozenset({"trainer", "loggers", "checkpoint_every", "log_every", "validation"})
 """Settings that may change when a training is resumed: what is learnt does not depend on them."""
 
 _SHOWN = 4

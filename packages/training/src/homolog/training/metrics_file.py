@@ -23,10 +23,19 @@ def write_metrics(logs: Path, path: Path) -> None:
             read = list(csv.DictReader(opened))
         if read:
             first = int(read[0]["step"])
-            rows = [row for row in rows if int(row["step"]) < first] + read
+            rows = [row for row in rows if int(row["step"]) < first] + _by_step(read)
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, ["step", *(name for name in names if name not in {"step", "epoch"})])
     writer.writeheader()
     writer.writerows({name: value for name, value in row.items() if name != "epoch"} for row in rows)
     write_bytes(path, table.getvalue().encode())
+
+
+def _by_step(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Join the rows of a step: what was held out is logged after what was learnt from."""
+    joined: dict[str, dict[str, str]] = {}
+    for row in rows:
+        known = {name: value for name, value in row.items() if value}
+        joined[row["step"]] = {**row, **joined.get(row["step"], {}), **known}
+    return list(joined.values())

@@ -6,9 +6,12 @@ from typing import Any
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, did_you_mean
+from homolog.training.map_cache import MapCache
 from homolog.training.mixture import Source
 from homolog.training.objective import Objective
+from homolog.training.sparse_source import SparseSource
 from homolog.training.stage import Stage
+from homolog.training.validation import Validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,12 @@ class Recipe:
             stages that do not run.
         stages: by name, in their order.
         size: (height, width) of the images that networks see, pixels.
+        sparse: names of the sources of which keypoints, boxes and masks may be read, and no dense truth: what
+            stands in for annotated photos.
         swap: how often the images of a pair change places, so that no network learns their order.
         seed: of everything that is drawn.
+        cache: remembers the maps of frozen backbones; None computes them in every step.
+        validation: held-out samples that are looked at every so many steps; None looks at none.
         checkpoint_every: steps between two checkpoints.
         log_every: steps between two rows of the log.
         trainer: further arguments of Lightning's Trainer: `strategy`, `devices`, `num_nodes`.
@@ -40,8 +47,11 @@ class Recipe:
     size: Sequence[int]
     parts: Sequence[str]
     settings: Sequence[str] = ()
+    sparse: Sequence[str] = ()
     swap: float | int = 0.5
     seed: int = 0
+    cache: MapCache | None = None
+    validation: Validation | None = None
     checkpoint_every: int = 500
     log_every: int = 10
     trainer: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -67,6 +77,7 @@ class Recipe:
         for name, stage in self.stages.items():
             _check_names(f"stage {name}: no loss", stage.losses, self.objective.terms)
             _check_names(f"stage {name}: no source", stage.data, self.sources)
+        _check_names("sparse: no source", self.sparse, self.sources)
 
     @property
     def image_size(self) -> Size:
@@ -89,7 +100,10 @@ class Recipe:
         Raises:
             DataError: one that is not there.
         """
-        return {name: self.sources[name]() for name, share in self.stages[stage].data.items() if share}
+        made = {name: self.sources[name]() for name, share in self.stages[stage].data.items() if share}
+        return {
+            name: SparseSource(source) if name in self.sparse else source for name, source in made.items()
+        }
 
 
 def _check_names(what: str, names: Iterable[str], known: Collection[str]) -> None:
