@@ -202,3 +202,44 @@ def test_the_alignment_is_read_in_training_only():
 def test_numbers_out_of_range_are_refused(changes: dict[str, Any]):
     with pytest.raises(ConfigError, match="coarse_to_fine"):
         head(**changes)
+
+
+def test_a_start_from_the_features_compares_the_cells_of_the_coarse_map():
+    net = head(start="features", depth=2)
+    features0, features1 = pair((8.0, -8.0))
+    tokens = net.tokens(features0, features1)
+    for found, features in zip(tokens, (features0, features1), strict=True):
+        cells = F.normalize(features["coarse"][:, 0].flatten(2).transpose(1, 2), dim=-1)
+        assert torch.allclose(found, cells, atol=1e-6)
+
+
+def test_layers_of_a_start_from_the_features_learn_and_read_where_cells_are():
+    net = head(start="features")
+    features0, features1 = pair()
+    one, two = net.tokens(features0, features1)
+    (one * two.roll(1, dims=1)).sum().backward()
+    for layers in (net.own, net.other):
+        last = layers[0].get_submodule("out").get_parameter("weight")
+        assert last.grad is not None
+        assert last.grad.abs().max() > 0
+    # Once layers add something, equal cells at different places become different tokens, but only then.
+    flat = Features(
+        maps={name: torch.ones_like(map_) for name, map_ in features0.maps.items()}, image_size=SIZE
+    )
+    assert torch.allclose(net.tokens(flat, flat)[0][0, 0], net.tokens(flat, flat)[0][0, -1], atol=1e-6)
+    with torch.no_grad():
+        net.own[0].get_submodule("out").get_parameter("weight").normal_()
+    assert not torch.allclose(net.tokens(flat, flat)[0][0, 0], net.tokens(flat, flat)[0][0, -1], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "zeros"}, "there is no start zeros"),
+        ({"start": "features", "width": 32}, "expected the width to be the 16 coarse_channels"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        head(**changes)

@@ -50,3 +50,32 @@ def test_knowledge_flows_down_only(changed: str, reaches: tuple[bool, bool]):
 def test_the_coarse_level_has_to_lie_above_the_fine_one(coarse: str):
     with pytest.raises(ConfigError, match="pyramid: expected coarse to be one of c, b"):
         pyramid(coarse=coarse)
+
+
+def test_a_start_from_the_features_is_the_coarse_map_itself_and_learns_to_add():
+    net = pyramid(start="features", coarse_channels=8)
+    given = features()
+    found = net(given)["coarse"]
+    cells = given["b"]
+    scaled = cells / cells.square().mean(dim=2, keepdim=True).sqrt()
+    assert torch.allclose(found, scaled, atol=1e-5)
+    found.sum().backward()
+    assert net.added is not None
+    assert net.added.weight.grad is not None
+    assert net.added.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        net.added.weight.normal_()
+    assert not torch.allclose(net(given)["coarse"], scaled, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "zeros"}, "there is no start zeros"),
+        ({"start": "features"}, "expected coarse_channels to be the 8 of b, to start from it, got 16"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        pyramid(**changes)

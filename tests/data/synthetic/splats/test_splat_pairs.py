@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from homolog.core.camera import epipolar_distance, fundamental
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.errors import ConfigError, DataError
 from homolog.data.synthetic.correspondence import dense_truth
+from homolog.data.synthetic.seeds import Seeds, Split
 from homolog.data.synthetic.splats.analytic import AnalyticScene, Plane
-from homolog.data.synthetic.splats.gates import Cause, Consistent, Covered, Overlapping
+from homolog.data.synthetic.splats.gates import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
+from homolog.data.synthetic.splats.gaussians import Gaussians
 from homolog.data.synthetic.splats.ply import write_gaussians
+from homolog.data.synthetic.splats.shown import shown_gaussians
 from homolog.data.synthetic.splats.splat_pairs import Gates, SplatPair, SplatPairs
 from homolog.data.synthetic.view import View
 from homolog.data.synthetic.viewpoint import Viewpoint
@@ -150,7 +154,10 @@ def test_what_was_rejected_is_logged_and_told(
     caplog: pytest.LogCaptureFixture, pairs: list[SplatPair]
 ) -> None:
     strict = SplatPairs(
-        **SMALL, gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(share=0.0)), tries=2
+        **SMALL,
+        gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(share=0.0)),
+        tries=2,
+        redraws=0,
     )
     with (
         caplog.at_level(logging.INFO, logger="homolog.data.synthetic.splats.splat_pairs"),
@@ -247,10 +254,12 @@ def test_cameras_that_do_not_rotate_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"count": -1}, "expected count and edge >= 0"),
+        ({"count": -1}, "expected count, edge and redraws >= 0"),
         ({"size": 8}, "size >= 16"),
         ({"gaussians": 0}, "at least one of gaussians"),
         ({"tries": 0}, "tries"),
+        ({"kept": 0}, "kept"),
+        ({"redraws": -1}, "redraws >= 0"),
         ({"turn": 0}, r"turn in \(0, 180\]"),
         ({"jitter": -0.1}, "expected jitter, tilt and stray >= 0"),
         ({"names": ["unicorn"]}, "unicorn"),
@@ -277,3 +286,95 @@ def test_an_empty_folder_and_a_missing_index_are_refused(tmp_path: Path) -> None
         source.pair(6)
     with pytest.raises(IndexError):
         source[-1]
+
+
+def _cameras(source: SplatPairs, number: int) -> float:
+    """Return what tells the cameras of a scene from those of another."""
+    return float(source._scenes[number].fitted[0].t.sum())
+
+
+class OnlyRoom(NearFitted):
+    """Lets only views of one room pass, and notes whom it was asked about."""
+
+    def __init__(self, allowed: float | None) -> None:
+        super().__init__()
+        object.__setattr__(self, "_allowed", allowed)
+        object.__setattr__(self, "_asked", [])
+
+    @property
+    def asked(self) -> list[float]:
+        return vars(self)["_asked"]
+
+    def __call__(self, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
+        self.asked.append(float(fitted[0].t.sum()))
+        if self.asked[-1] == vars(self)["_allowed"]:
+            return None
+        return Rejection(cause=Cause.strange, letter="not this room")
+
+
+def test_another_scene_stands_in_where_no_views_pass(pairs: list[SplatPair]) -> None:
+    plain = SplatPairs(**SMALL, pairs_per_scene=2, kept=4)
+    seeds = Seeds(seed=3, split=Split.trn, index=4)
+    first, second = plain._scenes.spare(seeds, 0), plain._scenes.spare(seeds, 1)
+    assert first != second
+    gate = OnlyRoom(_cameras(plain, second))
+    strict: dict[str, Any] = {**SMALL, "pairs_per_scene": 2, "tries": 4}
+    found = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    # All draws in its own room, then all in the first other one, then one that passes in the second.
+    own, other = _cameras(plain, 2), _cameras(plain, first)
+    assert gate.asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
+    assert [rejection.letter for rejection in found.rejected[:8]] == ["not this room"] * 8
+    assert not np.array_equal(found.gaussians.means, pairs[2].gaussians.means)
+    again = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    assert again.pictures[0].tobytes() == found.pictures[0].tobytes()
+    nothing = SplatPairs(**strict, redraws=1, gates=Gates(near_fitted=OnlyRoom(None)))
+    with pytest.raises(DataError, match=r"and 1 scenes in its place: none of 8 pairs of views passed"):
+        nothing.pair(4)
+
+
+def test_scenes_of_late_are_kept_and_no_more_than_asked_for() -> None:
+    source = SplatPairs(**SMALL, kept=2)._scenes
+    first, second = source[0], source[1]
+    assert source[0] is first
+    third = source[2]  # takes the place of 1, which was asked for longest ago
+    assert source[0] is first
+    assert source[2] is third
+    assert source[1] is not second
+    assert np.array_equal(source[1].gaussians.means, second.gaussians.means)
+
+
+def test_a_sample_says_which_gaussian_each_pixel_shows(pairs: list[SplatPair]) -> None:
+    pair = pairs[0]
+    shown = pair.sample().gaussians
+    assert shown is not None
+    ids = np.concatenate([rendering.gaussian_id.ravel() for rendering in pair.renderings])
+    assert len(shown.attributes) == len(np.unique(ids[ids >= 0]))
+    for rendering, rows in zip(pair.renderings, (shown.id0, shown.id1), strict=True):
+        assert torch.equal(rows < 0, torch.from_numpy(rendering.gaussian_id < 0))
+    # Equal rows are equal Gaussians, in one view and across both.
+    rows = torch.cat((shown.id0.flatten(), shown.id1.flatten())).numpy()
+    assert len(np.unique(np.stack((rows, ids)), axis=1).T) == len(np.unique(ids))
+    mine = pair.gaussians.take(np.array([pair.renderings[0].gaussian_id[30, 20]]))
+    told = shown.attributes[shown.id0[30, 20].long()].numpy()
+    assert told[10] == mine.opacity[0]
+    assert told[11:] == pytest.approx(mine.colours(np.zeros(3))[0])
+
+
+def test_attributes_of_gaussians_are_those_of_the_hand_computed_case() -> None:
+    half = np.sqrt(0.5).astype(np.float32)
+    gaussians = Gaussians(
+        means=np.array(((9, 9, 9), (1, 0, 0), (5, 0, 0)), np.float32),
+        scales=np.array(((1, 1, 1), (2, 4, 2 * np.e), (1, 1, 1)), np.float32),
+        rotations=np.array(((1, 0, 0, 0), (-half, 0, half, 0), (1, 0, 0, 0)), np.float32),
+        opacity=np.array((0.1, 0.7, 0.9), np.float32),
+        harmonics=np.zeros((3, 4, 3), np.float32),
+    )
+    shown = shown_gaussians(gaussians, np.array(((1, -1),), np.int32), np.array(((2,), (1,)), np.int32))
+    assert shown.id0.tolist() == [[0, -1]]
+    assert shown.id1.tolist() == [[1], [0]]
+    # Their middle is (3, 0, 0), from which both are 2 away: that is one spread.
+    expected = [-1, 0, 0, 0, np.log(2), 1, half, 0, -half, 0, 0.7, 0.5, 0.5, 0.5]
+    assert shown.attributes[0].tolist() == pytest.approx(expected, abs=1e-6)
+    assert shown.attributes[1, :3].tolist() == [1, 0, 0]
+    nothing = shown_gaussians(gaussians, *(np.full((1, 1), -1, np.int32) for _ in range(2)))
+    assert nothing.attributes.shape == (0, 14)

@@ -8,6 +8,7 @@ from torch import Tensor
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.dense import DenseField
 from homolog.core.errors import ShapeError
+from homolog.core.gaussians import ShownGaussians
 from homolog.core.image import Image
 from homolog.core.tracks import Tracks
 
@@ -37,6 +38,7 @@ class PairSample:
         depth1: [h w] z of image 1, or None.
         mask0: [H W] the foreground of image 0, or None.
         mask1: [h w] the foreground of image 1, or None.
+        gaussians: which 3D Gaussian every pixel shows, or None.
         name: unique within its data set.
         facts: further annotation that a protocol reports by, such as the viewpoint change.
     """
@@ -60,6 +62,7 @@ class PairSample:
     depth1: Float[Tensor, "h w"] | None = None
     mask0: Bool[Tensor, "H W"] | None = None
     mask1: Bool[Tensor, "h w"] | None = None
+    gaussians: ShownGaussians | None = None
     name: str = ""
     facts: dict[str, str] = field(default_factory=dict[str, str])
 

@@ -6,7 +6,7 @@ which only training uses.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from homolog.core.coords import Size, pixel_grid, pixel_to_normalised, resize_pixel
 from homolog.core.dense import Transfer
-from homolog.core.errors import CapabilityError, ConfigError
+from homolog.core.errors import CapabilityError, ConfigError, did_you_mean
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.sampling import sample_points
@@ -24,6 +24,8 @@ from homolog.heads.attention import Attention, sine_cosine
 
 ROWS = 1 << 22
 """Similarities held at a time."""
+
+Start = Literal["random", "features"]
 
 
 class CoarseMatches(NamedTuple):
@@ -64,6 +66,7 @@ class CoarseToFine(nn.Module):
         window: int = 5,
         fine_width: int = 128,
         alignment_channels: int | None = None,
+        start: Start = "random",
         checkpoint: Path | None = None,
     ) -> None:
         """Build the head.
@@ -84,10 +87,14 @@ class CoarseToFine(nn.Module):
             fine_width: of the fine descriptors.
             alignment_channels: of the projection that aligns coarse features with encoded Gaussians in
                 training (MatchGS); None makes none. Matching never reads it.
+            start: what an untrained head compares: `random` projections, as LoFTR, or the cells of the coarse
+                map themselves (`features`): the projection begins as the identity and every attention layer
+                by adding nothing; layers read where cells are, but it is no part of what is compared. That
+                is ours, for maps that describe cells well already.
             checkpoint: a safetensors file; None starts from random weights.
 
         Raises:
-            ConfigError: numbers out of their range.
+            ConfigError: numbers out of their range, no such start, or one from a map of another width.
             WeightsError: a checkpoint that does not fit.
         """
         super().__init__()
@@ -100,7 +107,16 @@ class CoarseToFine(nn.Module):
             raise ConfigError(
                 f"coarse_to_fine: expected a width that 4 and heads divide, got {width} and {heads}"
             )
-        self.coarse, self.fine = coarse, fine
+        if start not in get_args(Start):
+            raise ConfigError(
+                f"coarse_to_fine: there is no start {start}{did_you_mean(start, get_args(Start))}"
+            )
+        if start == "features" and coarse_channels != width:
+            raise ConfigError(
+                f"coarse_to_fine: expected the width to be the {coarse_channels} coarse_channels, to start from the "
+                f"features, got {width}; set start=random for others"
+            )
+        self.coarse, self.fine, self.start = coarse, fine, start
         self.temperature, self.minimum, self.border, self.window = temperature, minimum, border, window
         self.project = nn.Conv2d(coarse_channels, width, 1)
         self.own = nn.ModuleList(Attention(width, heads) for _ in range(depth))
@@ -109,6 +125,8 @@ class CoarseToFine(nn.Module):
         # A sharp start leaves the expectation at the centre's side of the window; it learns the rest.
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         self.alignment = None if alignment_channels is None else nn.Linear(width, alignment_channels)
+        if start == "features":
+            self._pass_through()
         if checkpoint is not None:
             restore(self, load_state(checkpoint), name=str(checkpoint))
 
@@ -157,11 +175,13 @@ class CoarseToFine(nn.Module):
 
         With a batch (V = 1) this is what the coarse loss is computed from.
         """
-        found = [self._projected(features) for features in (features0, features1)]
-        one, two = found
+        one, two = (self._projected(features) for features in (features0, features1))
+        place0, place1 = (self._seen_places(features).to(one) for features in (features0, features1))
         for own, other in zip(self.own, self.other, strict=True):
-            one, two = one + own(one, one), two + own(two, two)
-            one, two = one + other(one, two), two + other(two, one)
+            seen0, seen1 = one + place0, two + place1
+            one, two = one + own(seen0, seen0), two + own(seen1, seen1)
+            seen0, seen1 = one + place0, two + place1
+            one, two = one + other(seen0, seen1), two + other(seen1, seen0)
         return F.normalize(one, dim=-1), F.normalize(two, dim=-1)
 
     def refine(
@@ -230,9 +250,25 @@ class CoarseToFine(nn.Module):
     def _projected(self, features: Features) -> Tensor:
         map_ = features[self.coarse][:, 0]
         tokens = self.project(map_.to(self.project.weight)).flatten(2).transpose(1, 2)
-        if not len(self.own):
+        if not len(self.own) or self.start == "features":
             return tokens
-        return tokens + sine_cosine((map_.shape[-2], map_.shape[-1]), tokens.shape[-1]).to(tokens)
+        return tokens + sine_cosine(self._cells(features), tokens.shape[-1]).to(tokens)
+
+    def _seen_places(self, features: Features) -> Tensor:
+        """Return what layers read besides the tokens; those of a random start have places in them."""
+        if not len(self.own) or self.start == "random":
+            return torch.zeros(())
+        return sine_cosine(self._cells(features), self.project.out_channels)
+
+    @torch.no_grad()
+    def _pass_through(self) -> None:
+        self.project.weight.copy_(torch.eye(self.project.out_channels)[..., None, None])
+        nn.init.zeros_(self.project.get_parameter("bias"))
+        for layer in (*self.own, *self.other):
+            for name in ("out", "feed_forward.2"):
+                last = layer.get_submodule(name)
+                nn.init.zeros_(last.get_parameter("weight"))
+                nn.init.zeros_(last.get_parameter("bias"))
 
     def _cells(self, features: Features) -> Size:
         map_ = features[self.coarse]

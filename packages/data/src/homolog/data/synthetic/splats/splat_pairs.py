@@ -13,7 +13,6 @@ from jaxtyping import Float32, UInt8
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
-from homolog.data.synthetic.actors import chosen
 from homolog.data.synthetic.correspondence import DenseTruth
 from homolog.data.synthetic.depth_pose import truth_from_depth
 from homolog.data.synthetic.photometry import Photometry
@@ -32,8 +31,10 @@ from homolog.data.synthetic.splats.gates import (
 from homolog.data.synthetic.splats.gaussians import Gaussians
 from homolog.data.synthetic.splats.novel_views import drawn_pair, nearest, reframed
 from homolog.data.synthetic.splats.rendering import Rendering
+from homolog.data.synthetic.splats.scene_source import SceneSource
+from homolog.data.synthetic.splats.shown import shown_gaussians
 from homolog.data.synthetic.splats.splat import splat
-from homolog.data.synthetic.splats.splat_scene import SplatScene, made_scene, read_scene
+from homolog.data.synthetic.splats.splat_scene import SplatScene
 from homolog.data.synthetic.viewpoint import Viewpoint
 
 _log = logging.getLogger(__name__)
@@ -81,7 +82,10 @@ class SplatPair:
     name: str
 
     def sample(self) -> PairSample:
-        """Return the pair with dense truth, depth, cameras and pose; what was rejected is among its facts."""
+        """Return the pair with dense truth, depth, cameras, pose and the Gaussians that its pixels show.
+
+        What was rejected is among its facts.
+        """
         image0, image1 = (
             Image(
                 pixels=torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32))
@@ -101,6 +105,7 @@ class SplatPair:
             dense1=self.truths[1].field(),
             depth0=torch.from_numpy(self.depths[0]),
             depth1=torch.from_numpy(self.depths[1]),
+            gaussians=shown_gaussians(self.gaussians, *(each.gaussian_id for each in self.renderings)),
             name=self.name,
             facts={
                 "overlap": f"{min(_share(truth) for truth in self.truths):.4f}",
@@ -133,6 +138,8 @@ class SplatPairs:
         edge: int = 2,
         gates: Gates | None = None,
         tries: int = 24,
+        redraws: int = 3,
+        kept: int = 2,
         photometry: bool = True,
     ) -> None:
         """Choose what to make.
@@ -154,33 +161,44 @@ class SplatPairs:
             stray: how far views move away from fitted cameras, as a multiple of the distance between those.
             edge: pixels around steps of the depth that get no label.
             gates: what views have to pass; the defaults of `Gates` by default.
-            tries: pairs of views that are drawn before giving up.
+            tries: pairs of views of a scene that are drawn before it is given up.
+            redraws: so many other scenes are drawn for a pair, one after the other, where its own has no views
+                that pass: rooms that nothing else shows, or any of a folder's files.
+            kept: scenes that are held in memory. Indices in order, and shards, need no more than the default;
+                in random order it saves work if it is as many as there are.
             photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
 
         Raises:
             ConfigError: a category that does not exist, or a number out of its range.
             DataError: no PLY files in the folder.
         """
-        if min(count, edge) < 0 or size < 16 or min(gaussians, pairs_per_scene, tries) < 1:
+        ones = (gaussians, pairs_per_scene, tries, kept)
+        if min(count, edge, redraws) < 0 or size < 16 or min(ones) < 1:
             raise ConfigError(
-                "expected count and edge >= 0, size >= 16, and at least one of gaussians, pairs_per_scene and tries, "
-                f"got {count}, {edge}, {size}, {gaussians}, {pairs_per_scene}, {tries}"
+                "expected count, edge and redraws >= 0, size >= 16, and at least one of gaussians, pairs_per_scene, "
+                f"tries and kept, got {count}, {edge}, {redraws}, {size}, {', '.join(map(str, ones))}"
             )
         if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180 or depth not in ("plane", "expected"):
             raise ConfigError(
                 "expected jitter, tilt and stray >= 0, turn in (0, 180] and the depth plane or expected, "
                 f"got {jitter}, {tilt}, {stray}, {turn}, {depth}"
             )
-        self._names = chosen(names) if scenes is None else ()
-        self._root = None if scenes is None else Path(scenes)
-        self._files = () if self._root is None else _scene_files(self._root)
         self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
-        self._gaussians, self._jitter, self._tilt = gaussians, float(jitter), float(np.radians(tilt))
+        self._scenes = SceneSource(
+            seed=seed,
+            split=self._split,
+            folder=scenes,
+            names=names,
+            count=gaussians,
+            jitter=jitter,
+            tilt=float(np.radians(tilt)),
+            kept=kept,
+        )
         self._depth, self._pairs_per_scene, self._edge = depth, pairs_per_scene, edge
-        self._turn, self._stray, self._tries = float(turn), float(stray), tries
+        self._turn, self._stray = float(turn), float(stray)
+        self._tries, self._redraws = tries, redraws
         self._gates = gates or Gates()
         self._photometry = photometry
-        self._last: tuple[int, SplatScene] | None = None
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -205,9 +223,22 @@ class SplatPairs:
         if not 0 <= index < self._count:
             raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
         seeds = Seeds(seed=self._seed, split=self._split, index=index)
-        scene = self._scene(index // self._pairs_per_scene)
         rejected: list[Rejection] = []
-        for attempt in range(self._tries):
+        for turn in range(1 + self._redraws):
+            number = index // self._pairs_per_scene if turn == 0 else self._scenes.spare(seeds, turn - 1)
+            found = self._of_scene(self._scenes[number], seeds, turn, rejected)
+            if found is not None:
+                return found
+        others = f" and {self._redraws} scenes in its place" if self._redraws else ""
+        raise DataError(
+            f"{self._scenes[index // self._pairs_per_scene].name}{others}: none of {len(rejected)} pairs of views "
+            f"passed the gates ({_tally(rejected)}); loosen the gates, or let views stray less"
+        )
+
+    def _of_scene(
+        self, scene: SplatScene, seeds: Seeds, turn: int, rejected: list[Rejection]
+    ) -> SplatPair | None:
+        for attempt in range(turn * self._tries, (turn + 1) * self._tries):
             views = drawn_pair(
                 scene.fitted,
                 seeds.generator(Factor.camera, attempt),
@@ -218,25 +249,9 @@ class SplatPairs:
             found = self._tried(scene, views, seeds, tuple(rejected))
             if isinstance(found, SplatPair):
                 return found
-            _log.info("%s, pair %d: %s: %s", scene.name, index, found.cause, found.letter)
+            _log.info("%s, pair %d: %s: %s", scene.name, seeds.index, found.cause, found.letter)
             rejected.append(found)
-        raise DataError(
-            f"{scene.name}: none of {self._tries} pairs of views passed the gates ({_tally(rejected)}); "
-            "loosen the gates, or let views stray less"
-        )
-
-    def _scene(self, number: int) -> SplatScene:
-        if self._last is None or self._last[0] != number:
-            self._last = number, self._made_or_read(number)
-        return self._last[1]
-
-    def _made_or_read(self, number: int) -> SplatScene:
-        if self._root is not None:
-            return read_scene(self._files[number % len(self._files)], self._root)
-        seeds = Seeds(seed=self._seed, split=self._split, index=number)
-        return made_scene(
-            seeds, names=self._names, count=self._gaussians, jitter=self._jitter, tilt=self._tilt
-        )
+        return None
 
     def _tried(
         self, scene: SplatScene, views: Views, seeds: Seeds, rejected: tuple[Rejection, ...]
@@ -285,13 +300,6 @@ class SplatPairs:
         if not self._photometry:
             return np.rint(rendering.rgb * np.float32(255)).astype(np.uint8)
         return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(rendering.rgb)
-
-
-def _scene_files(root: Path) -> tuple[Path, ...]:
-    files = tuple(sorted(root.rglob("*.ply")))
-    if not files:
-        raise DataError(f"expected PLY files of Gaussians below {root}, found none; give another folder")
-    return files
 
 
 def _share(truth: DenseTruth) -> float:
