@@ -16,6 +16,7 @@ from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import SparseHead, TransferHead
 from homolog.heads.assignment import mutual_matches
+from homolog.heads.glue_start import TEMPERATURE
 from homolog.heads.guided_glue import GuidedGlue
 from homolog.training.losses.assignment import assignment_loss
 
@@ -389,3 +390,53 @@ def test_it_pairs_keypoints_and_does_not_transfer_points():
     head = glue()
     assert isinstance(head, SparseHead)
     assert not isinstance(head, TransferHead)
+
+
+@pytest.mark.parametrize("assignment", EVERY_ASSIGNMENT)
+@pytest.mark.parametrize(("input_dim", "scaled"), [(16, True), (24, True), (24, False)])
+@torch.no_grad()
+def test_from_the_start_nearest_scores_are_cosines_and_true_partners_are_found(assignment, input_dim, scaled):
+    head = GuidedGlue(
+        None, input_dim=input_dim, width=24, layers=2, heads=2, assignment=assignment, scaled=scaled, start="nearest"
+    ).double()  # fmt: skip
+    generator = torch.Generator().manual_seed(3)
+    descriptor = F.normalize(torch.randn(9, input_dim, generator=generator, dtype=torch.float64), dim=1)
+    order = torch.randperm(9, generator=generator)
+    noisy = descriptor[order] + 0.05 * torch.randn(9, input_dim, generator=generator, dtype=torch.float64)
+    sides = []
+    for seed, described in ((1, descriptor), (2, F.normalize(noisy, dim=1))):
+        keypoints, features = image(9, seed)
+        sides.append((keypoints.described_by(described), features))
+    tokens = [head.input(keypoints.descriptor) for keypoints, _ in sides]
+    scores = head.assignment._scores(tokens[0][None], tokens[1][None])[0]
+    torch.testing.assert_close(scores, TEMPERATURE * descriptor @ sides[1][0].descriptor.T, rtol=0, atol=1e-5)
+    found = mutual_matches(assigned(head, *sides)[None], minimum=0.2)
+    assert found.partner[0].tolist() == order.argsort().tolist()
+
+
+def test_from_the_start_nearest_every_layer_learns_within_three_steps():
+    torch.manual_seed(0)
+    head = GuidedGlue(
+        None, input_dim=6, width=8, layers=2, heads=2, assignment="double_softmax", start="nearest"
+    ).double()
+    one, other = image(9, 1), image(8, 2)
+    truth = torch.arange(8)
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        assignment_loss(
+            assigned(head, one, other)[None], F.pad(truth, (0, 1), value=-1)[None], truth[None]
+        ).total.sum().backward()
+        optimizer.step()
+    still = [name for name, each in head.named_parameters() if each.grad is None or not each.grad.any()]
+    # A bias of all keys moves no softmax.
+    assert [name for name in still if not name.endswith("key.bias")] == []
+
+
+def test_a_start_that_cannot_be_is_refused(unchecked):
+    with pytest.raises(ConfigError, match="a width of at least input_dim"):
+        GuidedGlue(None, input_dim=16, width=8, layers=1, heads=2, start="nearest")
+    with pytest.raises(ConfigError, match="projection=true"):
+        GuidedGlue(None, input_dim=8, width=8, layers=1, heads=2, start="nearest", projection=False)
+    with pytest.raises(ConfigError, match="start random or nearest"):
+        GuidedGlue(None, start="closest")  # pyright: ignore[reportArgumentType]

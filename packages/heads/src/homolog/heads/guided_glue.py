@@ -13,12 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from homolog.core.coords import Size
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
 from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.weights import load_state, restore
 from homolog.heads.assignment import Assignment, Method, mutual_matches
 from homolog.heads.glue_layer import EVERYONE, GlueLayer, Listening, listening
+from homolog.heads.glue_start import start_as_nearest
 from homolog.heads.guidance import Lookup, guided_edges, look_up
 from homolog.heads.keypoint_position import Encoding, KeypointPosition, Norm
 from homolog.heads.padded import PaddedKeypoints, pad_keypoints
@@ -28,6 +30,9 @@ Guidance = Literal["cross", "self_and_cross", "none"]
 
 Position = Literal["guided", "entangled", "self_only", "none"]
 """How positions enter (OmniGlue, table 5); see `GuidedGlue`."""
+
+Start = Literal["random", "nearest"]
+"""What an untrained glue does: see `GuidedGlue`."""
 
 NO_GUIDANCE = "guided_glue: expected features that guide, got none; give the matcher a backbone, or set head.guidance=none"
 
@@ -74,6 +79,7 @@ class GuidedGlue(nn.Module):
         projection: bool = True,
         scaled: bool = True,
         minimum: float = 0.2,
+        start: Start = "random",
     ) -> None:
         """Build the network.
 
@@ -98,13 +104,15 @@ class GuidedGlue(nn.Module):
             scaled: divide the products by the root of the width, as SuperGlue's code does.
             minimum: keep matches of a probability above this; 0.2 in SuperGlue, 0.02 in the release's
                 demo. The paper's is unknown.
+            start: of the weights where no checkpoint is given: `random`, or `nearest` (ours; no paper's),
+                whose assignment is that of the descriptors' cosines until the layers have learnt.
 
         Raises:
             ConfigError: an option that does not exist, or a value out of its range.
             WeightsError: the file does not fit.
         """
         super().__init__()
-        _check(guidance, position, keep, layers)
+        _check(guidance, position, keep, layers, start)
         self.input_dim = input_dim
         self.map = map
         self.lookup: Lookup = lookup
@@ -123,6 +131,8 @@ class GuidedGlue(nn.Module):
         self.assignment = Assignment(
             width, method=assignment, iterations=iterations, projection=projection, scaled=scaled
         )
+        if start == "nearest":
+            start_as_nearest(self.input, self.encoder, self.inside, self.across, self.assignment)
         if checkpoint is not None:
             restore(self, load_state(checkpoint), name=f"guided_glue from {checkpoint.name}")
         self.eval()
@@ -177,7 +187,30 @@ class GuidedGlue(nn.Module):
                 look_up(each, found.xy, features.image_size, lookup=self.lookup)
                 for each, found in zip(map_[:, 0], keypoints, strict=True)
             ]
-        padded = pad_keypoints(keypoints, [features.image_size] * len(keypoints), guidance, length=length)
+        return self.join(keypoints, [features.image_size] * len(keypoints), guidance, length=length)
+
+    def join(
+        self,
+        keypoints: Sequence[Keypoints],
+        image_sizes: Sequence[Size],
+        guidance: Sequence[Float[Tensor, "_N G"]] | None,
+        *,
+        length: int | None = None,
+    ) -> PaddedKeypoints:
+        """Prepare keypoints whose guidance is known already for `log_assignment`.
+
+        Args:
+            keypoints: of each image.
+            image_sizes: (height, width) of each image in pixels.
+            guidance: the features that guide, at the keypoints of each image; not read where nothing guides.
+            length: to pad to; None takes the largest number of keypoints.
+
+        Raises:
+            CapabilityError: keypoints without descriptors.
+            ShapeError: descriptors of another length than the network's.
+        """
+        needed = None if self.guidance == "none" else guidance
+        padded = pad_keypoints(keypoints, image_sizes, needed, length=length)
         if padded.descriptor.shape[2] != self.input_dim:
             raise ShapeError(
                 f"guided_glue: expected descriptors of length {self.input_dim}, got {padded.descriptor.shape[2]}; "
@@ -268,7 +301,9 @@ def _guidance(points: PaddedKeypoints) -> Tensor:
     return points.guidance
 
 
-def _check(guidance: str, position: str, keep: float, layers: int) -> None:
+def _check(guidance: str, position: str, keep: float, layers: int, start: str) -> None:
+    if start not in ("random", "nearest"):
+        raise ConfigError(f"guided_glue: expected start random or nearest, got {start}")
     if guidance not in ("cross", "self_and_cross", "none"):
         raise ConfigError(f"guided_glue: expected guidance cross, self_and_cross or none, got {guidance}")
     if position not in ("guided", "entangled", "self_only", "none"):
