@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any, cast
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from homolog.backbones.stack import Stack
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.heads.fusion import AttentionFusion
@@ -173,9 +175,135 @@ def test_a_checkpoint_is_restored(tmp_path: Path):
     assert torch.equal(net(features())["joint"], again(features())["joint"])
 
 
+UNION: dict[str, Any] = {
+    "start": "union",
+    "semantic_channels": 10,
+    "geometric_channels": 6,
+    "strided": False,
+    "part_weights": {"geometric": 3.0, "semantic": 1.0},
+}
+
+
+@pytest.mark.parametrize("grid", [(8, 12), (7, 9)])
+@pytest.mark.parametrize("align", ["fine", "coarse"])
+def test_an_untrained_union_is_both_maps_side_by_side(grid: tuple[int, int], align: str):
+    given = features(grid, lead=(2, 1))
+    found = fusion(**UNION, align=align)(given)
+    high = F.interpolate(
+        F.normalize(given["h"][:, 0], dim=1), size=grid, mode="bilinear", align_corners=False
+    )
+    high, low = F.normalize(high, dim=1), F.normalize(given["l"][:, 0], dim=1)
+    torch.testing.assert_close(found["semantic"][:, 0], high)
+    torch.testing.assert_close(found["geometric"][:, 0], low)
+    torch.testing.assert_close(found["joint"][:, 0], torch.cat((low * 0.75**0.5, high * 0.5), dim=1))
+    assert torch.equal(found["semantic"], found["semantic_input"])
+    assert torch.equal(found["geometric"], found["geometric_input"])
+    assert torch.equal(found["joint"], found["joint_input"])
+
+
+def test_a_union_matches_as_the_stack_of_its_parts():
+    given = features((8, 12))
+
+    class Part(torch.nn.Module):
+        multiple, joint = 8, False
+
+        def __init__(self, map_: Tensor) -> None:
+            super().__init__()
+            self.map, self.channels = map_, {"map": map_.shape[2]}
+
+        def forward(self, images: Tensor) -> Features:
+            return Features(maps={"map": self.map}, image_size=(images.shape[-2], images.shape[-1]))
+
+    stack = Stack(
+        {"h": Part(given["h"]), "l": Part(given["l"])},
+        weights={"h": 1, "l": 3},
+        maps={"h": "map", "l": "map"},
+        grid="l",
+    )
+    one = stack(torch.zeros(1, 1, 3, 64, 96))["unified"][0, 0].flatten(1)
+    two = fusion(**UNION)(given)["joint"][0, 0].flatten(1)
+    torch.testing.assert_close(two.T @ two, one.T @ one)
+
+
+def test_a_union_learns_in_its_last_layers_first_and_then_everywhere():
+    net = fusion(**UNION)
+
+    def silent() -> list[str]:
+        net.zero_grad()
+        joint = net(features())["joint"]
+        (joint * torch.randn(joint.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
+        return [
+            name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()
+        ]
+
+    first = silent()
+    assert {"blocks.0.self_high.query.weight", "project_low.weight"} <= set(first)
+    assert not {"direct.weight", "out_high.2.weight", "out_low.2.weight"} & set(first)
+    optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
+    optimizer.step()
+    assert [name for name in silent() if "key_value.bias" not in name] == []
+
+
+def test_half_of_what_was_learnt_lies_halfway():
+    given = features()
+    found = {}
+    for added in (0.0, 0.5, 1.0):
+        net = fusion(**UNION, added=added)
+        for last in (net.direct, net.out_high[-1], net.out_low[-1]):
+            torch.manual_seed(1)
+            torch.nn.init.normal_(last.get_parameter("weight"), std=0.1)
+        found[added] = net(given)["semantic"]
+    assert torch.equal(found[0.0], net(given)["semantic_input"])
+    torch.testing.assert_close(found[0.5], (found[0.0] + found[1.0]) / 2)
+    assert not torch.allclose(found[0.0], found[1.0])
+
+
+@pytest.mark.parametrize(
+    ("attention", "layers"),
+    [("none", set[str]()), ("self", {"self_high", "self_low"}), ("cross", {"cross_high", "cross_low"})],
+)
+def test_a_block_has_the_attention_that_was_asked_for(attention: str, layers: set[str]):
+    net, given = fusion(attention=attention), features()
+    assert {name.split(".")[2] for name, _ in net.blocks.named_parameters(prefix="blocks")} == layers
+    changed = Features(maps={**given.maps, "h": given["h"] + 1}, image_size=given.image_size)
+    apart = (net(given)["geometric"] - net(changed)["geometric"]).abs().max().item()
+    assert (apart > 1e-4) == (attention == "cross")
+
+
+def test_without_places_equal_patches_are_equal():
+    net = fusion(patch=1, place=False)
+    constant = Features(
+        maps={"h": torch.ones(1, 1, 10, 4, 6), "l": torch.ones(1, 1, 6, 8, 12)}, image_size=(64, 96)
+    )
+    semantic = net(constant)["semantic"][0, 0].flatten(1)
+    torch.testing.assert_close(semantic, semantic[:, :1].expand_as(semantic))
+
+
+def test_a_bilinear_spread_does_not_know_where_patches_begin():
+    net, shuffled = fusion(spread="bilinear", depth=1), fusion(depth=1)
+    assert sum(p.numel() for p in net.parameters()) < sum(p.numel() for p in shuffled.parameters())
+    steps = net(features((8, 12)))["geometric"][0, 0].diff(dim=-1)
+    # Straight lines between the centres of patches: within a patch, the mean of the steps to both sides.
+    torch.testing.assert_close(steps[..., 2:-2:2], (steps[..., 1:-3:2] + steps[..., 3:-1:2]) / 2)
+    assert net(features((7, 9)))["semantic"].shape[-2:] == (7, 9)
+
+
+def test_without_striding_all_channels_are_joined():
+    net = fusion(strided=False, semantic_channels=10, other="d", other_channels=16)
+    assert net.channels == {"semantic": 10, "geometric": 4, "joint": 14, "unified": 30}
+    found = net(features())
+    assert {name: map_.shape[2] for name, map_ in found.maps.items()} == net.channels
+    parts = [F.normalize(found[name][0, 0], dim=0) for name in ("geometric", "semantic")]
+    torch.testing.assert_close(found["joint"][0, 0], torch.cat(parts) / 2**0.5)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        (
+            {**UNION, "semantic_channels": 12},
+            "channels of F_h and F_l for start union, got 12 and 6 for 10 and 6",
+        ),
         ({"heads": 3}, "heads 3"),
         ({"depth": 0}, "at least one block"),
         ({"patch": 3, "align": "coarse"}, "even one for align coarse"),
@@ -186,6 +314,22 @@ def test_a_checkpoint_is_restored(tmp_path: Path):
 def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], said: str):
     with pytest.raises(ConfigError, match=said):
         fusion(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"attention": "crossed"}, "no attention named crossed; did you mean cross"),
+        ({"start": "unions"}, "no start named unions; did you mean union"),
+    ],
+)
+def test_words_that_do_not_exist_are_refused(changes: dict[str, Any], said: str):
+    jaxtyping.config.update("jaxtyping_disable", True)  # our own errors have to stand alone
+    try:
+        with pytest.raises(ConfigError, match=said):
+            fusion(**changes)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_a_map_that_is_not_there_is_named():

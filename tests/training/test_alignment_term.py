@@ -67,6 +67,8 @@ def test_numbers_of_no_gaussian_are_refused(unchecked):
 def test_gaussians_go_with_their_images(shifts):
     sample = with_gaussians(shifts(size=64)[0])
     other = swapped(sample)
+    assert sample.gaussians is not None
+    assert other.gaussians is not None
     assert other.gaussians.id0 is sample.gaussians.id1
     assert other.gaussians.id1 is sample.gaussians.id0
     assert swapped(shifts(size=64)[0]).gaussians is None
@@ -93,7 +95,9 @@ def test_the_term_is_the_loss_of_hand_picked_cells(shifts):
     matcher = made(*ALIGNED)
     freeze(matcher, ["backbone.fusion.*", "head.*"])
     objective = SemidenseObjective(alignment_channels=8, cells=10_000)
+    encoder = objective.get_submodule("encoder")
     sample = with_gaussians(replace(shifts(size=64)[0], dense0=None, dense1=None))
+    assert sample.gaussians is not None
     batch = collate([sample, replace(sample, gaussians=None)], size=(64, 64))
     term = objective(matcher, batch, step("alignment"))["alignment"]
     # Without labels no cells match: each of the 8 x 8 shows the block that it lies in.
@@ -103,13 +107,15 @@ def test_the_term_is_the_loss_of_hand_picked_cells(shifts):
         seen = torch.cat(
             [matcher.head.aligned(matcher.backbone(batch.images[:1, side, None]))[0] for side in (0, 1)]
         )
-        alone = alignment_loss(
-            seen, objective.encoder(sample.gaussians.attributes[ids]), ids, temperature=0.07
-        )
+        alone = alignment_loss(seen, encoder(sample.gaussians.attributes[ids]), ids, temperature=0.07)
     # The mean over both pairs of the batch; the second knows no Gaussians.
     assert term.item() == pytest.approx(alone.item() / 2, rel=1e-4)
     term.backward()
-    for learnt in (objective.encoder[0].weight, matcher.head.alignment.weight, matcher.head.project.weight):
+    for learnt in (
+        encoder.get_parameter("0.weight"),
+        matcher.head.alignment.weight,
+        matcher.head.project.weight,
+    ):
         assert learnt.grad is not None
         assert learnt.grad.abs().max() > 0
 

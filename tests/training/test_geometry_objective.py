@@ -166,7 +166,7 @@ def test_heads_and_pairs_of_the_backbone_learn_and_pairs_without_truth_add_nothi
     for name, value in terms.items():
         assert value.item() == pytest.approx(alone[name].item() / 2, rel=1e-5)
     assert set(objective(matcher, collate(pairs, size=SIZE), step("depth"))) == {"depth"}
-    sum(terms.values()).backward()
+    torch.stack(list(terms.values())).sum().backward()
     learning = {
         name.split(".")[1]
         for name, parameter in matcher.named_parameters()

@@ -7,20 +7,27 @@ their union (MATCHA-Light), F_m the union with F_d (MATCHA). Only F_s and F_g ar
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError
+from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.features import Features
 from homolog.core.weights import load_state, restore
 from homolog.heads.attention import Attention, sine_cosine
 
 SEMANTIC, GEOMETRIC, JOINT, UNIFIED, STRIDED = "semantic", "geometric", "joint", "unified", "semantic_strided"
 """Names of F_s, F_g, F_t, F_m, and of the channels of F_s that F_t keeps."""
+
+SEMANTIC_INPUT, GEOMETRIC_INPUT, JOINT_INPUT = "semantic_input", "geometric_input", "joint_input"
+"""Names of what F_s, F_g and F_t were before anything was added to them, with `start: union`."""
+
+Reads = Literal["both", "self", "cross", "none"]
+Start = Literal["paper", "union"]
+Spread = Literal["shuffle", "bilinear"]
 
 
 class AttentionFusion(nn.Module):
@@ -30,7 +37,10 @@ class AttentionFusion(nn.Module):
     `depth` blocks of self- and cross-attention, and come back through a two-layer MLP that reads the
     first and the last tokens (eq. 5) and spreads over its patch by pixel shuffle.
 
-    Where the paper is silent, the reading is an option; see the arguments.
+    Where the paper is silent, the reading is an option; see the arguments. `start: union` is ours, not the
+    paper's: F_s and F_g are then the two maps themselves, each with unit norm per cell, plus what the
+    MLPs say of the tokens and a linear map of both says of the cell. These last layers start at zero, so
+    that the untrained joint map is the plain union of both maps, and training can only move away from it.
     """
 
     def __init__(
@@ -48,8 +58,14 @@ class AttentionFusion(nn.Module):
         patch: int = 2,
         align: Literal["fine", "coarse"] = "fine",
         residual: Literal["paper", "sequential"] = "paper",
+        attention: Reads = "both",
+        place: bool = True,
+        spread: Spread = "shuffle",
+        start: Start = "paper",
+        added: float | int = 1.0,
         semantic_channels: int = 768,
         geometric_channels: int = 256,
+        strided: bool = True,
         merging: Literal["unit_parts", "plain"] = "unit_parts",
         part_weights: Mapping[str, float] | None = None,
         checkpoint: Path | None = None,
@@ -71,8 +87,18 @@ class AttentionFusion(nn.Module):
                 `fine` first enlarges F_h to the grid of F_l; `coarse` cuts F_h with half of p.
             residual: eq. 3 and 4 as printed add the cross-attention to the features before
                 self-attention (`paper`); `sequential` adds it to those after it.
+            attention: what a block has, for ablations; `none` leaves the MLPs alone with the first tokens.
+            spread: how what a token says becomes cells of F_l: each of its own (`shuffle`), or one value that
+                is interpolated between patches (`bilinear`), which does not know where patches begin.
+            place: whether tokens know where they are; where not, only what a patch shows counts.
+            start: `paper` makes F_s and F_g anew from random weights; `union` adds to the two maps, and
+                starts as their union (ours, see above): D_s and D_g are then the channels of F_h and F_l.
+            added: share of what was learnt that `union` adds; below 1, between its weights and those of no
+                training at all, which keeps what was good before (Wortsman et al. 2022 do so with all weights).
             semantic_channels: of F_s (D_s).
             geometric_channels: of F_g (D_g); has to divide D_s, and 2 D_g the channels of F_d.
+            strided: whether F_t keeps D_g channels of F_s and F_m 2 D_g of F_d (eq. 6); all of them otherwise,
+                and D_s and D_g need not fit each other.
             merging: eq. 6 concatenates. `plain` does only that, and the part with the largest norm
                 then decides every cosine; `unit_parts` brings each part to unit norm first.
             part_weights: shares of `geometric`, `semantic` and `other` in a cosine, for `unit_parts`;
@@ -84,28 +110,33 @@ class AttentionFusion(nn.Module):
             WeightsError: a checkpoint that does not fit.
         """
         super().__init__()
-        _check(width, depth, heads, patch, align, semantic_channels, geometric_channels)
-        if other is not None and other_channels % (2 * geometric_channels):
-            raise ConfigError(
-                f"fusion: expected F_d with a multiple of {2 * geometric_channels} channels, got {other_channels}"
-            )
+        _check(width, depth, heads, patch, align)
+        _check_names(attention=attention, start=start, spread=spread)
+        kept_of_other = None if other is None else 2 * geometric_channels if strided else other_channels
+        _check_channels(semantic_channels, geometric_channels, other_channels, kept_of_other, strided=strided)
         self.high, self.low, self.other = high, low, other
         self.patch, self.align, self.residual, self.merging = patch, align, residual, merging
+        self.place, self.start, self.spread, self.added = place, start, spread, added
         self.part_weights = dict(part_weights or {GEOMETRIC: 1.0, SEMANTIC: 1.0, "other": 1.0})
-        self.channels = {
-            SEMANTIC: semantic_channels,
-            GEOMETRIC: geometric_channels,
-            STRIDED: geometric_channels,
-            JOINT: 2 * geometric_channels,
-        }
-        if other is not None:
-            self.channels[UNIFIED] = 4 * geometric_channels
+        kept = geometric_channels if strided else semantic_channels
+        self._stride = semantic_channels // kept
+        self._stride_other = other_channels // kept_of_other if kept_of_other else 1
+        self.channels = {SEMANTIC: semantic_channels, GEOMETRIC: geometric_channels}
+        if strided:
+            self.channels[STRIDED] = kept
+        self.channels[JOINT] = geometric_channels + kept
+        if kept_of_other is not None:
+            self.channels[UNIFIED] = self.channels[JOINT] + kept_of_other
         cut = patch if align == "fine" else patch // 2
         self.project_high = nn.Conv2d(high_channels, width, cut, stride=cut)
         self.project_low = nn.Conv2d(low_channels, width, patch, stride=patch)
-        self.blocks = nn.ModuleList(_Block(width, heads, residual) for _ in range(depth))
-        self.out_high = _out(width, semantic_channels * patch * patch)
-        self.out_low = _out(width, geometric_channels * patch * patch)
+        blocks = 0 if attention == "none" else depth
+        self.blocks = nn.ModuleList(_Block(width, heads, residual, attention) for _ in range(blocks))
+        own = patch * patch if spread == "shuffle" else 1
+        self.out_high = _out(width, semantic_channels * own)
+        self.out_low = _out(width, geometric_channels * own)
+        if start == "union":
+            self._start_as_union(high_channels, low_channels)
         if checkpoint is not None:
             restore(self, load_state(checkpoint), name=str(checkpoint))
 
@@ -117,29 +148,58 @@ class AttentionFusion(nn.Module):
 
         Returns:
             `semantic` (F_s), `geometric` (F_g), `joint` (F_t), with `other` also `unified` (F_m), all
-            on the grid of F_l; and `semantic_strided`, the channels of F_s in F_t, so that it can be
-            measured what an unsupervised subset of trained channels loses.
+            on the grid of F_l; if F_t is strided, `semantic_strided`, the channels of F_s in F_t, so that it
+            can be measured what an unsupervised subset of trained channels loses; with `start: union`
+            `semantic_input`, `geometric_input` and `joint_input`, what they were before anything was added.
         """
         low = features[self.low]
         lead, grid = low.shape[:2], (low.shape[-2], low.shape[-1])
         dtype = self.project_low.weight.dtype
         flat_low = low.flatten(0, 1).to(dtype)
         flat_high = features[self.high].flatten(0, 1).to(dtype)
-        semantic, geometric = self._fuse(flat_high, flat_low)
-        stride = self.channels[SEMANTIC] // self.channels[GEOMETRIC]
-        strided = semantic[:, ::stride]
-        joint = self._merge({GEOMETRIC: geometric, SEMANTIC: strided})
-        maps = {SEMANTIC: semantic, GEOMETRIC: geometric, STRIDED: strided, JOINT: joint}
+        maps = self._fuse(flat_high, flat_low) if self.start == "paper" else self._added(flat_high, flat_low)
+        strided = maps[SEMANTIC][:, :: self._stride]
+        parts = {GEOMETRIC: maps[GEOMETRIC], SEMANTIC: strided}
+        maps |= {STRIDED: strided, JOINT: self._merge(parts)}
+        if JOINT_INPUT in self.channels:
+            given = maps[SEMANTIC_INPUT][:, :: self._stride]
+            maps[JOINT_INPUT] = self._merge({GEOMETRIC: maps[GEOMETRIC_INPUT], SEMANTIC: given})
         if self.other is not None:
             tokens = _on_grid(features[self.other].flatten(0, 1).to(dtype), grid)
-            kept = tokens[:, :: tokens.shape[1] // self.channels[JOINT]]
-            maps[UNIFIED] = self._merge({GEOMETRIC: geometric, SEMANTIC: strided, "other": kept})
+            maps[UNIFIED] = self._merge({**parts, "other": tokens[:, :: self._stride_other]})
         return Features(
-            maps={name: map_.unflatten(0, lead) for name, map_ in maps.items()},
+            maps={name: maps[name].unflatten(0, lead) for name in self.channels},
             image_size=features.image_size,
         )
 
-    def _fuse(self, high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    def _start_as_union(self, high_channels: int, low_channels: int) -> None:
+        wanted = {SEMANTIC: high_channels, GEOMETRIC: low_channels}
+        if any(self.channels[name] != channels for name, channels in wanted.items()):
+            raise ConfigError(
+                "fusion: expected F_s and F_g with the channels of F_h and F_l for start union, got "
+                f"{self.channels[SEMANTIC]} and {self.channels[GEOMETRIC]} for {high_channels} and {low_channels}"
+            )
+        self.direct = nn.Conv2d(high_channels + low_channels, high_channels + low_channels, 1)
+        for last in (self.direct, self.out_high[-1], self.out_low[-1]):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+        self.channels |= {SEMANTIC_INPUT: high_channels, GEOMETRIC_INPUT: low_channels}
+        self.channels[JOINT_INPUT] = self.channels[JOINT]
+
+    def _added(self, high: Tensor, low: Tensor) -> dict[str, Tensor]:
+        high, low = F.normalize(high, dim=1), F.normalize(low, dim=1)
+        semantic = F.normalize(_on_grid(high, (low.shape[-2], low.shape[-1])), dim=1)
+        # Projections and norms expect values of about 1.
+        more = self._fuse(high * high.shape[1] ** 0.5, low * low.shape[1] ** 0.5)
+        direct = self.direct(torch.cat((semantic, low), dim=1)).split([high.shape[1], low.shape[1]], dim=1)
+        return {
+            SEMANTIC: semantic + self.added * (direct[0] + more[SEMANTIC]),
+            GEOMETRIC: low + self.added * (direct[1] + more[GEOMETRIC]),
+            SEMANTIC_INPUT: semantic,
+            GEOMETRIC_INPUT: low,
+        }
+
+    def _fuse(self, high: Tensor, low: Tensor) -> dict[str, Tensor]:
         grid = (low.shape[-2], low.shape[-1])
         # Whole patches only; what the border repeats is cut off again at the end.
         padded = tuple(-(-side // self.patch) * self.patch for side in grid)
@@ -150,17 +210,24 @@ class AttentionFusion(nn.Module):
             high = _on_grid(high, (padded[0] // 2, padded[1] // 2))
         first_low, cells = _tokens(self.project_low(low))
         first_high, _ = _tokens(self.project_high(high))
-        place = sine_cosine(cells, first_low.shape[-1]).to(first_low)
-        at_high, at_low = first_high + place, first_low + place
+        at_high, at_low = first_high, first_low
+        if self.place:
+            place = sine_cosine(cells, first_low.shape[-1]).to(first_low)
+            at_high, at_low = first_high + place, first_low + place
         for block in self.blocks:
             at_high, at_low = block(at_high, at_low)
         semantic = self.out_high(torch.cat((first_high, at_high), dim=-1))
         geometric = self.out_low(torch.cat((first_low, at_low), dim=-1))
-        spread = [
-            F.pixel_shuffle(tokens.transpose(1, 2).unflatten(2, cells), self.patch)[..., : grid[0], : grid[1]]
-            for tokens in (semantic, geometric)
-        ]
-        return spread[0], spread[1]
+        said = {SEMANTIC: semantic, GEOMETRIC: geometric}
+        return {name: self._spread(tokens, cells, grid) for name, tokens in said.items()}
+
+    def _spread(self, tokens: Tensor, cells: Size, grid: Size) -> Tensor:
+        map_ = tokens.transpose(1, 2).unflatten(2, cells)
+        if self.spread == "shuffle":
+            whole = F.pixel_shuffle(map_, self.patch)
+        else:
+            whole = _on_grid(map_, (cells[0] * self.patch, cells[1] * self.patch))
+        return whole[..., : grid[0], : grid[1]]
 
     def _merge(self, parts: dict[str, Tensor]) -> Tensor:
         if self.merging == "plain":
@@ -176,19 +243,25 @@ class AttentionFusion(nn.Module):
 class _Block(nn.Module):
     """Eq. 1 to 4: each stream attends to itself, then to the other one."""
 
-    def __init__(self, width: int, heads: int, residual: str) -> None:
+    def __init__(self, width: int, heads: int, residual: str, attention: Reads) -> None:
         super().__init__()
-        self.residual = residual
-        self.self_high, self.self_low = Attention(width, heads), Attention(width, heads)
-        self.cross_high, self.cross_low = Attention(width, heads), Attention(width, heads)
+        self.residual, self.attention = residual, attention
+        if attention != "cross":
+            self.self_high, self.self_low = Attention(width, heads), Attention(width, heads)
+        if attention != "self":
+            self.cross_high, self.cross_low = Attention(width, heads), Attention(width, heads)
 
     def forward(self, high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
-        own_high, own_low = high + self.self_high(high, high), low + self.self_low(low, low)
+        own_high, own_low = high, low
+        if self.attention != "cross":
+            own_high, own_low = high + self.self_high(high, high), low + self.self_low(low, low)
+        if self.attention == "self":
+            return own_high, own_low
         base_high, base_low = (high, low) if self.residual == "paper" else (own_high, own_low)
         return base_high + self.cross_high(own_high, own_low), base_low + self.cross_low(own_low, own_high)
 
 
-def _check(width: int, depth: int, heads: int, patch: int, align: str, semantic: int, geometric: int) -> None:
+def _check(width: int, depth: int, heads: int, patch: int, align: str) -> None:
     if depth < 1 or heads < 1 or width % heads or width % 4:
         raise ConfigError(
             f"fusion: expected at least one block, and a width that 4 and the heads divide, got depth {depth}, "
@@ -198,10 +271,22 @@ def _check(width: int, depth: int, heads: int, patch: int, align: str, semantic:
         raise ConfigError(
             f"fusion: expected a patch of at least 1, and an even one for align coarse, got {patch}"
         )
-    if geometric < 1 or semantic % geometric:
+
+
+def _check_names(**names: str) -> None:
+    known = {"attention": get_args(Reads), "start": get_args(Start), "spread": get_args(Spread)}
+    for what, name in names.items():
+        if name not in known[what]:
+            raise ConfigError(f"fusion: no {what} named {name}{did_you_mean(name, known[what])}")
+
+
+def _check_channels(semantic: int, geometric: int, other: int, kept: int | None, *, strided: bool) -> None:
+    if min(semantic, geometric) < 1 or (strided and semantic % geometric):
         raise ConfigError(
             f"fusion: expected semantic_channels to be a multiple of geometric_channels, got {semantic} and {geometric}"
         )
+    if kept is not None and other % kept:
+        raise ConfigError(f"fusion: expected F_d with a multiple of {kept} channels, got {other}")
 
 
 def _out(width: int, channels: int) -> nn.Sequential:
