@@ -60,6 +60,11 @@ def test_images_change_places_as_often_as_asked(shifts):
     assert 30 <= swapped <= 70
 
 
+def test_a_source_without_a_share_need_not_be_there(shifts):
+    alone = Mixture({"a": shifts(20)}, {"a": 1, "absent": 0}, count=20, seed=0)
+    assert {alone.place(number)[0] for number in range(20)} == {"a"}
+
+
 @pytest.mark.parametrize("shares", [{}, {"a": 0}, {"a": -1, "b": 2}, {"d": 1}])
 def test_shares_that_make_no_sense_are_refused(shares, shifts):
     with pytest.raises(ConfigError):

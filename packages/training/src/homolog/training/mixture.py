@@ -57,10 +57,10 @@ class Mixture:
         Raises:
             ConfigError: a share of no source or below 0, an empty source, or numbers out of range.
         """
-        wrong = [name for name in shares if name not in sources]
+        taking = {name: share for name, share in shares.items() if share}
+        wrong = [name for name in taking if name not in sources]
         if wrong:
             raise ConfigError(f"no source named {wrong[0]}{did_you_mean(wrong[0], sources)}")
-        taking = {name: share for name, share in shares.items() if share}
         if not taking or min(taking.values()) < 0 or count < 0 or group < 1 or not 0 <= swap <= 1:
             raise ConfigError(
                 "expected shares above 0, a count of 0 or more, groups of at least 1 and swap in [0, 1], got "
