@@ -72,7 +72,7 @@ def _chosen(name: str, patterns: Sequence[str]) -> bool:
 
 def _factor(name: str, stage: Stage) -> float:
     fitting = [factor for pattern, factor in stage.factors.items() if fnmatchcase(name, pattern)]
-    return fitting[-1] if fitting else 1.0
+    return float(fitting[-1]) if fitting else 1.0
 
 
 def _tops(names: Sequence[str]) -> list[str]:
