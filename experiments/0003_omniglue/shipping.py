@@ -40,8 +40,7 @@ Three seeds of the same recipe: {spread}.
 
 ## Limits
 
-Minutes of training on a CPU. It is surer than mutual nearest neighbours and well behind LighterGlue (product
-`xfeat_lighterglue`), which has seen depth and pose of real scenes: {behind}. Photos that are turned by more than a few tens
+Minutes of training on a CPU. LighterGlue (product `xfeat_lighterglue`) has seen depth and pose of real scenes: {behind}. Photos that are turned by more than a few tens
 of degrees, night and day, and other detectors than XFeat were not trained. The figures are of few pairs.
 """
 
