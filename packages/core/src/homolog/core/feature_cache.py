@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -85,6 +86,9 @@ class FeatureCache:
             key: what `content_key` returned.
         """
         path = self._path(key)
+        found = _version(path)
+        if found is None:
+            return None
         try:
             with safe_open(path, framework="pt") as file:
                 sums: dict[str, int] = json.loads((file.metadata() or {}).get("crc32", "{}"))
@@ -92,10 +96,8 @@ class FeatureCache:
             if sums != {name: _crc32(tensor) for name, tensor in tensors.items()}:
                 raise ValueError("its checksums differ")
             os.utime(path)  # the modification time is the time of last use
-        except FileNotFoundError:
-            return None
         except (SafetensorError, ValueError, OSError, RuntimeError) as error:
-            if not path.exists():  # another process made room between opening and reading
+            if _version(path) != found:  # another process made room, or wrote it anew, while it was read
                 return None
             logger.warning("%s: a damaged cache entry (%s); it is removed and computed anew", path, error)
             path.unlink(missing_ok=True)
@@ -113,12 +115,14 @@ class FeatureCache:
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         sums = {name: _crc32(tensor) for name, tensor in whole.items()}
         try:
-            before = path.stat().st_size if path.exists() else 0
+            replaced = _version(path)
             with atomic(path) as temporary:
                 save_file(whole, temporary, metadata={"crc32": json.dumps(sums)})
-            self._size = (
-                self._counted() + path.stat().st_size - before if self._size is not None else self._counted()
-            )
+                size = temporary.stat().st_size
+            if self._size is None:
+                self._size = self.info().size
+            else:
+                self._size += size - (replaced.size if replaced else 0)
         except (OSError, SafetensorError) as error:
             if not self._complained:
                 logger.warning(
@@ -144,9 +148,6 @@ class FeatureCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}{ENDING}"
-
-    def _counted(self) -> int:
-        return self._size if self._size is not None else self.info().size
 
     def _entries(self) -> list[tuple[float, int, Path]]:
         entries: list[tuple[float, int, Path]] = []
@@ -181,6 +182,20 @@ def content_key(*parts: str) -> str:
     False
     """
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=20).hexdigest()
+
+
+class _Version(NamedTuple):
+    inode: int
+    modified: int
+    size: int
+
+
+def _version(path: Path) -> _Version | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return _Version(stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 def _crc32(tensor: Tensor) -> int:
