@@ -25,6 +25,20 @@ def step(*wanted):
     return Step(wanted=wanted, generator=torch.Generator().manual_seed(0), options={})
 
 
+def saying(features):
+    """A matcher whose backbone says the same of all images."""
+
+    class Fixed(torch.nn.Module):
+        multiple, channels, joint = 8, {}, False
+
+        def forward(self, images):
+            return features
+
+    matcher = torch.nn.Module()
+    matcher.backbone = Fixed()
+    return matcher
+
+
 @pytest.fixture(scope="module")
 def matcher():
     torch.manual_seed(0)
@@ -62,11 +76,7 @@ def test_kept_is_how_far_the_cosines_fell(shifts, matcher):
     for name, factor in sign.items():
         features.maps[name] = factor * 3 * features[f"{name}_input"]
 
-    class Fixed(torch.nn.Module):
-        def backbone(self, images):
-            return features
-
-    kept = FusionObjective()(Fixed(), batch, step("kept"))["kept"]
+    kept = FusionObjective()(saying(features), batch, step("kept"))["kept"]
     assert kept.item() == pytest.approx(2, abs=1e-5)
 
 
@@ -75,12 +85,8 @@ def test_likeness_is_nothing_before_training_and_sees_only_what_changes_between_
     features = matcher.backbone(batch.images)
     objective = FusionObjective(points=64)
 
-    class Fixed(torch.nn.Module):
-        def backbone(self, images):
-            return features
-
     def likeness():
-        return objective(Fixed(), batch, step("likeness"))["likeness"].item()
+        return objective(saying(features), batch, step("likeness"))["likeness"].item()
 
     assert likeness() == pytest.approx(0, abs=1e-5)
     # Turning all features alike changes no cosine; turning those of one photo changes what resembles what.

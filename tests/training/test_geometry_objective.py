@@ -14,7 +14,7 @@ from homolog.core.image import Image
 from homolog.core.samples import PairSample
 from homolog.training.batch import collate, swapped
 from homolog.training.losses.camera import camera_loss
-from homolog.training.losses.depth import depth_loss
+from homolog.training.losses.trusted import trusted_error
 from homolog.training.objective import Objective, Step
 from homolog.training.objectives.geometry import GeometryObjective
 from homolog.training.scene_truth import quaternion, scene_truth
@@ -24,7 +24,7 @@ from homolog.training.trainable import freeze
 SIZE = (8, 8)
 
 HEADS = (
-    "backbone.heads=[camera,depth]",
+    "backbone.heads=[camera,depth,point]",
     "backbone.architecture.decoder_taps=[0,0,1,1]",  # the decoder has four levels
     "backbone.architecture.decoder_width=8",
     "backbone.architecture.decoder_channels=[8,8,8,8]",
@@ -71,7 +71,11 @@ def test_the_camera_loss_is_half_the_square_of_small_errors_and_the_amount_of_la
     torch.testing.assert_close(camera_loss(found, truth, known), torch.tensor([0.0, 0.025]))
 
 
-def test_the_depth_loss_weighs_errors_and_slopes_by_a_trust_that_earns_its_logarithm():
+def depth_loss(depth, score, truth, **options):
+    return trusted_error(depth[..., None], score, truth[..., None], **options)
+
+
+def test_errors_and_slopes_of_depth_are_weighed_by_a_trust_that_earns_its_logarithm():
     truth = torch.tensor([[[[1.0, 2.0, torch.nan]]]])
     depth, score = torch.tensor([[[[1.5, 1.0, 7.0]]]]), torch.tensor([[[[2.0, 4.0, 9.0]]]])
     # Off by 0.5 and -1: (2 0.5 + 4 1) / 2 - 0.2 (log 2 + log 4) / 2; one slope, off by -1.5, at trust 2.
@@ -80,6 +84,33 @@ def test_the_depth_loss_weighs_errors_and_slopes_by_a_trust_that_earns_its_logar
     assert depth_loss(depth, score, truth).tolist() == pytest.approx([plain + 3.0])
     assert depth_loss(depth, score, truth, alpha=0.0, gradient=0.5).tolist() == pytest.approx([4.0])
     assert depth_loss(depth, score, truth * torch.nan).tolist() == [0.0]
+
+
+def test_points_are_off_by_their_distance_and_unknown_when_one_coordinate_is():
+    truth = torch.zeros(1, 1, 1, 3, 3)
+    truth[..., 2, 1] = torch.nan
+    points = torch.zeros(1, 1, 1, 3, 3)
+    points[0, 0, 0, 0] = torch.tensor([3.0, 0.0, 4.0])
+    points[0, 0, 0, 1] = torch.tensor([0.0, 12.0, 4.0])
+    score = torch.tensor([[[[2.0, 1.0, 5.0]]]])
+    plain = (2 * 5 + 160**0.5) / 2 - 0.2 * math.log(2) / 2
+    assert trusted_error(points, score, truth, gradient=0.0).tolist() == pytest.approx([plain])
+    # One slope, (3, -12, 0), at trust 2.
+    assert trusted_error(points, score, truth).tolist() == pytest.approx([plain + 2 * 153**0.5])
+
+
+def test_points_of_both_views_lie_in_the_frame_of_the_first_where_the_cameras_see_them():
+    sample = scene()
+    truth = scene_truth(collate([sample], size=SIZE))
+    unit = sample.depth0[0, 0] / truth.depth[0, 0, 0, 0]
+    points = truth.points[0] * unit
+    assert points.norm(dim=-1).mean().item() == pytest.approx(unit.item(), rel=1e-5)
+    torch.testing.assert_close(points[0, ..., 2], sample.depth0)
+    in_second = sample.pose.apply(points[1].reshape(-1, 3))
+    torch.testing.assert_close(in_second[:, 2].view(SIZE), sample.depth1)
+    seen_at = in_second @ sample.camera1.K.T
+    expected = torch.tensor([[x, y] for y in range(8) for x in range(8)], dtype=torch.float32)
+    torch.testing.assert_close(seen_at[:, :2] / seen_at[:, 2:], expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -172,7 +203,7 @@ def test_heads_and_pairs_of_the_backbone_learn_and_pairs_without_truth_add_nothi
         for name, parameter in matcher.named_parameters()
         if parameter.grad is not None and parameter.grad.abs().sum() > 0
     }
-    assert learning == {"aggregator", "camera_head", "depth_head"}
+    assert learning == {"aggregator", "camera_head", "depth_head", "point_head"}
 
 
 def test_geometry_falls_into_place_with_training(make_matcher):
@@ -184,11 +215,12 @@ def test_geometry_falls_into_place_with_training(make_matcher):
     for _ in range(80):
         terms = objective(matcher, batch, step(*objective.terms))
         optimiser.zero_grad()
-        (5 * terms["camera"] + terms["depth"]).backward()
+        (5 * terms["camera"] + terms["depth"] + terms["points"]).backward()
         optimiser.step()
         seen.append({name: value.item() for name, value in terms.items()})
     assert seen[-1]["camera"] < 0.3 * seen[0]["camera"]
-    assert seen[-1]["depth"] < 0 < seen[0]["depth"]  # trust has been earned
+    for name in ("depth", "points"):
+        assert seen[-1][name] < 0 < seen[0][name], name  # trust has been earned
 
 
 def test_a_backbone_without_geometry_or_a_head_says_what_to_take(make_matcher):

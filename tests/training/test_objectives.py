@@ -149,3 +149,17 @@ def test_a_semidense_matcher_learns_both_of_its_levels(shifts):
     for part in ("backbone.fusion", "head.project", "head.refine_with", "head.sharpness"):
         assert any(name.startswith(part) and value.abs().max() > 0 for name, value in found.items())
     assert set(objective(matcher, batch, step("fine"))) == {"fine"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "told"),
+    [
+        (GlueObjective(), "an? AssigningHead for this objective, got one with the head DenseGrid"),
+        (SemidenseObjective(), "a CellHead for this objective, got one with the head DenseGrid"),
+    ],
+)
+def test_a_matcher_that_an_objective_cannot_teach_is_refused(objective, told, shifts, dense_matcher):
+    with pytest.raises(ConfigError, match=told):
+        objective(dense_matcher, collate([shifts()[0]], size=(32, 32)), step(*objective.terms))
+    with pytest.raises(ConfigError, match="a DenseHead for this objective, got one with no head"):
+        DenseObjective()(torch.nn.Module(), collate([shifts()[0]], size=(32, 32)), step("dense"))

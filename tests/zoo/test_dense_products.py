@@ -40,7 +40,7 @@ def test_vggt_semantic_has_the_size_of_the_paper_s_matcher():
         ("matcher=vggt_semantic", "backbone=vggt"),
         ("matcher=vggt_semantic", "backbone.taps=[3,10,16,22]"),
         ("matcher=vggt_semantic", "passes=mean"),
-        ("matcher=mini_dense", "backbone.shared=2"),
+        ("matcher=mini_dense", "backbone.shared=2", "backbone.encoder.checkpoint=null"),
         ("matcher=mini_dense", "backbone=vggt", "head=dense_grid"),
     ],
 )
@@ -52,10 +52,13 @@ def test_parts_and_settings_can_be_swapped(settings):
     ("settings", "problem"),
     [
         (("matcher=mini_dense", "backbone=dinov2_s"), "expected a backbone that sees both images together"),
-        (("matcher=mini_dense", "backbone=vggt"), "expected maps of 384 channels, got block.4 of 2048"),
+        (("matcher=mini_dense", "backbone=vggt"), "expected maps of 192 channels, got block.4 of 2048"),
         (("matcher=vggt_semantic", "backbone.taps=[17]"), "expected 4 maps, .* got block.17"),
         (("matcher=vggt_nn", "head=dense_grid"), "a sparse matcher expects a head that pairs keypoints"),
-        (("matcher=mini_dense", "head=dual_softmax"), "a dense matcher expects a dense head"),
+        (
+            ("matcher=mini_dense", "backbone.encoder.checkpoint=null", "head=dual_softmax"),
+            "a dense matcher expects a dense head",
+        ),
     ],
 )
 def test_parts_that_do_not_fit_say_so_when_they_are_put_together(settings, problem):

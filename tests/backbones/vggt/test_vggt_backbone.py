@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from homolog.backbones.vggt import aggregator, rope
@@ -12,6 +13,7 @@ from homolog.backbones.vggt.backbone import VGGT
 from homolog.backbones.vggt.block import Block
 from homolog.backbones.vggt.geometry import Geometry
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.features import Features
 from homolog.core.protocols import Backbone
 
 
@@ -280,3 +282,71 @@ def test_random_start_gives_finite_features():
         ),
     )
     assert all(map_.isfinite().all() for map_ in model(torch.rand(1, 2, 3, 28, 42)).maps.values())
+
+
+class Colours(nn.Module):
+    """A backbone of cells: the mean colour of each, and the negative of it."""
+
+    joint = False
+
+    def __init__(self, cell=14):
+        super().__init__()
+        self.multiple = self.cell = cell
+        self.channels = {"mean": 3, "negative": 3}
+
+    def forward(self, images):
+        mean = nn.functional.avg_pool2d(images.flatten(0, 1), self.cell).unflatten(0, images.shape[:2])
+        return Features(maps={"mean": mean, "negative": -mean}, image_size=tuple(images.shape[-2:]))
+
+
+def with_guest(**settings):
+    torch.manual_seed(0)
+    sizes = Architecture(
+        width=32, depth=1, attention_heads=4, encoder_image_size=42, decoder_taps=(0,), decoder_channels=(16,)
+    )
+    return VGGT(
+        **{"taps": [0], "architecture": sizes, "encoder": Colours(), "encoder_map": "mean", **settings}
+    )
+
+
+def test_another_backbone_takes_the_place_of_the_encoder(tmp_path, images):
+    model = with_guest()
+    features = model(images)
+    assert features["block.0"].shape == (1, 2, 64, images.shape[-2] // 14, images.shape[-1] // 14)
+    assert not torch.equal(features["block.0"], with_guest(encoder_map="negative")(images)["block.0"])
+    # Where a patch is counts as well as what it shows.
+    flat = model(torch.full_like(images, 0.5))["block.0"][0, 0].flatten(1)
+    assert (flat - flat[:, :1]).norm(dim=0)[1:].min() > 0.1
+    # It is part of what is kept, so that nothing which learnt is lost.
+    save_file(model.state_dict(), tmp_path / "a.safetensors")
+    again = with_guest(checkpoint=tmp_path / "a.safetensors")
+    assert torch.equal(again(images)["block.0"], features["block.0"])
+
+
+def test_positions_of_a_guest_are_resampled_for_other_sizes():
+    model = with_guest()
+    for size in ((42, 42), (28, 70)):
+        assert model(torch.rand(1, 2, 3, *size))["block.0"].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder_map": None}, "one of the encoder's maps mean, negative, got None; set encoder_map"),
+        ({"encoder_map": "men"}, "one of the encoder's maps mean, negative, got men"),
+    ],
+)
+def test_a_guest_needs_a_map(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        with_guest(**settings)
+
+
+def test_a_guest_sees_each_image_alone_and_has_a_cell_for_each_patch(images):
+    joint = Colours()
+    joint.joint = True
+    with pytest.raises(ConfigError, match="sees each image alone"):
+        with_guest(encoder=joint)
+    with pytest.raises(
+        ShapeError, match="2 x 3 cells from its encoder, one for each patch of 14 pixels, got 4 x 6"
+    ):
+        with_guest(encoder=Colours(7))(torch.rand(1, 2, 3, 28, 42))

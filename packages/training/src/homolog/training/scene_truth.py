@@ -24,17 +24,19 @@ class SceneTruth(NamedTuple):
         depth: [B 2 H W] along the camera's z axis, in units of the scene.
         pose: [B 2 9] of the motion from camera 0: translation in the same unit, quaternion (x, y, z, w), and
             vertical and horizontal field of view in radians.
+        points: [B 2 H W 3] what the pixels show, in the frame of camera 0, in units of the scene.
     """
 
     depth: Float[Tensor, "B 2 H W"]
     pose: Float[Tensor, "B 2 9"]
+    points: Float[Tensor, "B 2 H W 3"]
 
 
 def scene_truth(batch: PairBatch) -> SceneTruth:
     """Return the truth of every pair; all of it unknown for pairs without depth, cameras or pose."""
     known = [_of_pair(sample, batch.size) for sample in batch.samples]
-    depth, pose = (torch.stack(parts).to(batch.images) for parts in zip(*known, strict=True))
-    return SceneTruth(depth, pose)
+    depth, pose, points = (torch.stack(parts).to(batch.images) for parts in zip(*known, strict=True))
+    return SceneTruth(depth, pose, points)
 
 
 def encoded(pose: RelativePose, camera: Camera, size: Size) -> Float[Tensor, "9"]:
@@ -71,8 +73,9 @@ def quaternion(R: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:
     return leading if leading[3] >= 0 else -leading
 
 
-def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor]:
-    nothing = torch.full((2, *size), torch.nan), torch.full((2, 9), torch.nan)
+def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor, Tensor]:
+    none, no_pose, nowhere = (torch.full((2, *rest), torch.nan) for rest in (size, (9,), (*size, 3)))
+    nothing = none, no_pose, nowhere
     depth0, depth1, camera0, camera1 = sample.depth0, sample.depth1, sample.camera0, sample.camera1
     if depth0 is None or depth1 is None or camera0 is None or camera1 is None or sample.pose is None:
         return nothing
@@ -80,18 +83,20 @@ def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor]:
     depth = torch.stack([_resized(each, size) for each in (depth0, depth1)]).double()
     still = RelativePose(R=torch.eye(3, dtype=torch.float64), t=torch.zeros(3, dtype=torch.float64))
     poses = still, RelativePose(R=sample.pose.R.double(), t=sample.pose.t.double())
-    away = [
-        pose.inverse().apply(points).norm(dim=-1)
-        for pose, points in zip(poses, map(_points, depth, cameras), strict=True)
-    ]
-    scale = torch.cat(away).nanmean()
+    points = torch.stack(
+        [
+            pose.inverse().apply(seen).view(*size, 3)
+            for pose, seen in zip(poses, map(_points, depth, cameras), strict=True)
+        ]
+    )
+    scale = points.norm(dim=-1).nanmean()
     if not bool(scale > 0):  # NaN too: no pixel is known
         return nothing
     encodings = [
         encoded(RelativePose(R=pose.R, t=pose.t / scale), camera, size)
         for pose, camera in zip(poses, cameras, strict=True)
     ]
-    return (depth / scale).float(), torch.stack(encodings)
+    return (depth / scale).float(), torch.stack(encodings), (points / scale).float()
 
 
 def _points(depth: Tensor, camera: Camera) -> Float[Tensor, "N 3"]:

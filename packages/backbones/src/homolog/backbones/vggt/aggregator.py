@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.block import Block
 from homolog.backbones.vggt.encoder import build_encoder, encode
+from homolog.backbones.vggt.guest_encoder import GuestEncoder
 from homolog.backbones.vggt.rope import Rotation, patch_rotation
 
 
@@ -79,12 +81,20 @@ class Pairs(nn.Module):
 class Aggregator(Pairs):
     """Patch encoder, special tokens, and the first of the pairs."""
 
-    def __init__(self, indices: range, architecture: Architecture, *, gradient_checkpointing: bool) -> None:
-        """Build the encoder, the special tokens and the pairs; arguments as in `Pairs`."""
+    def __init__(
+        self,
+        indices: range,
+        architecture: Architecture,
+        *,
+        gradient_checkpointing: bool,
+        guest: GuestEncoder | None = None,
+    ) -> None:
+        """Build the encoder, unless a guest takes its place, the special tokens and the pairs, as in `Pairs`."""
         super().__init__(indices, architecture, gradient_checkpointing=gradient_checkpointing)
         self.architecture = architecture
-        self.patch_embed = build_encoder(architecture)
-        self.patch_embed.set_grad_checkpointing(gradient_checkpointing)
+        self.patch_embed = build_encoder(architecture) if guest is None else guest
+        if isinstance(self.patch_embed, VisionTransformer):
+            self.patch_embed.set_grad_checkpointing(gradient_checkpointing)
         # Slot 0 is for the first view of a scene, slot 1 for every other.
         self.camera_token = nn.Parameter(torch.empty(1, 2, 1, architecture.width))
         self.register_token = nn.Parameter(torch.empty(1, 2, architecture.registers, architecture.width))

@@ -19,9 +19,11 @@ from homolog.backbones.vggt.camera_head import CameraHead
 from homolog.backbones.vggt.checkpoint import load_weights
 from homolog.backbones.vggt.dpt import DPT, Activation, inverse_log
 from homolog.backbones.vggt.geometry import Geometry
+from homolog.backbones.vggt.guest_encoder import GuestEncoder
 from homolog.core.coords import Size
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, did_you_mean
 from homolog.core.features import Features
+from homolog.core.protocols import Backbone
 
 HEADS = ("camera", "depth", "point")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -59,6 +61,8 @@ class VGGT(nn.Module):
         gradient_checkpointing: bool = False,
         frames_per_chunk: int = 1,
         architecture: Architecture | None = None,
+        encoder: Backbone | None = None,
+        encoder_map: str | None = None,
         checkpoint: Path | None = None,
     ) -> None:
         """Build the network, and fill it from a file if there is one.
@@ -75,11 +79,13 @@ class VGGT(nn.Module):
             gradient_checkpointing: in training, trade time for memory.
             frames_per_chunk: views decoded at once by the depth and point heads.
             architecture: sizes; the published 1B model if None.
+            encoder: takes the place of VGGT's own DINOv2, which published weights need.
+            encoder_map: of the encoder; None takes its only one.
             checkpoint: published weights (safetensors or a pickle of tensors), or what
                 `state_dict` gave; None starts from random numbers.
 
         Raises:
-            ConfigError: taps, heads, dtype or `shared` that do not exist or do not fit each other.
+            ConfigError: taps, heads, dtype, encoder or `shared` that do not exist or do not fit each other.
             WeightsError: the file does not fit.
         """
         super().__init__()
@@ -93,7 +99,8 @@ class VGGT(nn.Module):
         self.left_out: dict[str, int] = {}
         # With a file to come, parameters are shapes only, until they become the file's tensors.
         with nullcontext() if checkpoint is None else torch.device("meta"):
-            self._build(heads, gradient_checkpointing, frames_per_chunk)
+            guest = None if encoder is None else GuestEncoder(encoder, sizes, encoder_map)
+            self._build(heads, gradient_checkpointing, frames_per_chunk, guest)
         self._prepare(DTYPES[dtype])
         if checkpoint is not None:
             self.left_out = load_weights(self, checkpoint)
@@ -206,13 +213,21 @@ class VGGT(nn.Module):
     def _frozen(self) -> AbstractContextManager[object]:
         return nullcontext() if self.shared is None else torch.no_grad()
 
-    def _build(self, heads: Collection[str], gradient_checkpointing: bool, frames_per_chunk: int) -> None:
+    def _build(
+        self,
+        heads: Collection[str],
+        gradient_checkpointing: bool,
+        frames_per_chunk: int,
+        guest: GuestEncoder | None,
+    ) -> None:
         """Make the modules that the taps and the heads need, on torch's current default device."""
         sizes = self.architecture
         self._geometry_taps = _geometry_taps(sizes, heads)
         last = max(self._geometry_taps, default=-1)
         published = max(last + 1, max(self.taps) + 1 if self.shared is None else self.shared)
-        self.aggregator = Aggregator(range(published), sizes, gradient_checkpointing=gradient_checkpointing)
+        self.aggregator = Aggregator(
+            range(published), sizes, gradient_checkpointing=gradient_checkpointing, guest=guest
+        )
         self.semantic: Pairs | None = None
         if self.shared is not None:
             own = range(self.shared, max(self.taps) + 1)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.block import Norm
+from homolog.backbones.vggt.guest_encoder import GuestEncoder
 
 # ImageNet statistics, as in DINOv2 (RGB).
 MEAN = (0.485, 0.456, 0.406)
@@ -39,13 +40,17 @@ def build_encoder(architecture: Architecture) -> VisionTransformer:
     )
 
 
-def encode(encoder: VisionTransformer, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P C"]:
+def encode(
+    encoder: VisionTransformer | GuestEncoder, images: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, "B P C"]:
     """Turn images into normalised patch tokens, row by row; class token and registers are left behind.
 
     Args:
-        encoder: as built by `build_encoder`.
+        encoder: as built by `build_encoder`, or the one in its place.
         images: RGB in [0, 1].
     """
+    if isinstance(encoder, GuestEncoder):
+        return encoder(images)
     mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (MEAN, STD))
     tokens = encoder.forward_features((images.float() - mean) / std)
     return tokens[:, encoder.num_prefix_tokens :]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.core.protocols import Backbone
+from homolog.core.protocols import Backbone, DenseHead
 from homolog.training.batch import PairBatch
 from homolog.training.losses.dense_l2 import Unit, dense_l2
 from homolog.training.losses.keypoint_l2 import keypoint_l2
@@ -20,6 +20,7 @@ from homolog.training.losses.reconstruction import reconstruction_loss
 from homolog.training.losses.smoothness import Form, smoothness_loss
 from homolog.training.losses.uncertainty import uncertainty_loss
 from homolog.training.objective import Step
+from homolog.training.parts import part
 
 Error = Literal["matching", "reconstruction", "truth"]
 
@@ -86,11 +87,12 @@ class DenseObjective(nn.Module):
         """Return the wanted terms.
 
         Raises:
-            ConfigError: a term that needs an encoder, and there is none.
+            ConfigError: a head that is not dense, or a term that needs an encoder, and there is none.
         """
-        fields: tuple[DenseField, DenseField] = matcher.head(matcher.backbone(batch.images))  # type: ignore[operator]
+        head, backbone = part(matcher, "head", DenseHead), part(matcher, "backbone", Backbone)
+        fields = head(backbone(batch.images))
         sides = _Sides(batch, fields)
-        weighting: Weighting = step.options.get("weighting", self.weighting)  # type: ignore[assignment]
+        weighting: Weighting = step.options.get("weighting", self.weighting)
         ways: dict[str, Callable[[int], Tensor]] = {
             "dense": lambda side: self._dense(sides, side),
             "keypoint": lambda side: self._keypoint(sides, side),

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.core.features import Features
+from homolog.core.protocols import Backbone
 from homolog.training.batch import PairBatch, known_points, sampled
 from homolog.training.losses.contrastive import contrastive_loss
 from homolog.training.losses.dense_flow import Focus, dense_flow_loss
 from homolog.training.losses.dual_softmax import dual_softmax_loss
 from homolog.training.objective import Step
+from homolog.training.parts import part
 
 _TERMS = {
     "contrastive": ("semantic", "semantic", "contrastive"),
@@ -86,8 +88,12 @@ class FusionObjective(nn.Module):
         self.terms = (*_TERMS, "kept", "likeness")
 
     def forward(self, matcher: nn.Module, batch: PairBatch, step: Step) -> dict[str, Float[Tensor, ""]]:
-        """Return the wanted terms."""
-        features: Features = matcher.backbone(batch.images)  # type: ignore[operator]
+        """Return the wanted terms.
+
+        Raises:
+            ConfigError: a matcher without a backbone.
+        """
+        features = part(matcher, "backbone", Backbone)(batch.images)
         drawn = known_points(batch, count=self.points, generator=step.generator)
         zero = batch.images.new_zeros(())
         found: dict[str, list[Tensor]] = {name: [] for name in self.terms if name in step.wanted}

@@ -1,4 +1,4 @@
-"""What a backbone with heads for geometry learns from: depth and cameras, which is VGGT's own training."""
+"""What a backbone with heads for geometry learns from: depth, points and cameras, as VGGT did."""
 
 import torch
 from jaxtyping import Float
@@ -7,16 +7,17 @@ from torch import Tensor, nn
 from homolog.core.errors import CapabilityError
 from homolog.training.batch import PairBatch
 from homolog.training.losses.camera import camera_loss
-from homolog.training.losses.depth import depth_loss
+from homolog.training.losses.trusted import trusted_error
 from homolog.training.objective import Step
 from homolog.training.scene_truth import scene_truth
 
 
 class GeometryObjective(nn.Module):
-    """Terms of a matcher whose backbone says the geometry of what it sees: `camera` and `depth`.
+    """Terms of a matcher whose backbone says the geometry of what it sees: `camera`, `depth` and `points`.
 
-    Each is the mean over all pairs of the batch; a pair without depth, cameras or pose adds 0. Of the camera
-    head's estimates only the last is compared: the steps to it add up, so that all of them learn.
+    Each is the mean over all pairs of the batch; a pair without depth, cameras or pose adds 0. Points of
+    both views are told in the frame of the first, so that they ask how one sees the other. Of the camera head's
+    estimates only the last is compared: the steps to it add up, so that all of them learn.
     """
 
     def __init__(
@@ -26,12 +27,12 @@ class GeometryObjective(nn.Module):
 
         Args:
             delta: of `camera_loss`.
-            alpha: of `depth_loss`.
+            alpha: of `trusted_error`, for depth and points.
             gradient: of the same.
         """
         super().__init__()
         self.delta, self.alpha, self.gradient = float(delta), float(alpha), float(gradient)
-        self.terms = ("camera", "depth")
+        self.terms = ("camera", "depth", "points")
 
     def forward(self, matcher: nn.Module, batch: PairBatch, step: Step) -> dict[str, Float[Tensor, ""]]:
         """Return the wanted terms.
@@ -50,10 +51,15 @@ class GeometryObjective(nn.Module):
         if "camera" in step.wanted:
             terms["camera"] = camera_loss(_said(found.pose, "camera"), truth.pose, delta=self.delta).mean()
         if "depth" in step.wanted:
-            depth, score = (_said(value, "depth") for value in (found.depth, found.depth_score))
-            loss = depth_loss(depth, score, truth.depth, alpha=self.alpha, gradient=self.gradient)
-            terms["depth"] = loss.mean()
+            terms["depth"] = self._trusted(found.depth, found.depth_score, truth.depth, "depth")
+        if "points" in step.wanted:
+            terms["points"] = self._trusted(found.points, found.points_score, truth.points, "point")
         return terms
+
+    def _trusted(self, value: Tensor | None, score: Tensor | None, truth: Tensor, head: str) -> Tensor:
+        found, trust = _said(value, head), _said(score, head)
+        found, truth = (each.reshape(*trust.shape, -1) for each in (found, truth))
+        return trusted_error(found, trust, truth, alpha=self.alpha, gradient=self.gradient).mean()
 
 
 def _said(value: torch.Tensor | None, head: str) -> Tensor:

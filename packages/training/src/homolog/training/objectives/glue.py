@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints
+from homolog.core.protocols import Detector
 from homolog.training.batch import PairBatch
 from homolog.training.glue_truth import GlueTruth
 from homolog.training.ground_truth_matches import IGNORED
 from homolog.training.losses.assignment import assignment_loss
 from homolog.training.objective import Step
+from homolog.training.parts import AssigningHead, part
 from homolog.training.seen_pairs import SeenPair
 
 
@@ -57,7 +59,7 @@ class GlueObjective(nn.Module):
         """Return the term.
 
         Raises:
-            ConfigError: a matcher that describes keypoints by a map of its backbone.
+            ConfigError: a matcher that describes keypoints by a map of its backbone, or a head that assigns none.
             DataError: a pair with neither homography nor depth and pose, or a batch of which only some
                 pairs were seen before.
         """
@@ -65,8 +67,9 @@ class GlueObjective(nn.Module):
             raise ConfigError(
                 "glue objective: expected the detector's descriptors; set matcher.describe=null"
             )
-        points, labels = self._known(matcher, batch) or self._seen(matcher, batch, step)
-        assignment: Tensor = matcher.head.log_assignment(*points)  # type: ignore[operator, union-attr]
+        head = part(matcher, "head", AssigningHead)
+        points, labels = self._known(head, batch) or self._seen(matcher, head, batch, step)
+        assignment = head.log_assignment(*points)
         matches0, matches1 = (
             _padded(each, length).to(assignment.device)
             for each, length in zip(labels, (assignment.shape[1] - 1, assignment.shape[2] - 1), strict=True)
@@ -74,7 +77,7 @@ class GlueObjective(nn.Module):
         loss = assignment_loss(assignment, matches0, matches1, balance=self.balance)
         return {"assignment": loss.total.mean()}
 
-    def _known(self, matcher: nn.Module, batch: PairBatch) -> "_Task | None":
+    def _known(self, head: AssigningHead, batch: PairBatch) -> "_Task | None":
         """Return what was kept of the pairs, or None where all are to be seen."""
         pairs = [sample for sample in batch.samples if isinstance(sample, SeenPair)]
         if not pairs:
@@ -88,7 +91,7 @@ class GlueObjective(nn.Module):
         for side in (0, 1):
             guidance = [getattr(pair, f"guidance{side}") for pair in pairs]
             points.append(
-                matcher.head.join(  # type: ignore[operator, union-attr]
+                head.join(
                     [_moved(getattr(pair, f"keypoints{side}"), batch.images.device) for pair in pairs],
                     [pair.seen_size for pair in pairs],
                     None if None in guidance else [each.to(batch.images.device) for each in guidance],
@@ -96,8 +99,9 @@ class GlueObjective(nn.Module):
             )
         return points, ([pair.matches0 for pair in pairs], [pair.matches1 for pair in pairs])
 
-    def _seen(self, matcher: nn.Module, batch: PairBatch, step: Step) -> "_Task":
+    def _seen(self, matcher: nn.Module, head: AssigningHead, batch: PairBatch, step: Step) -> "_Task":
         """Detect keypoints, look up what guides them, and label them."""
+        detector = part(matcher, "detector", Detector)
         limit = int(step.options.get("keypoints", self.keypoints))
         found: list[list[Keypoints]] = []
         seen: list[Features] = []
@@ -105,10 +109,9 @@ class GlueObjective(nn.Module):
             for side in (0, 1):
                 views = batch.images[:, side]
                 features = self._features(matcher, views)
-                detected: list[Keypoints] = matcher.detector(views, features)  # type: ignore[operator]
-                found.append([keypoints.best(limit) for keypoints in detected])
+                found.append([keypoints.best(limit) for keypoints in detector(views, features)])
                 seen.append(features)
-        points = [matcher.head.pad(*each) for each in zip(found, seen, strict=True)]  # type: ignore[operator, union-attr]
+        points = [head.pad(*each) for each in zip(found, seen, strict=True)]
         truths = [
             self.truth.of(sample, one.xy, two.xy)
             for sample, one, two in zip(batch.samples, *found, strict=True)

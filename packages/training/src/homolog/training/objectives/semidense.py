@@ -8,12 +8,14 @@ from homolog.core.coords import normalised_to_pixel, pixel_grid, resize_pixel
 from homolog.core.errors import ConfigError
 from homolog.core.features import Features
 from homolog.core.image import Image
+from homolog.core.protocols import Backbone
 from homolog.training.batch import PairBatch
 from homolog.training.coarse_truth import CoarseTruth, Rest, coarse_truth
 from homolog.training.losses.alignment import Positives, alignment_loss
 from homolog.training.losses.coarse_focal import coarse_focal_loss
 from homolog.training.losses.fine import fine_loss
 from homolog.training.objective import Step
+from homolog.training.parts import CellHead, part
 
 
 class SemidenseObjective(nn.Module):
@@ -63,18 +65,19 @@ class SemidenseObjective(nn.Module):
         """Return the wanted terms.
 
         Raises:
-            ConfigError: `alignment` is wanted, but there is no encoder.
+            ConfigError: a head that matches no cells, or `alignment` is wanted, but there is no encoder.
             CapabilityError: `alignment` is wanted of a head without `alignment_channels`.
         """
-        head = matcher.head
-        features = tuple(matcher.backbone(batch.images[:, side, None]) for side in (0, 1))  # type: ignore[operator]
-        maps = [each[head.coarse] for each in features]  # type: ignore[index]
+        head, backbone = part(matcher, "head", CellHead), part(matcher, "backbone", Backbone)
+        one, two = (backbone(batch.images[:, side, None]) for side in (0, 1))
+        features = one, two
+        maps = [each[head.coarse] for each in features]
         cells0, cells1 = ((int(map_.shape[-2]), int(map_.shape[-1])) for map_ in maps)
         truth = coarse_truth(batch.field0, batch.field1, cells0=cells0, cells1=cells1, rest=self.rest)
         terms: dict[str, Tensor] = {}
         if "coarse" in step.wanted:
-            tokens0, tokens1 = head.tokens(*features)  # type: ignore[operator]
-            similarity = tokens0 @ tokens1.mT / head.temperature  # type: ignore[operator]
+            tokens0, tokens1 = head.tokens(*features)
+            similarity = tokens0 @ tokens1.mT / head.temperature
             loss = coarse_focal_loss(
                 similarity,
                 truth.matches0,
@@ -85,44 +88,44 @@ class SemidenseObjective(nn.Module):
             terms["coarse"] = loss.mean()
         if "fine" in step.wanted:
             fine = [
-                self._fine(matcher, batch, index, features, truth.matches0, truth.place0, step)
+                self._fine(head, batch, index, features, truth.matches0, truth.place0, step)
                 for index in range(len(batch))
             ]
             terms["fine"] = torch.stack(fine).mean()
         if "alignment" in step.wanted:
-            terms["alignment"] = self._alignment(matcher, batch, features, truth, step)
+            terms["alignment"] = self._alignment(head, batch, features, truth, step)
         return terms
 
     def _fine(
         self,
-        matcher: nn.Module,
+        head: CellHead,
         batch: PairBatch,
         index: int,
-        features: tuple[Features, ...],
+        features: tuple[Features, Features],
         matches0: Tensor,
         place0: Tensor,
         step: Step,
     ) -> Tensor:
-        head, size = matcher.head, batch.size
+        size = batch.size
         one, two = (_only(each, index) for each in features)
         matched = (matches0[index] >= 0).nonzero()[:, 0]
         order = torch.randperm(len(matched), generator=step.generator)[: self.matches]
         chosen = matched[order.to(matched.device)]
-        coarse0, coarse1 = (each[head.coarse] for each in (one, two))  # type: ignore[index]
+        coarse0, coarse1 = (each[head.coarse] for each in (one, two))
         xy0 = _centres(coarse0, size)[chosen]
         xy1 = _centres(coarse1, size)[matches0[index][chosen]]
-        refined: Tensor = head.refine(xy0, xy1, one, two)  # type: ignore[operator]
-        fine = two[head.fine]  # type: ignore[index]
+        refined = head.refine(xy0, xy1, one, two)
+        fine = two[head.fine]
         # Half a window of the fine map, in pixels: what LoFTR measures in.
-        half = (head.window // 2) * size[1] / fine.shape[-1]  # type: ignore[operator]
+        half = (head.window // 2) * size[1] / fine.shape[-1]
         truth = normalised_to_pixel(place0[index][chosen], size)
         return fine_loss((refined - xy1) / half, (truth - xy1) / half, weight="none")
 
     def _alignment(
         self,
-        matcher: nn.Module,
+        head: CellHead,
         batch: PairBatch,
-        features: tuple[Features, ...],
+        features: tuple[Features, Features],
         truth: CoarseTruth,
         step: Step,
     ) -> Tensor:
@@ -131,14 +134,13 @@ class SemidenseObjective(nn.Module):
                 "semidense: expected alignment_channels for the term alignment, got none; set "
                 "objective.alignment_channels to those of the head"
             )
-        head = matcher.head
-        seen = torch.cat([head.aligned(each) for each in features], dim=1)  # type: ignore[operator]
+        seen = torch.cat([head.aligned(each) for each in features], dim=1)
         losses = [seen.sum() * 0]
         for index, sample in enumerate(batch.samples):
             if sample.gaussians is None:
                 continue
             id0, id1 = (
-                _shown(ids, image, _centres(each[head.coarse], batch.size))  # type: ignore[index]
+                _shown(ids, image, _centres(each[head.coarse], batch.size))
                 for ids, image, each in (
                     (sample.gaussians.id0, sample.image0, features[0]),
                     (sample.gaussians.id1, sample.image1, features[1]),
