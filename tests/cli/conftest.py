@@ -1,6 +1,7 @@
 """Photos to match, and a command to call."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,3 +56,11 @@ def homolog(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
         return Said(code, str(out), str(err))
 
     return call
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave `homolog match` its pictures, but blank: to draw them takes longer than all else that it does."""
+    blank = {"matches.png": b"blank", "transfer.png": b"blank"}
+    monkeypatch.setattr("homolog.cli.match.studio", lambda pairs: ThreadPoolExecutor(1))
+    monkeypatch.setattr("homolog.cli.batch.draw_page", lambda page: blank)

@@ -264,7 +264,7 @@ def test_several_workers_write_the_same(homolog, photos: Path, made: Path):
         "4",
         *SMALL,
     )
-    said = homolog(*words, "--out", "more", "--workers", "3")
+    said = homolog(*words, "--out", "more", "--workers", "2")
     assert said.code == 0, said.err
     assert content(Path("more")) == content(made)
 

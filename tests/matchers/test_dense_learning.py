@@ -13,11 +13,13 @@ from homolog.core.reading import as_image
 from homolog.core.resize import crop, resize
 from homolog.core.sampling import warp_maps
 from homolog.matchers.dense import DenseMatcher
+from homolog.training.trainable import freeze
 from homolog.zoo import load_matcher
 
 SIZE: Size = (128, 192)
 SEEN: Size = (64, 96)
-STEPS = 200
+STEPS = 150
+RATE = 6e-3
 
 
 def apply(homography: Tensor, xy: Tensor) -> Tensor:
@@ -45,7 +47,7 @@ def test_mini_dense_learns_a_known_warp_and_its_inverse_in_both_orders_of_the_pa
     everywhere = pixel_to_normalised(apply(to_photo, pixel_grid(SIZE)), SIZE).T.reshape(1, 2, *SIZE).float()
     view = Image(pixels=warp_maps(photo.pixels[None], everywhere)[0].clamp(0, 1))
 
-    matcher = load_matcher("mini_dense", "backbone.architecture.encoder_depth=2", "longest=96", device="cpu")
+    matcher = load_matcher("mini_dense", "longest=96", device="cpu")
     assert isinstance(matcher, DenseMatcher)
     small0, small1 = resize(photo, SEEN).pixels, resize(view, SEEN).pixels
     # Both orders at once: only the content of the views can tell which of the fields is asked for.
@@ -53,9 +55,14 @@ def test_mini_dense_learns_a_known_warp_and_its_inverse_in_both_orders_of_the_pa
     grid0, grid1 = truth(to_view), truth(to_photo)
     wanted = torch.cat((grid0, grid1)), torch.cat((grid1, grid0))
     visible = [(grid.abs() <= 1).all(dim=1) for grid in wanted]
-    matcher.train()
-    optimiser = torch.optim.AdamW(matcher.parameters(), lr=1e-3, weight_decay=0, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=STEPS, pct_start=0.1)
+    # As in its recipe: the encoder, which has its weights, is left alone; what starts near 0 learns faster.
+    learning = freeze(matcher, ["*", "!backbone.aggregator.patch_embed.backbone.*"])
+    rates: dict[float, list[torch.nn.Parameter]] = {}
+    for name in learning:
+        rate = RATE * (5 if name.endswith(".gamma") else 20 if name.endswith("_token") else 1)
+        rates.setdefault(rate, []).append(matcher.get_parameter(name))
+    optimiser = torch.optim.AdamW([{"params": rates[rate]} for rate in rates], weight_decay=0, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, list(rates), total_steps=STEPS, pct_start=0.1)
     for _ in range(STEPS):
         fields = matcher.head(matcher.backbone(pairs))
         loss = torch.stack(
@@ -81,7 +88,8 @@ def test_mini_dense_learns_a_known_warp_and_its_inverse_in_both_orders_of_the_pa
         error = (found.transfer(xy0).xy - there).norm(dim=1)[on_image]
         print(f"end-point error: {error.mean():.2f} px of {SIZE[1]}")
         cycle = found.cycle_error(xy0)[on_image].median()
-        # Observed: 0.64 px and 0.87 px; an untrained head, which says the centre, is off by 61 px and 51 px.
+        # Observed: 1.1 px and 1.2 px, with another seed 1.3 px and 1.7 px; an untrained head, which says the
+        # centre, is off by 61 px and 51 px.
         assert error.mean() < 2
         assert cycle < 2
         # Pixels agree, which no convention of ours can make them: each field warps the other image onto its own.

@@ -42,12 +42,12 @@ def test_a_small_matcher_learns_eight_pairs_to_a_pixel_and_not_their_shuffled_la
 ):
     plain = [shifts(8)[index] for index in range(8)]
     stage = Stage(
-        steps=300,
+        steps=180,
         batch=8,
         losses={"dense": 1},
         data={"shifts": 1},
         trainable=["*"],
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         schedule="cosine",
     )
     errors = []
@@ -58,7 +58,7 @@ def test_a_small_matcher_learns_eight_pairs_to_a_pixel_and_not_their_shuffled_la
             stages={"only": stage},
             sources={"shifts": lambda pairs=pairs: pairs},
             swap=0.0,
-            checkpoint_every=300,
+            checkpoint_every=180,
         )
         fit(recipe, matcher, tmp_path / name, device="cpu")
         errors.append((before, end_point_error(matcher, pairs)))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,34 +13,44 @@ import torch
 from safetensors.torch import load_file
 
 from homolog.training.checkpoint_files import CheckpointFiles
+from homolog.training.fit import fit
+from homolog.training.validation import Validation
 
 SCRIPT = """
 import importlib.util, sys, time
-from dataclasses import replace
 from pathlib import Path
-spec = importlib.util.spec_from_file_location("shared", sys.argv[1])
-shared = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(shared)
 from homolog.training.fit import fit
-from homolog.training.validation import Validation
-out, mode = Path(sys.argv[2]), sys.argv[3]
+
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+shared, test, out, mode = loaded(sys.argv[1]), loaded(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 
 if __name__ == "__main__":
-    if mode in ("whole", "slow", "resume"):
+    if mode == "slow":
         # Time to be killed in, after a checkpoint and between two.
-        wait = (lambda *step: time.sleep(0.4)) if mode == "slow" else None
-        # The whole one looks at nothing that is held out, the other after each step.
-        held_out = Validation(source=lambda: shared.Shifts(3, seed=9), pairs=3, every=1)
-        recipe = shared.recipe_of_two_stages(validation=None if mode == "whole" else held_out)
-        fit(recipe, shared.tiny_dense(), out, resume=mode == "resume", device="cpu", progress=wait)
+        recipe = test.watched(shared.recipe_of_two_stages, shared.Shifts)
+        fit(recipe, shared.tiny_dense(), out, device="cpu", progress=lambda *step: time.sleep(0.4))
     else:
-        processes = int(mode)
-        made = shared.recipe_of_two_stages()
-        stage = replace(made.stages["second"], batch=4 // processes, clip=None, warmup=0)
-        strategy = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
-        stages = {"one": replace(stage, steps=1), "three": replace(stage, steps=3)}
-        fit(shared.recipe_of_two_stages(stages=stages, trainer=strategy), shared.tiny_dense(), out, device="cpu")
+        recipe = test.shared_among(int(mode), shared.recipe_of_two_stages)
+        fit(recipe, shared.tiny_dense(), out, device="cpu")
 """
+
+
+def watched(make_recipe, shifts):
+    """The two stages, with a look at held-out pairs after each step."""
+    return make_recipe(validation=Validation(source=lambda: shifts(3, seed=9), pairs=3, every=1))
+
+
+def shared_among(processes, make_recipe):
+    """One step and then three, of four pairs that so many processes share."""
+    stage = replace(make_recipe().stages["second"], batch=4 // processes, clip=None, warmup=0)
+    strategy = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    stages = {"one": replace(stage, steps=1), "three": replace(stage, steps=3)}
+    return make_recipe(stages=stages, trainer=strategy)
 
 
 @pytest.fixture
@@ -51,10 +62,19 @@ def process(tmp_path):
 
     def start(out, mode):
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        words = [sys.executable, str(script), str(shared), str(out), mode]
+        words = [sys.executable, *map(str, (script, shared, __file__, out)), mode]
         return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """As the processes have: sums are to come out in the same order here."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def ended(process):
@@ -63,8 +83,9 @@ def ended(process):
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_not(tmp_path, process):
-    ended(process(tmp_path / "whole", "whole"))
+def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_not(
+    tmp_path, process, make_matcher, make_recipe, shifts
+):
     running = process(tmp_path / "run", "slow")
     checkpoint = tmp_path / "run/second/last.safetensors"
     deadline = time.monotonic() + 200
@@ -75,7 +96,10 @@ def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_
     running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert not (tmp_path / "run/second/finished.json").exists()
-    ended(process(tmp_path / "run", "resume"))
+    # This process knows nothing of the one that was killed but what that one left on disk.
+    fit(watched(make_recipe, shifts), make_matcher(), tmp_path / "run", resume=True, device="cpu")
+    # The whole one looks at nothing that is held out, the other after each step.
+    fit(make_recipe(), make_matcher(), tmp_path / "whole", device="cpu")
     for stage in ("first", "second"):
         for part in ("backbone", "head"):
             one, other = (
@@ -86,17 +110,18 @@ def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_
 
 
 @pytest.mark.slow
-def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(tmp_path, process):
-    found = []
-    for processes in ("1", "2"):
-        ended(process(tmp_path / processes, processes))
-        found.append(
-            [
-                CheckpointFiles().load_checkpoint(tmp_path / processes / name / "last.safetensors")
-                for name in ("one", "three")
-            ]
-        )
-    (one, last), (one2, last2) = found
+def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(
+    tmp_path, process, make_matcher, make_recipe
+):
+    ended(process(tmp_path / "2", "2"))
+    fit(shared_among(1, make_recipe), make_matcher(), tmp_path / "1", device="cpu")
+    (one, last), (one2, last2) = (
+        [
+            CheckpointFiles().load_checkpoint(tmp_path / processes / name / "last.safetensors")
+            for name in ("one", "three")
+        ]
+        for processes in ("1", "2")
+    )
     # After one step of AdamW, the first moment is a tenth of the gradient.
     states = [each["optimizer_states"][0]["state"] for each in (one, one2)]
     gradient, gradient2 = (
