@@ -18,7 +18,7 @@ from homolog.core.dense import DenseField
 from homolog.core.protocols import Matcher
 
 SETS = {"seen categories": "#4c72b0", "unseen views": "#dd8452", "unseen categories": "#55a868"}
-STARTS = {"random": ("random start", "#999999"), "tuned": ("after learning depth and cameras", "#4c72b0")}
+STARTS = {"random": ("random start", "#999999"), "tuned": ("after learning geometry", "#4c72b0")}
 SHOWN = 4
 """Pairs in the picture of examples."""
 
@@ -44,9 +44,11 @@ def draw_curves(path: Path, root: Path) -> None:
     """Draw what was learnt, step by step."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
     steps, rows = read(root / "prior/geometry/metrics.csv")
-    for name, colour in (("camera", "#c44e52"), ("depth", "#4c72b0")):
+    for name, colour in (("camera", "#c44e52"), ("depth", "#4c72b0"), ("points", "#55a868")):
         left.plot(*smoothed(steps, rows[f"terms/{name}"]), color=colour, label=f"{name} loss")
-    left.set(title="The prior: depth and cameras", xlabel="step (8 pairs each)", ylabel="loss, unweighted")
+    left.set(
+        title="The prior: depth, points and cameras", xlabel="step (8 pairs each)", ylabel="loss, unweighted"
+    )
     left.legend(frameon=False)
     for name, (label, colour) in STARTS.items():
         if (root / name / "synthetic/metrics.csv").exists():

@@ -1,4 +1,4 @@
-"""Does learning depth and cameras first help a dense semantic matcher? The VGGT-prior matcher in miniature.
+"""Does learning geometry first help a dense semantic matcher? The VGGT-prior matcher in miniature.
 
     uv run python experiments/0001_vggt_prior/run.py --out runs/0001 [--only tuned random] [--steps-scale 0.01]
     uv run python experiments/0001_vggt_prior/run.py --out runs/0001 --figures

@@ -8,26 +8,10 @@ UNSEEN = ["bird", "chair"]
 TURN = 70
 """Degrees of azimuth between two views in training, at most."""
 
-SMALL_BACKBONE = (
-    "backbone.architecture.width=96",
-    "backbone.architecture.encoder_depth=3",
-    "backbone.architecture.encoder_image_size=128",
-    "backbone.architecture.decoder_width=16",
-    "backbone.architecture.decoder_channels=[24,48,96,96]",
-    "+backbone.architecture.decoder_hidden=8",
-)
-SMALL_HEAD = (
-    "head.decoder.inputs=192",
-    "head.decoder.channels=[24,48,96,96]",
-    "head.decoder.width=16",
-    "head.decoder.hidden=8",
-)
-"""A fifth of `mini_dense`, which costs several times as much a step."""
-
 PROXY = ("dense", "keypoint")
 """What the first two stages learn from."""
 
-WEIGHTS = {"dense": 10000, "keypoint": 0.01, "smoothness": 1000000, "reconstruction": 1000, "matching": 4}
+WEIGHTS = {"dense": 10000, "keypoint": 0.01, "smoothness": 40000, "reconstruction": 80, "matching": 0.2}
 """The first two are the paper's. It gives no others: these make each about a tenth of the loss at first."""
 
 
@@ -54,10 +38,10 @@ class Training:
     def command(self, root: Path, shards: Path, scale: float) -> list[str]:
         """Return the words that follow `homolog train`, `--out` left out."""
         words = [f"recipe={self.recipe}", f"seed={self.seed}", "log_every=5", *self.words]
-        words += [of_matcher(word) for word in (*SMALL_BACKBONE, *SMALL_HEAD)]
         words += [f"stages.{name}.steps={max(2, round(n * scale))}" for name, n in self.steps.items()]
         words += ["stages.geometry.warmup=50"] if self.recipe == "mini_vggt_prior" else []
         words += [word for source in _sources(self.recipe) for word in sharded(*source, shards)]
+        words.append(f"+cache.folder={root / 'maps'}")
         if self.prior:
             words.append(f"matcher.backbone.checkpoint={root / 'prior/geometry/backbone.safetensors'}")
         words += ["--stages", ",".join(self.steps), "--device", "cpu"]
@@ -71,16 +55,6 @@ class Row:
     label: str
     words: tuple[str, ...]
     needs: tuple[str, ...] = field(default_factory=tuple)
-
-
-def of_matcher(word: str) -> str:
-    """Return a setting of the matcher as a word of `homolog train`.
-
-    >>> of_matcher("+head.a=1")
-    '+matcher.head.a=1'
-    """
-    plus = "+" if word.startswith("+") else ""
-    return f"{plus}matcher.{word.removeprefix('+')}"
 
 
 def sharded(source: str, settings: tuple[str, ...], folder: str, shards: Path) -> list[str]:
@@ -106,17 +80,17 @@ def _branch(*terms: str) -> tuple[str, ...]:
     return (f"stages.smooth.losses={{{losses}{',' if off else ''}{off}}}", "stages.smooth.warmup=5")
 
 
-TWO = {"sparse": 100, "synthetic": 350}
-SHORT = {"synthetic": 60}
-BRANCH = {"smooth": 40}
-LAST = {"uncertainty": 40}
+TWO = {"sparse": 300, "synthetic": 2000}
+SHORT = {"synthetic": 600}
+BRANCH = {"smooth": 150}
+LAST = {"uncertainty": 150}
 BRANCH_ONLY = ("stages.synthetic.trainable=['backbone.semantic.*','head.*']",)
 """Encoder, special tokens and shared pairs are frozen."""
 
 _ALL = ",".join(f"{name}:{weight}" for name, weight in WEIGHTS.items())
 
 TRAININGS: dict[str, Training] = {
-    "prior": Training(recipe="mini_vggt_prior", steps={"geometry": 400}),
+    "prior": Training(recipe="mini_vggt_prior", steps={"geometry": 1200}),
     "tuned": Training(recipe="mini_dense", steps=TWO, prior=True),
     "random": Training(recipe="mini_dense", steps=TWO),
     "continued": Training(recipe="mini_dense", steps=BRANCH, after="tuned", words=_branch()),
@@ -134,7 +108,7 @@ TRAININGS: dict[str, Training] = {
         recipe="mini_dense",
         steps=LAST,
         after="matching",
-        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:200}}", "stages.uncertainty.warmup=5"),
+        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:20}}", "stages.uncertainty.warmup=5"),
     ),
     "shared none": Training(recipe="mini_dense", steps=SHORT, prior=True),
     "shared 0": Training(
@@ -158,15 +132,22 @@ def trained(label: str, training: str, stage: str) -> Row:
 ROWS: dict[str, Row] = {
     "identity": Row(label="same place", words=()),
     "positions": Row(label="best affine map of positions", words=("positions",)),
-    "untrained": Row(
-        label="mini_dense, untrained", words=("mini_dense", *SMALL_BACKBONE, *SMALL_HEAD, "longest=128")
+    "encoder": Row(
+        label="EfficientNet-Lite0's cells, nearest neighbours",
+        words=(
+            "dinov2_nn",
+            "backbone=efficientnet_lite0",
+            "backbone.maps=[blocks.4]",
+            "describe=blocks.4",
+            "longest=128",
+        ),
     ),
+    "untrained": Row(label="mini_dense, untrained", words=("mini_dense", "longest=128")),
     "no tuning": Row(
         label="prior, no tuning (nearest neighbours)",
         words=(
             "vggt_nn",
             "backbone=vggt_mini",
-            *SMALL_BACKBONE,
             "backbone.taps=[2]",
             "backbone.checkpoint={root}/prior/geometry/backbone.safetensors",
             "longest=128",

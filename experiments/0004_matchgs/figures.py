@@ -5,6 +5,7 @@ uv run python experiments/0004_matchgs/figures.py --out FOLDER
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,36 @@ COLOURS = {"plane": "tab:blue", "expected": "tab:orange", "exact": "tab:green"}
 OTHERS = "tab:gray"
 SAID = {
     "xfeat": "XFeat + mutual nearest",
+    "untrained-random": "untrained, LoFTR's random start",
     "untrained": "untrained (XFeat's cells)",
     "refined": "XFeat's cells, refinement learnt",
     "shared": "shared pretraining",
-    "shared-strict": "shared, minimum 0.3",
-    "plane-0": "plane",
-    "expected-0": "expected",
-    "plane-aligned-0": "plane + alignment",
-    "expected-aligned-0": "expected + alignment",
-    "fine-plane-0": "refinement only, plane",
-    "fine-expected-0": "refinement only, expected",
-    "fine-exact-0": "refinement only, exact",
+    "shared-0, strict": "shared, minimum 0.3",
+    "plane": "plane",
+    "expected": "expected",
+    "plane-aligned": "plane + alignment",
+    "expected-aligned": "expected + alignment",
+    "fine-plane": "refinement only, plane",
+    "fine-expected": "refinement only, expected",
+    "fine-exact": "refinement only, exact",
 }
+"""Rows without their seeds, in the order of the figure."""
+
+COLUMNS = {
+    "matches": ("scenes", "matches", 1, 0),
+    "precision": ("scenes", "precision", 100, 1),
+    "recall": ("scenes", "recall", 100, 1),
+    "median": ("scenes", "median", 1, 2),
+    "AUC@5": ("scenes", "AUC@5deg", 100, 1),
+    "AUC@10": ("scenes", "AUC@10deg", 100, 1),
+    "AUC@20": ("scenes", "AUC@20deg", 100, 1),
+    "inliers": ("photos", "inliers", 1, 0),
+    "agreeing": ("photos", "agreeing", 100, 1),
+    "correct": ("photos", "correct", 1, 0),
+    "exact": ("photos", "exact", 100, 1),
+}
+"""Columns of the table: where each figure is, what it is multiplied by, and its digits."""
+
 PANELS = (
     ("scenes", "precision", "scenes: right cells, share of matches"),
     ("scenes", "median", "scenes: median error, px (lower is better)"),
@@ -58,6 +77,28 @@ def main() -> None:
     draw_errors(arguments.out / "pairs", results)
     draw_bars(results)
     draw_matches(arguments.out)
+    print(table(results))
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the table of the README: means over seeds, and the range where there are several."""
+    lines = [f"| row | {' | '.join(COLUMNS)} |", "|---" * (len(COLUMNS) + 1) + "|"]
+    for name, said in SAID.items():
+        rows = [results[seed] for seed in seeds(results, name)]
+        cells = [
+            _cell([row.get(group, {}).get(key) for row in rows], *form)
+            for group, key, *form in COLUMNS.values()
+        ]
+        lines += [f"| {said} | {' | '.join(cells)} |"] if rows else []
+    return "\n".join(lines)
+
+
+def _cell(values: list[float | None], factor: float, digits: int) -> str:
+    known = [factor * value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean = f"{np.mean(known):.{digits}f}"
+    return mean if len(known) == 1 else f"{mean} ({min(known):.{digits}f}-{max(known):.{digits}f})"
 
 
 def draw_errors(pairs: Path, results: dict[str, Any]) -> None:
@@ -78,11 +119,11 @@ def draw_errors(pairs: Path, results: dict[str, Any]) -> None:
     )
     left.grid(alpha=0.3)
     left.legend(loc="upper left", fontsize=8)
-    for name in ("shared", "fine-plane-0", "fine-expected-0", "fine-exact-0"):
-        if name in results:
-            quantiles = results[name]["scenes"]["quantiles"]
-            colour = _colour(name)
-            right.plot(quantiles, np.arange(1, 20) / 20, color=colour, label=SAID[name])
+    for name in ("shared", "fine-plane", "fine-expected", "fine-exact"):
+        for number, seed in enumerate(seeds(results, name)):
+            quantiles = results[seed]["scenes"]["quantiles"]
+            label = SAID[name] if number == 0 else None
+            right.plot(quantiles, np.arange(1, 20) / 20, color=_colour(name), label=label, linewidth=1)
     right.set(
         xlabel="distance of a right match from the truth, px",
         ylabel="share of right matches",
@@ -98,20 +139,29 @@ def draw_errors(pairs: Path, results: dict[str, Any]) -> None:
 
 def draw_bars(results: dict[str, Any]) -> None:
     """Draw the figures of all rows."""
-    names = [name for name in SAID if name in results]
+    names = [name for name in SAID if seeds(results, name)]
     figure, axes = plt.subplots(2, 3, figsize=(11, 5.2), sharey=True, layout="constrained")
     for axis, (group, figure_name, said) in zip(axes.flat, PANELS, strict=True):
-        values = [results[name].get(group, {}).get(figure_name, np.nan) for name in names]
-        axis.barh(names, np.nan_to_num(values), color=[_colour(name) for name in names], alpha=0.6)
-        for row, value in enumerate(values):
-            text = "not measured" if np.isnan(value) else f"{value:.3g}"
-            axis.text(0, row, f" {text}", va="center", fontsize=8, color="black")
+        for place, name in enumerate(names):
+            rows = [results[seed].get(group, {}) for seed in seeds(results, name)]
+            values = [each[figure_name] for each in rows if figure_name in each]
+            mean = float(np.mean(values)) if values else np.nan
+            axis.barh(place, np.nan_to_num(mean), color=_colour(name), alpha=0.6)
+            if len(values) > 1:
+                axis.plot(values, [place] * len(values), "|", color="black", markersize=8)
+            text = "not measured" if np.isnan(mean) else f"{mean:.3g}"
+            axis.text(0, place, f" {text}", va="center", fontsize=8, color="black")
         axis.set_title(said, fontsize=9)
         axis.set_yticks(range(len(names)), [SAID[name] for name in names], fontsize=8)
         axis.tick_params(axis="x", labelsize=8)
     axes.flat[0].invert_yaxis()
     figure.savefig(FOLDER / "bars.png", dpi=110)
     plt.close(figure)
+
+
+def seeds(results: dict[str, Any], name: str) -> list[str]:
+    """Return the rows of a variant: itself, or one for each of its seeds."""
+    return [row for row in results if row == name or re.fullmatch(rf"{re.escape(name)}-\d+", row)]
 
 
 def _colour(name: str) -> str:

@@ -1,7 +1,7 @@
 """Are labels from the plane depth of Gaussians worth more to a semi-dense matcher than those from expected depth?
 
     uv run python experiments/0004_matchgs/run.py --photos PHOTOS --data DATA --out FOLDER
-        [--only NAME ...] [--steps-scale 0.01]
+        [--seeds 0 1 2] [--branches 0 1] [--steps-scale 0.01]
 
 PHOTOS are for training (`experiments/training_photos`), DATA those for development (experiment 0000 says
 which); neither is part of the repository. What is finished in FOLDER is not done again. `results.json` is
@@ -13,7 +13,7 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +29,17 @@ from homolog.training.map_cache import MapCache
 from homolog.zoo import load_matcher
 
 FOLDER = Path(__file__).parent
-PAIRS, SIZE, GAUSSIANS, SEED = 96, 192, 30_000, 4
+PAIRS, SIZE, GAUSSIANS, SEED = 288, 192, 30_000, 4
 SCENES = 24
 STRICT = 0.3
 """Probability that a match of cells exceeds, where fewer and surer ones are asked for."""
-VARIANTS = [
+VARIANTS = (
     Variant(labels="plane"),
     Variant(labels="expected"),
     Variant(labels="plane", aligned=True),
     Variant(labels="expected", aligned=True),
     *(Variant(labels=kind, fine=True) for kind in KINDS),
-]
+)
 UNTRAINED = ("head.depth=1", "backbone.fusion.checkpoint=null", "head.checkpoint=null")
 RANDOM = (*UNTRAINED, "backbone.fusion.start=random", "head.start=random")
 
@@ -52,7 +52,8 @@ class Row:
         matcher: name of the product.
         words: its settings.
         semidense: whether it matches cells.
-        photos: whether photos are asked for; what differs in the refinement only is told on scenes.
+        photos: whether photos are asked for; what differs in the refinement only is told on scenes, and branches
+            of further seeds are, too.
     """
 
     matcher: str = "mini_semidense"
@@ -67,25 +68,21 @@ def main() -> None:
     torch.set_num_threads(1)
     out: Path = arguments.out
     render(out / "pairs", count=PAIRS, size=SIZE, gaussians=GAUSSIANS, seed=SEED)
-    train_shared(out / "shared", shared_words(arguments.photos, arguments.steps_scale))
-    keep_refinement(out / "shared" / "scenes", out / "refined")
-    chosen = [each for each in VARIANTS if arguments.only is None or each.name in arguments.only]
-    for variant in chosen:
-        train_branch(
-            out / variant.name,
-            variant,
-            pairs=out / "pairs",
-            start=out / "shared",
-            scale=arguments.steps_scale,
-        )
-    measured = measure(rows(out), out / "measured", arguments.data)
+    for seed in arguments.seeds:
+        shared = out / f"shared-{seed}"
+        train_shared(shared, shared_words(arguments.photos, arguments.steps_scale, seed))
+        keep_refinement(shared / "scenes", out / f"refined-{seed}")
+        for variant in (replace(each, seed=seed) for each in VARIANTS if seed in arguments.branches):
+            folder = out / variant.name
+            train_branch(folder, variant, pairs=out / "pairs", start=shared, scale=arguments.steps_scale)
+    measured = measure(rows(out, arguments.seeds), out / "measured", arguments.data)
     write_json(
         arguments.results,
         {
             **circumstances(),
             "labels": labels(out / "pairs"),
             "training_cpu_seconds": {
-                path.parent.name: int(path.read_text()) for path in sorted(out.glob(f"*/{SECONDS}"))
+                path.parent.name: int(path.read_text()) for path in sorted(out.glob(f"*-[0-9]/{SECONDS}"))
             },
             "results": measured,
         },
@@ -100,26 +97,31 @@ def parsed() -> argparse.Namespace:
     for name in ("--photos", "--data", "--out"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json")
-    parser.add_argument("--only", nargs="*", choices=[each.name for each in VARIANTS])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps-scale", type=float, default=1.0)
+    parser.add_argument("--branches", type=int, nargs="*", default=[0, 1], help="seeds with branches")
     return parser.parse_args()
 
 
-def rows(out: Path) -> dict[str, Row]:
-    """Return what is measured: references, the shared stage, and the branches that are trained."""
+def rows(out: Path, seeds: Sequence[int]) -> dict[str, Row]:
+    """Return what is measured: references, the shared stage, and its branches."""
     found = {
         "xfeat": Row(matcher="xfeat", semidense=False),
         "untrained": Row(words=UNTRAINED),
         "untrained-random": Row(words=RANDOM),
-        "shared": Row(words=_weights(out / "shared" / "scenes")),
-        "refined": Row(words=_weights(out / "refined", depth=0)),
-        "shared-strict": Row(words=(*_weights(out / "shared" / "scenes"), f"head.minimum={STRICT}")),
     }
-    for variant in VARIANTS:
-        if (out / variant.name / SECONDS).exists():
+    for seed in seeds:
+        shared = _weights(out / f"shared-{seed}" / "scenes")
+        found[f"shared-{seed}"] = Row(words=shared)
+        found[f"refined-{seed}"] = Row(words=_weights(out / f"refined-{seed}", depth=0))
+        for variant in (replace(each, seed=seed) for each in VARIANTS):
+            if not (out / variant.name / SECONDS).exists():
+                continue
             width = ("head.alignment_channels=32",) if variant.aligned else ()
             words = (*width, *_weights(out / variant.name / "splat"))
-            found[variant.name] = Row(words=words, photos=not variant.fine)
+            found[variant.name] = Row(words=words, photos=not variant.fine and seed == 0)
+    if 0 in seeds:
+        found["shared-0, strict"] = Row(words=(*found["shared-0"].words, f"head.minimum={STRICT}"))
     return found
 
 

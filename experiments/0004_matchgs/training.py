@@ -72,11 +72,11 @@ class Variant:
         return [*words, *(ALIGNMENT if self.aligned else ()), *(FINE if self.fine else ())]
 
 
-def shared_words(photos: Path, scale: float) -> list[str]:
+def shared_words(photos: Path, scale: float, seed: int) -> list[str]:
     """Return the settings of the stage that comes first: homographies of photos and made-up scenes."""
     lines = (FOLDER / "overrides.txt").read_text(encoding="utf-8").splitlines()
     words = [word for line in lines if not line.startswith("#") for word in shlex.split(line)]
-    return [*words, f"sources.photos.photos={photos}", _steps("scenes", 400, scale)]
+    return [*words, f"seed={seed}", f"sources.photos.photos={photos}", _steps("scenes", 600, scale)]
 
 
 def train_shared(folder: Path, words: list[str]) -> None:
