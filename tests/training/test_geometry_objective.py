@@ -101,6 +101,9 @@ def test_points_are_off_by_their_distance_and_unknown_when_one_coordinate_is():
 
 def test_points_of_both_views_lie_in_the_frame_of_the_first_where_the_cameras_see_them():
     sample = scene()
+    assert sample.depth0 is not None
+    assert sample.pose is not None
+    assert sample.camera1 is not None
     truth = scene_truth(collate([sample], size=SIZE))
     unit = sample.depth0[0, 0] / truth.depth[0, 0, 0, 0]
     points = truth.points[0] * unit

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from homolog.backbones.vggt.architecture import Architecture
@@ -154,6 +155,7 @@ def _stages(model: VGGT, images: Tensor) -> dict[str, Tensor]:
 def _positions(model: VGGT, size: tuple[int, int]) -> Tensor:
     """Read the resized position grid off what timm adds to patches that are zero."""
     vit = model.aggregator.patch_embed
+    assert isinstance(vit, VisionTransformer)
     rows, columns = (side // model.multiple for side in size)
     embedded = vit._pos_embed(torch.zeros(1, rows, columns, model.architecture.width))
     # The class token's position lives inside our class token; the test subtracts the official token.

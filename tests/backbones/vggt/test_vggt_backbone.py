@@ -1,6 +1,7 @@
 """VGGT as a backbone: contract, order of views, what runs, precision, geometry's cameras."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -299,14 +300,13 @@ class Colours(nn.Module):
         return Features(maps={"mean": mean, "negative": -mean}, image_size=tuple(images.shape[-2:]))
 
 
-def with_guest(**settings):
+def with_guest(**settings: Any) -> VGGT:
     torch.manual_seed(0)
     sizes = Architecture(
         width=32, depth=1, attention_heads=4, encoder_image_size=42, decoder_taps=(0,), decoder_channels=(16,)
     )
-    return VGGT(
-        **{"taps": [0], "architecture": sizes, "encoder": Colours(), "encoder_map": "mean", **settings}
-    )
+    given: dict[str, Any] = {"encoder": Colours(), "encoder_map": "mean", **settings}
+    return VGGT(taps=[0], architecture=sizes, **given)
 
 
 def test_another_backbone_takes_the_place_of_the_encoder(tmp_path, images):
