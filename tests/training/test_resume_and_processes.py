@@ -35,8 +35,10 @@ if __name__ == "__main__":
         recipe = test.watched(shared.recipe_of_two_stages, shared.Shifts)
         fit(recipe, shared.tiny_dense(), out, device="cpu", progress=lambda *step: time.sleep(0.4))
     else:
-        recipe = test.shared_among(int(mode), shared.recipe_of_two_stages)
-        fit(recipe, shared.tiny_dense(), out, device="cpu")
+        recipe = test.shared_among(2, shared.recipe_of_two_stages, strategy=mode)
+        fit(recipe, shared.tiny_dense(), out / mode, device="cpu")
+        if mode == "fsdp":
+            fit(recipe, shared.tiny_dense(), out / "resumed", resume=True, device="cpu")
 """
 
 
@@ -45,12 +47,11 @@ def watched(make_recipe, shifts):
     return make_recipe(validation=Validation(source=lambda: shifts(3, seed=9), pairs=3, every=1))
 
 
-def shared_among(processes, make_recipe):
+def shared_among(processes, make_recipe, strategy="auto", **changes):
     """One step and then three, of four pairs that so many processes share."""
-    stage = replace(make_recipe().stages["second"], batch=4 // processes, clip=None, warmup=0)
-    strategy = {"strategy": "ddp", "devices": processes} if processes > 1 else {}
+    stage = replace(make_recipe().stages["second"], batch=4 // processes, clip=0.5, warmup=0)
     stages = {"one": replace(stage, steps=1), "three": replace(stage, steps=3)}
-    return make_recipe(stages=stages, trainer=strategy)
+    return make_recipe(stages=stages, trainer={"strategy": strategy, "devices": processes}, **changes)
 
 
 @pytest.fixture
@@ -113,17 +114,51 @@ def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_
 def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(
     tmp_path, process, make_matcher, make_recipe
 ):
-    ended(process(tmp_path / "2", "2"))
-    fit(shared_among(1, make_recipe), make_matcher(), tmp_path / "1", device="cpu")
+    ended(process(tmp_path, "ddp"))
+    fit(shared_among(1, make_recipe), make_matcher(), tmp_path / "alone", device="cpu")
+    assert_learnt_alike(tmp_path / "alone", tmp_path / "ddp")
+
+
+class StoppedError(Exception):
+    """Ends a training from outside."""
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_weights_out_learn_what_one_does_and_go_on_with_what_it_began(
+    tmp_path, process, make_matcher, make_recipe
+):
+    def stop(stage, step, *rest):
+        if (stage, step) == ("three", 2):
+            raise StoppedError
+
+    recipe = shared_among(1, make_recipe)
+    with pytest.raises(StoppedError):
+        fit(
+            replace(recipe, checkpoint_every=1),
+            make_matcher(),
+            tmp_path / "resumed",
+            device="cpu",
+            progress=stop,
+        )
+    ended(process(tmp_path, "fsdp"))
+    fit(recipe, make_matcher(), tmp_path / "alone", device="cpu")
+    for other in ("fsdp", "resumed"):
+        assert_learnt_alike(tmp_path / "alone", tmp_path / other)
+        state = CheckpointFiles().load_checkpoint(tmp_path / other / "three/last.safetensors")["state_dict"]
+        for part in ("backbone", "head"):
+            exported = load_file(tmp_path / other / f"three/{part}.safetensors")
+            assert all(torch.equal(exported[name], state[f"matcher.{part}.{name}"]) for name in exported)
+
+
+def assert_learnt_alike(alone, together):
+    """Hold what processes learnt together against what one learnt from the same pairs."""
     (one, last), (one2, last2) = (
-        [
-            CheckpointFiles().load_checkpoint(tmp_path / processes / name / "last.safetensors")
-            for name in ("one", "three")
-        ]
-        for processes in ("1", "2")
+        [CheckpointFiles().load_checkpoint(path / name / "last.safetensors") for name in ("one", "three")]
+        for path in (alone, together)
     )
     # After one step of AdamW, the first moment is a tenth of the gradient.
     states = [each["optimizer_states"][0]["state"] for each in (one, one2)]
+    assert states[0].keys() == states[1].keys()
     gradient, gradient2 = (
         torch.cat([state[key]["exp_avg"].flatten() for key in sorted(state)]) for state in states
     )
@@ -131,6 +166,7 @@ def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does
     # Sums of float32 in another order, and nothing else: relative to the largest gradient.
     assert (gradient - gradient2).abs().max() <= 1e-5 * gradient.abs().max()
     assert last["global_step"] == last2["global_step"] == 3
+    assert last["state_dict"].keys() == last2["state_dict"].keys()
     # AdamW divides by the size of the gradient, so where that is rounding, a step (1e-3) may differ.
     weights, weights2 = (
         torch.cat([value.flatten() for value in each["state_dict"].values()]) for each in (last, last2)

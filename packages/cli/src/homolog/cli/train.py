@@ -68,8 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
     except TrainingError as error:
         say(f"homolog: error: {error}")
         return SOME_FAILED
-    print(f"trained: {', '.join(str(folder) for folder in folders)}")
-    say(f"homolog match a.jpg b.jpg @{folders[-1]}/overrides.txt uses the weights")
+    if folders:  # of several processes, one says it
+        print(f"trained: {', '.join(str(folder) for folder in folders)}")
+        say(f"homolog match a.jpg b.jpg @{folders[-1]}/overrides.txt uses the weights")
     return FINE
 
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,14 @@ from homolog.training.metrics_file import METRICS, write_metrics
 from homolog.training.module import Learning
 from homolog.training.recipe import Recipe
 from homolog.training.seeds import mixed_seed
+from homolog.training.sharded import Sharded
 from homolog.training.trainable import freeze
 from homolog.training.validation import Validator
 
 logger = logging.getLogger(__name__)
+
+FSDP = "fsdp"
+"""`trainer.strategy` of a recipe: ours takes the place of Lightning's, whose checkpoints are pickles."""
 
 
 def fit(
@@ -67,10 +72,11 @@ def fit(
         progress: is told how far it is.
 
     Returns:
-        The folders of the stages that were asked for.
+        The folders of the stages that were asked for; nothing in all processes of several but the first.
 
     Raises:
-        ConfigError: a recipe that does not fit the matcher, or a folder that belongs to another training.
+        ConfigError: a recipe that does not fit the matcher or the strategy, or a folder that belongs to another
+            training.
         DataError: data of a stage that is not there.
         TrainingError: a loss or a gradient that is not finite.
     """
@@ -81,7 +87,7 @@ def fit(
         part_of(matcher, part)
     folder = TrainingFolder(out)
     record = {"config": {**(config or {}), "from": None if start is None else str(start)}, **(facts or {})}
-    if getattr(rank_zero_only, "rank", 0) == 0:  # other processes find what the first has begun
+    if _is_first():  # other processes find what the first has begun
         folder.begin(record, list(recipe.stages), resume=resume)
     if start is not None:
         _take_over(TrainingFolder(start), matcher, recipe.objective)
@@ -91,7 +97,11 @@ def fit(
             _restore(folder.checkpoint(name), matcher, recipe.objective)
         elif name in chosen:
             _run(recipe, name, matcher, folder, device=device, workers=workers, progress=progress)
-    return [folder.stage(name) for name in chosen]
+    return [folder.stage(name) for name in chosen] if _is_first() else []
+
+
+def _is_first() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _run(
@@ -106,8 +116,11 @@ def _run(
 ) -> None:
     stage, here = recipe.stages[name], folder.stage(name)
     seed = mixed_seed(recipe.seed, list(recipe.stages).index(name))
+    sharded = recipe.trainer.get("strategy") == FSDP
+    # What is shared out stays so.
+    pupil, objective = deepcopy((matcher, recipe.objective)) if sharded else (matcher, recipe.objective)
     learning = Learning(
-        matcher=matcher, objective=recipe.objective, stage=stage, seed=seed, failures=here / "failures"
+        matcher=pupil, objective=objective, stage=stage, seed=seed, failures=here / "failures"
     )
     data = StageData(
         sources=recipe.sources_of(name),
@@ -118,11 +131,13 @@ def _run(
         workers=workers,
     )
     begin = time.perf_counter()
-    with _quiet(), recipe.cache.serving(matcher) if recipe.cache else nullcontext():
-        validator = _validator(recipe, matcher)
+    checkpoint = folder.checkpoint(name)
+    with _quiet(), recipe.cache.serving(pupil) if recipe.cache else nullcontext():
+        validator = _validator(recipe, pupil)
         trainer = _trainer(recipe, name, here, device, _callbacks(recipe, name, here, validator, progress))
-        checkpoint = folder.checkpoint(name)
         _fit(trainer, learning, data, checkpoint if checkpoint.is_file() else None)
+    if sharded:
+        _restore(checkpoint, matcher, recipe.objective)
     if trainer.is_global_zero:
         write_metrics(here / "logs", here / METRICS)
         export(matcher, recipe.parts, here, name=recipe.matcher, settings=recipe.settings)
@@ -134,6 +149,11 @@ def _run(
 def _validator(recipe: Recipe, matcher: nn.Module) -> Validator | None:
     if recipe.validation is None:
         return None
+    if recipe.validation.keep_best and recipe.trainer.get("strategy") == FSDP:
+        raise ConfigError(
+            "validation.keep_best: expected weights that one process has whole, got trainer.strategy=fsdp, which "
+            "shares them out; set validation.keep_best=false or trainer.strategy=ddp"
+        )
 
     def keep(folder: Path) -> None:
         export(matcher, recipe.parts, folder, name=recipe.matcher, settings=recipe.settings)
@@ -161,6 +181,8 @@ def _trainer(recipe: Recipe, name: str, here: Path, device: str, callbacks: list
         "devices": [place.index] if ":" in str(place) else 1,
         **{name: value for name, value in recipe.trainer.items() if value is not None},
     }
+    if given.get("strategy") == FSDP:
+        given["strategy"] = Sharded()
     return pl.Trainer(
         **given,
         max_steps=stage.steps,

@@ -6,6 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from homolog.training.batch import PairBatch
 from homolog.training.failure import save_batch
@@ -45,6 +46,10 @@ class Learning(pl.LightningModule):
         self.learning = freeze(matcher, stage.trainable)
         self.strict_loading = False  # frozen weights are not in the checkpoints
 
+    def forward(self, batch: PairBatch, step: Step) -> dict[str, Tensor]:
+        """Return the unweighted terms of a batch."""
+        return self.objective(self.matcher, batch, step)
+
     def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         number = self.global_step * self.stage.accumulate + batch_idx % self.stage.accumulate
@@ -54,9 +59,11 @@ class Learning(pl.LightningModule):
         generator = torch.Generator().manual_seed(drawn)
         wanted = [name for name, weight in self.stage.losses.items() if weight]
         step = Step(wanted=wanted, generator=generator, options=self.stage.options)
-        terms = self.objective(self.matcher, batch, step)
+        terms = self(batch, step)
+        # Where processes wait for gradients, one that a batch does not ask for has to come too.
         zero = sum(
-            (parameter.sum() * 0 for parameter in self._learning()), torch.zeros((), device=self.device)
+            (parameter.sum() * 0 for parameter in self._learning() if not isinstance(parameter, DTensor)),
+            torch.zeros((), device=self.device),
         )
         loss = sum((self.stage.losses[name] * value for name, value in terms.items()), zero)
         values = {name: value.detach() for name, value in terms.items()}
@@ -70,7 +77,9 @@ class Learning(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Look at the gradients before they are clipped and used."""
         gradients = [parameter.grad for parameter in self._learning() if parameter.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(each) for each in gradients]))
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
         if not bool(norm.isfinite()):
             raise save_batch(
                 self.failures, self._batch, step=self.global_step, what="gradient", values={"norm": norm}

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from homolog.core.atomic import atomic, write_json
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import ConfigError, DataError, ShapeError
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints
@@ -136,7 +137,7 @@ class SeenPairs:
                 save_file(self._see(index), temporary)
         try:
             return _pair(load_file(path), f"{self._folder.name}-{index}", self._size)
-        except Exception as error:  # safetensors raises what it likes
+        except (SafetensorError, OSError, KeyError, ShapeError) as error:
             raise DataError(f"{path}: expected a seen pair ({error}); remove it") from error
 
     def _see(self, index: int) -> dict[str, Tensor]:

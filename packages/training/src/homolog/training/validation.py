@@ -120,7 +120,7 @@ class Validator(pl.Callback):
                 torch.manual_seed(drawn)
                 generator = torch.Generator().manual_seed(drawn)
                 step = Step(wanted=wanted, generator=generator, options=stage.options)
-                for name, value in learning.objective(learning.matcher, batch, step).items():
+                for name, value in learning(batch, step).items():
                     # Terms are means over all pairs of their batch.
                     sums[name] += value.detach() * (len(batch) / len(self.chosen))
         total = sum((stage.losses[name] * value for name, value in sums.items()), torch.zeros(()))
