@@ -66,7 +66,9 @@ def test_what_learns_is_shared_and_what_is_frozen_stays_whole(mesh):
 def test_a_block_that_hides_its_tensors_is_refused(mesh):
     module = Stack(Hiding(3, 3))
     shard(module, mesh)
-    with pytest.raises(TypeError, match=r"Hiding: expected tensors .* got Found; return a tensor, or train with"):
+    with pytest.raises(
+        TypeError, match=r"Hiding: expected tensors .* got Found; return a tensor, or train with"
+    ):
         module(torch.rand(2, 3))
 
 
@@ -75,5 +77,7 @@ def test_the_best_weights_cannot_be_kept_of_weights_that_are_shared_out(
 ):
     validation = Validation(source=lambda: shifts(3), keep_best=True)
     recipe = replace(make_recipe(validation=validation), trainer={"strategy": "fsdp"})
-    with pytest.raises(ConfigError, match=r"keep_best: .* set validation.keep_best=false or trainer.strategy=ddp"):
+    with pytest.raises(
+        ConfigError, match=r"keep_best: .* set validation.keep_best=false or trainer.strategy=ddp"
+    ):
         fit(recipe, make_matcher(), tmp_path / "run", device="cpu")
