@@ -25,7 +25,7 @@ from photos import score_photos
 from positions import fitted, same_place
 from scores import Once, Pair, drawn_pairs, score
 from table import table
-from variants import ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
+from variants import PHOTOS, ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
 
 from homolog.cli.main import main as homolog
 from homolog.cli.provenance import commit, hardware
@@ -57,10 +57,12 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="where shards and trainings go")
     parser.add_argument("--shards", type=Path, help="where shards are, if elsewhere")
+    parser.add_argument("--photos", type=Path, help="to learn from (experiments/training_photos)")
     parser.add_argument("--only", nargs="+", choices=TRAININGS, help="train these only")
     parser.add_argument("--steps-scale", type=float, default=1.0)
     parser.add_argument("--data", type=Path, help="development photos")
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json")
+    parser.add_argument("--generate", action="store_true", help="only make the shards")
     parser.add_argument("--unscored", action="store_true", help="only train")
     parser.add_argument("--figures", action="store_true", help="only draw what is there")
     arguments = parser.parse_args()
@@ -69,6 +71,9 @@ def main() -> None:
     shards = arguments.shards or arguments.out / "shards"
     if not arguments.figures:
         generate(shards, arguments.steps_scale)
+    if arguments.generate:
+        return
+    if not arguments.figures:
         train_all(arguments, shards, results)
     if arguments.unscored:
         return
@@ -96,12 +101,18 @@ def train_all(arguments: argparse.Namespace, shards: Path, results: dict[str, An
         if any(other not in results["trainings"] for other in needed):
             print(f"{name}: left out, it needs {', '.join(map(str, needed))}", file=sys.stderr)
             continue
-        words = training.command(arguments.out, shards, arguments.steps_scale)
+        if training.words == PHOTOS and arguments.photos is None:
+            print(f"{name}: left out, it needs --photos", file=sys.stderr)
+            continue
+        words = training.command(arguments.out, shards, arguments.photos, arguments.steps_scale)
         before = time.process_time()
         run(["train", *words, "--out", str(arguments.out / name), "--resume"])
         results["trainings"][name] = {
             "words": [
-                word.replace(str(arguments.out), "RUNS").replace(str(shards), "SHARDS") for word in words
+                word.replace(str(arguments.out), "RUNS")
+                .replace(str(shards), "SHARDS")
+                .replace(str(arguments.photos), "PHOTOS")
+                for word in words
             ],
             "steps": training.steps,
             "cpu_seconds": round(time.process_time() - before, 1),

@@ -24,7 +24,7 @@ class Training:
         steps: of each stage that it runs.
         after: the variant whose weights it goes on with (`--from`).
         prior: whether the backbone starts from what `prior` learnt.
-        words: further settings.
+        words: further settings; `{photos}` is where photos to learn from are.
         seed: of the training.
     """
 
@@ -35,9 +35,10 @@ class Training:
     words: tuple[str, ...] = ()
     seed: int = 0
 
-    def command(self, root: Path, shards: Path, scale: float) -> list[str]:
+    def command(self, root: Path, shards: Path, photos: Path | None, scale: float) -> list[str]:
         """Return the words that follow `homolog train`, `--out` left out."""
-        words = [f"recipe={self.recipe}", f"seed={self.seed}", "log_every=5", *self.words]
+        words = [f"recipe={self.recipe}", f"seed={self.seed}", "log_every=5"]
+        words += [word.replace("{photos}", str(photos)) for word in self.words]
         words += [f"stages.{name}.steps={max(2, round(n * scale))}" for name, n in self.steps.items()]
         words += ["stages.geometry.warmup=50"] if self.recipe == "mini_vggt_prior" else []
         words += [word for source in _sources(self.recipe) for word in sharded(*source, shards)]
@@ -81,11 +82,27 @@ def _branch(*terms: str) -> tuple[str, ...]:
 
 
 TWO = {"sparse": 300, "synthetic": 2000}
+MORE = {"uncertainty": 450}
 SHORT = {"synthetic": 600}
 BRANCH = {"smooth": 150}
 LAST = {"uncertainty": 150}
 BRANCH_ONLY = ("stages.synthetic.trainable=['backbone.semantic.*','head.*']",)
 """Encoder, special tokens and shared pairs are frozen."""
+
+THREE_TAPS = ("matcher.head.decoder.channels=[24,48,96]", "matcher.head.decoder.scales=[4,2,1]")
+"""A head that reads three pairs, so that there is something to choose from four."""
+
+PHOTOS = (
+    "+source@sources.photos=homography",
+    "+sources.photos._partial_=true",
+    "sources.photos.photos={photos}",
+    "sources.photos.count=1500",
+    "sources.photos.size=[128,128]",
+    "sources.photos.displacement=40",
+    "+stages.synthetic.data.photos=1",
+    "stages.synthetic.learning_rate=5e-4",
+)
+"""Homographies of photos, one for each pair of made-up categories."""
 
 _ALL = ",".join(f"{name}:{weight}" for name, weight in WEIGHTS.items())
 
@@ -117,9 +134,29 @@ TRAININGS: dict[str, Training] = {
     "shared 2": Training(
         recipe="mini_dense", steps=SHORT, prior=True, words=("matcher.backbone.shared=2", *BRANCH_ONLY)
     ),
-    "random, seed 1": Training(recipe="mini_dense", steps=SHORT, seed=1),
-    "prior, seed 1": Training(recipe="mini_dense", steps=SHORT, prior=True, seed=1),
-    "random, short": Training(recipe="mini_dense", steps=SHORT),
+    "taps tuned": Training(
+        recipe="mini_dense",
+        steps=SHORT,
+        prior=True,
+        words=("matcher.backbone.shared=1", "matcher.backbone.taps=[1,2,3]", *THREE_TAPS, *BRANCH_ONLY),
+    ),
+    "taps shared": Training(
+        recipe="mini_dense",
+        steps=SHORT,
+        prior=True,
+        words=("matcher.backbone.shared=1", "matcher.backbone.taps=[0,2,3]", *THREE_TAPS, *BRANCH_ONLY),
+    ),
+    "tuned, seed 1": Training(recipe="mini_dense", steps=TWO, prior=True, seed=1),
+    "random, seed 1": Training(recipe="mini_dense", steps=TWO, seed=1),
+    "tuned, seed 2": Training(recipe="mini_dense", steps=TWO, prior=True, seed=2),
+    "random, seed 2": Training(recipe="mini_dense", steps=TWO, seed=2),
+    "uncertainty, longer": Training(
+        recipe="mini_dense",
+        steps=MORE,
+        after="matching",
+        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:20}}", "stages.uncertainty.warmup=5"),
+    ),
+    "photos": Training(recipe="mini_dense", steps=SHORT, after="tuned", words=PHOTOS),
 }
 """By name; in the order in which they matter."""
 
@@ -163,16 +200,24 @@ ROWS: dict[str, Row] = {
     "+ reconstruction": trained("+ smoothness, reconstruction", "reconstruction", "smooth"),
     "+ matching": trained("+ smoothness, reconstruction, matching", "matching", "smooth"),
     "+ uncertainty": trained("all, then + uncertainty", "uncertainty", "uncertainty"),
+    "uncertainty, longer": trained(
+        "all, then + uncertainty, 450 steps", "uncertainty, longer", "uncertainty"
+    ),
     **{
-        name: trained(f"short: {name}", name, "synthetic")
-        for name in (
-            "shared none",
-            "shared 0",
-            "shared 2",
-            "random, short",
-            "prior, seed 1",
-            "random, seed 1",
+        f"{start} + {stage}, seed {seed}": trained(
+            f"{'prior' if start == 'tuned' else 'random start'} + {told}, seed {seed}",
+            f"{start}, seed {seed}",
+            stage,
         )
+        for seed in (1, 2)
+        for start in ("random", "tuned")
+        for stage, told in (("sparse", "sparse"), ("synthetic", "sparse + synthetic"))
     },
+    "shared none": trained("600 steps of synthetic: all is tuned", "shared none", "synthetic"),
+    "shared 0": trained("the same, special tokens frozen, no pair shared", "shared 0", "synthetic"),
+    "shared 2": trained("the same, two pairs of four shared", "shared 2", "synthetic"),
+    "taps tuned": trained("one pair shared, taps 1, 2, 3: all tuned", "taps tuned", "synthetic"),
+    "taps shared": trained("one pair shared, taps 0, 2, 3: one shared", "taps shared", "synthetic"),
+    "photos": trained("prior + sparse + synthetic, then photos in the mix", "photos", "synthetic"),
 }
 """By name; the order of the table."""

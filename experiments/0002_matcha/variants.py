@@ -83,6 +83,31 @@ VARIANTS = {
     "half_seed1": Variant(says="the same, seed 1", weights="full_seed1", settings=(*HALF, *SOFTER)),
     "half_seed2": Variant(says="the same, seed 2", weights="full_seed2", settings=(*HALF, *SOFTER)),
     "short": Variant(says="after 100 steps, all of it", weights="union_both", settings=SOFTER, thorough=True),
+    **{
+        f"short_seed{seed}": Variant(
+            says=f"the same, seed {seed}",
+            words=(
+                "matcher.backbone.fusion.attention=both",
+                f"stages.fuse.steps={SHORT}",
+                f"seed={seed}",
+            ),
+            settings=SOFTER,
+            thorough=True,
+        )
+        for seed in (1, 2)
+    },
+    **{
+        name: Variant(
+            says=says,
+            words=("stages.fuse.losses.likeness=4", *seed),
+            settings=SOFTER,
+            thorough=True,
+        )
+        for name, says, seed in (
+            ("guarded", "likeness weighs 4 instead of 1", ()),
+            ("guarded_seed1", "the same, seed 1", ("seed=1",)),
+        )
+    },
     "half_sharp": Variant(
         says="half, seed 0, points read at 0.02", weights="full", settings=HALF, thorough=True
     ),

@@ -52,8 +52,7 @@ class Row:
         matcher: name of the product.
         words: its settings.
         semidense: whether it matches cells.
-        photos: whether photos are asked for; what differs in the refinement only is told on scenes, and branches
-            of further seeds are, too.
+        photos: whether photos are asked for; what differs in the refinement only is told on scenes.
     """
 
     matcher: str = "mini_semidense"
@@ -99,7 +98,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps-scale", type=float, default=1.0)
-    parser.add_argument("--branches", type=int, nargs="*", default=[0, 1], help="seeds with branches")
+    parser.add_argument("--branches", type=int, nargs="*", default=[0, 1, 2], help="seeds with branches")
     return parser.parse_args()
 
 
@@ -119,7 +118,7 @@ def rows(out: Path, seeds: Sequence[int]) -> dict[str, Row]:
                 continue
             width = ("head.alignment_channels=32",) if variant.aligned else ()
             words = (*width, *_weights(out / variant.name / "splat"))
-            found[variant.name] = Row(words=words, photos=not variant.fine and seed == 0)
+            found[variant.name] = Row(words=words, photos=not variant.fine)
     if 0 in seeds:
         found["shared-0, strict"] = Row(words=(*found["shared-0"].words, f"head.minimum={STRICT}"))
     return found
