@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -162,7 +163,7 @@ def load(row: Row, root: Path, shards: Path) -> Matcher:
     words = [word.replace("{root}", str(root)) for word in row.words]
     if words[0].startswith("@"):
         text = (root / words[0][1:] / "overrides.txt").read_text(encoding="utf-8")
-        words = [line.strip().strip("'").removeprefix("matcher=") for line in text.splitlines()]
+        words = [word.removeprefix("matcher=") for word in shlex.split(text)]
     torch.manual_seed(0)
     return load_matcher(words[0], *words[1:], device="cpu")
 

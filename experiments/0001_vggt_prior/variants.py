@@ -82,7 +82,7 @@ def _branch(*terms: str) -> tuple[str, ...]:
 
 
 TWO = {"sparse": 300, "synthetic": 2000}
-MORE = {"uncertainty": 450}
+MORE = {"uncertainty": 300}
 SHORT = {"synthetic": 600}
 BRANCH = {"smooth": 150}
 LAST = {"uncertainty": 150}
@@ -150,13 +150,15 @@ TRAININGS: dict[str, Training] = {
     "random, seed 1": Training(recipe="mini_dense", steps=TWO, seed=1),
     "tuned, seed 2": Training(recipe="mini_dense", steps=TWO, prior=True, seed=2),
     "random, seed 2": Training(recipe="mini_dense", steps=TWO, seed=2),
-    "uncertainty, longer": Training(
+    "uncertainty, heavier": Training(
         recipe="mini_dense",
         steps=MORE,
         after="matching",
-        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:20}}", "stages.uncertainty.warmup=5"),
+        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}", "stages.uncertainty.warmup=5"),
     ),
     "photos": Training(recipe="mini_dense", steps=SHORT, after="tuned", words=PHOTOS),
+    "photos, seed 1": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 1", words=PHOTOS, seed=1),
+    "photos, seed 2": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 2", words=PHOTOS, seed=2),
 }
 """By name; in the order in which they matter."""
 
@@ -200,8 +202,8 @@ ROWS: dict[str, Row] = {
     "+ reconstruction": trained("+ smoothness, reconstruction", "reconstruction", "smooth"),
     "+ matching": trained("+ smoothness, reconstruction, matching", "matching", "smooth"),
     "+ uncertainty": trained("all, then + uncertainty", "uncertainty", "uncertainty"),
-    "uncertainty, longer": trained(
-        "all, then + uncertainty, 450 steps", "uncertainty, longer", "uncertainty"
+    "uncertainty, heavier": trained(
+        "all, then + uncertainty, 50 times its weight, 300 steps", "uncertainty, heavier", "uncertainty"
     ),
     **{
         f"{start} + {stage}, seed {seed}": trained(
@@ -219,5 +221,7 @@ ROWS: dict[str, Row] = {
     "taps tuned": trained("one pair shared, taps 1, 2, 3: all tuned", "taps tuned", "synthetic"),
     "taps shared": trained("one pair shared, taps 0, 2, 3: one shared", "taps shared", "synthetic"),
     "photos": trained("prior + sparse + synthetic, then photos in the mix", "photos", "synthetic"),
+    "photos, seed 1": trained("the same, seed 1", "photos, seed 1", "synthetic"),
+    "photos, seed 2": trained("the same, seed 2", "photos, seed 2", "synthetic"),
 }
 """By name; the order of the table."""

@@ -16,9 +16,9 @@ from homolog.training.validation import Validation
 
 
 @pytest.fixture
-def mesh():
+def mesh(tmp_path):
     """One process that thinks it is all of them."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     dist.destroy_process_group()
 
@@ -30,9 +30,13 @@ class Found:
     values: torch.Tensor
 
 
-class Hiding(nn.Linear):
+class Hiding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+
     def forward(self, x):
-        return Found(super().forward(x))
+        return Found(self.inner(x))
 
 
 class Stack(nn.Module):
@@ -64,7 +68,7 @@ def test_what_learns_is_shared_and_what_is_frozen_stays_whole(mesh):
 
 
 def test_a_block_that_hides_its_tensors_is_refused(mesh):
-    module = Stack(Hiding(3, 3))
+    module = Stack(Hiding())
     shard(module, mesh)
     with pytest.raises(
         TypeError, match=r"Hiding: expected tensors .* got Found; return a tensor, or train with"

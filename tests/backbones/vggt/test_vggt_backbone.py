@@ -323,6 +323,36 @@ def test_another_backbone_takes_the_place_of_the_encoder(tmp_path, images):
     assert torch.equal(again(images)["block.0"], features["block.0"])
 
 
+def test_a_file_may_leave_a_guests_own_weights_to_the_guest(tmp_path, images):
+    class Weighed(Colours):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, images):
+            found = super().forward(images)
+            maps = {name: self.weight * map_ + map_**2 for name, map_ in found.maps.items()}
+            return Features(maps=maps, image_size=found.image_size)
+
+    model = with_guest(encoder=Weighed())
+    own = "aggregator.patch_embed.backbone.weight"
+    save_file(model.state_dict(), tmp_path / "whole.safetensors")
+    save_file(
+        {key: value for key, value in model.state_dict().items() if key != own}, tmp_path / "a.safetensors"
+    )
+    with torch.no_grad():
+        model.get_parameter(own).fill_(3.0)
+    other = Weighed()
+    with torch.no_grad():
+        other.weight.fill_(3.0)
+    # The guest keeps what it came with, unless the file knows better.
+    again = with_guest(encoder=other, checkpoint=tmp_path / "a.safetensors")
+    assert again.get_parameter(own).item() == 3.0
+    assert torch.equal(again(images)["block.0"], model(images)["block.0"])
+    whole = with_guest(encoder=other, checkpoint=tmp_path / "whole.safetensors")
+    assert whole.get_parameter(own).item() == 2.0
+
+
 def test_positions_of_a_guest_are_resampled_for_other_sizes():
     model = with_guest()
     for size in ((42, 42), (28, 70)):

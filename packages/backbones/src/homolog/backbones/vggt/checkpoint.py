@@ -1,8 +1,8 @@
 """Published VGGT weights into our network: which tensor goes where, and which stay out.
 
-Our modules carry the published names, so a file differs from the network in four points only:
-timm's names in the patch encoder, the class token's position, the semantic branch, and the heads
-and pairs that were not built.
+Our modules carry the published names, so a file differs from the network in five points only:
+timm's names in the patch encoder, the class token's position, the semantic branch, the heads
+and pairs that were not built, and a guest in the encoder's place, who may bring weights of its own.
 """
 
 import re
@@ -17,6 +17,7 @@ from homolog.core.errors import WeightsError
 from homolog.core.weights import load_state
 
 ENCODER = "aggregator.patch_embed."
+GUEST = f"{ENCODER}backbone."
 BRANCH = "semantic."
 # What a published file may hold for others: whole heads, whole blocks, and the token that served
 # pretraining alone.
@@ -69,6 +70,8 @@ def match_keys(
     """
     own = network.state_dict()
     found, left = _assign(own, _as_timm(state))
+    if not any(key.startswith(GUEST) for key in state):
+        found |= {key: value for key, value in own.items() if key.startswith(GUEST)}
     shapes = {
         f"{key} {list(value.shape)} for {list(own[key].shape)}"
         for key, value in found.items()
