@@ -106,6 +106,7 @@ VARIANTS = {
         for name, says, seed in (
             ("guarded", "likeness weighs 4 instead of 1", ()),
             ("guarded_seed1", "the same, seed 1", ("seed=1",)),
+            ("guarded_seed2", "the same, seed 2", ("seed=2",)),
         )
     },
     "half_sharp": Variant(
