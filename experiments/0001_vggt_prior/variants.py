@@ -181,7 +181,10 @@ ROWS: dict[str, Row] = {
             "longest=128",
         ),
     ),
-    "untrained": Row(label="mini_dense, untrained", words=("mini_dense", "longest=128")),
+    "untrained": Row(
+        label="mini_dense, untrained",
+        words=("mini_dense", "longest=128", "backbone.checkpoint=null", "head.checkpoint=null"),
+    ),
     "no tuning": Row(
         label="prior, no tuning (nearest neighbours)",
         words=(

@@ -47,7 +47,9 @@ def test_mini_dense_learns_a_known_warp_and_its_inverse_in_both_orders_of_the_pa
     everywhere = pixel_to_normalised(apply(to_photo, pixel_grid(SIZE)), SIZE).T.reshape(1, 2, *SIZE).float()
     view = Image(pixels=warp_maps(photo.pixels[None], everywhere)[0].clamp(0, 1))
 
-    matcher = load_matcher("mini_dense", "longest=96", device="cpu")
+    matcher = load_matcher(
+        "mini_dense", "longest=96", "backbone.checkpoint=null", "head.checkpoint=null", device="cpu"
+    )
     assert isinstance(matcher, DenseMatcher)
     small0, small1 = resize(photo, SEEN).pixels, resize(view, SEEN).pixels
     # Both orders at once: only the content of the views can tell which of the fields is asked for.

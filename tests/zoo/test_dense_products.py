@@ -11,6 +11,8 @@ from homolog.zoo import load_matcher
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
+UNTRAINED = ("head.checkpoint=null", "backbone.checkpoint=null")
+
 
 def full_size(*settings: str) -> DenseMatcher:
     """Build without weights, and without memory for them."""
@@ -40,7 +42,7 @@ def test_vggt_semantic_has_the_size_of_the_paper_s_matcher():
         ("matcher=vggt_semantic", "backbone=vggt"),
         ("matcher=vggt_semantic", "backbone.taps=[3,10,16,22]"),
         ("matcher=vggt_semantic", "passes=mean"),
-        ("matcher=mini_dense", "backbone.shared=2", "backbone.encoder.checkpoint=null"),
+        ("matcher=mini_dense", *UNTRAINED, "backbone.shared=2", "backbone.encoder.checkpoint=null"),
         ("matcher=mini_dense", "backbone=vggt", "head=dense_grid"),
     ],
 )
@@ -51,8 +53,14 @@ def test_parts_and_settings_can_be_swapped(settings):
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        (("matcher=mini_dense", "backbone=dinov2_s"), "expected a backbone that sees both images together"),
-        (("matcher=mini_dense", "backbone=vggt"), "expected maps of 192 channels, got block.4 of 2048"),
+        (
+            ("matcher=mini_dense", "backbone=dinov2_s", "head.checkpoint=null"),
+            "expected a backbone that sees both images together",
+        ),
+        (
+            ("matcher=mini_dense", "backbone=vggt", "head.checkpoint=null"),
+            "expected maps of 192 channels, got block.4 of 2048",
+        ),
         (("matcher=vggt_semantic", "backbone.taps=[17]"), "expected 4 maps, .* got block.17"),
         (("matcher=vggt_nn", "head=dense_grid"), "a sparse matcher expects a head that pairs keypoints"),
         (
@@ -69,7 +77,7 @@ def test_parts_that_do_not_fit_say_so_when_they_are_put_together(settings, probl
 @pytest.mark.parametrize("passes", ["one", "mean"])
 def test_mini_dense_runs_on_photos_of_any_size_before_anyone_trained_it(passes):
     torch.manual_seed(0)
-    matcher = load_matcher("mini_dense", f"passes={passes}", "longest=96", device="cpu")
+    matcher = load_matcher("mini_dense", *UNTRAINED, f"passes={passes}", "longest=96", device="cpu")
     assert isinstance(matcher, DenseMatcher)
     photos = [torch.rand(size, generator=torch.Generator().manual_seed(0)).numpy() for size in ((50, 70, 3), (90, 40, 3))]  # fmt: skip
     found = matcher.match(*photos)
