@@ -58,6 +58,13 @@ def images(*numbers: int, size: int = 16) -> Tensor:
     )[None]
 
 
+def test_it_serves_a_training_in_bfloat16():
+    whole, cache = matcher(), MapCache(parts=["backbone"])
+    with cache.serving(whole), torch.autocast("cpu", dtype=torch.bfloat16):
+        found = whole.backbone(images(1, 2))["map"]
+    torch.testing.assert_close(found, whole.backbone(images(1, 2))["map"], rtol=2**-6, atol=1e-2)
+
+
 def test_an_image_is_computed_once_whatever_stands_beside_it():
     whole, cache = matcher(), MapCache(parts=["backbone"])
     expected = whole.backbone(images(1, 2, 3))["map"]

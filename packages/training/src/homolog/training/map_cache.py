@@ -88,7 +88,8 @@ class MapCache:
         def forward(images: Tensor) -> Features:
             found = [self._maps(identity, compute, image[None, None]) for image in images.flatten(0, 1)]
             maps = {
-                name: torch.cat([each[name] for each in found]).to(images).unflatten(0, images.shape[:2])
+                # Each first: under bfloat16's autocast on a CPU, halves cannot be joined.
+                name: torch.cat([each[name].to(images) for each in found]).unflatten(0, images.shape[:2])
                 for name in found[0]
             }
             return Features(maps=maps, image_size=(images.shape[-2], images.shape[-1]))
