@@ -48,6 +48,7 @@ def test_mini_semidense_refines_matches_of_made_up_scenes():
             found = matcher.match(each.image0, each.image1).matches()
             assert len(found) >= 20
             field = each.dense0
+            assert field is not None
             at = pixel_to_normalised(found.xy0, field.size)[None]
             known = sample_points(field.confidence[:, None], at)[0, :, 0] > 1 - 1e-4
             place = normalised_to_pixel(sample_points(field.grid.nan_to_num(), at)[0], field.size)
