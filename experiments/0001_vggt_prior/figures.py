@@ -35,7 +35,9 @@ def draw(
         draw_curves(folder / "curves.png", root)
     if results["rows"]:
         draw_rows(folder / "rows.png", results["rows"])
-    last = next((name for name in ("+ uncertainty", "+ synthetic") if name in results["rows"]), None)
+    last = next(
+        (name for name in ("photos", "+ uncertainty", "+ synthetic") if name in results["rows"]), None
+    )
     if last is not None:
         draw_examples(folder / "examples.png", load(ROWS[last]), pairs)
 
@@ -51,8 +53,9 @@ def draw_curves(path: Path, root: Path) -> None:
     )
     left.legend(frameon=False)
     for name, (label, colour) in STARTS.items():
-        if (root / name / "synthetic/metrics.csv").exists():
-            draw_stages(right, root / name, label, colour)
+        for folder in (root / name, *sorted(root.glob(f"{name}, seed *"))):
+            if (folder / "synthetic/metrics.csv").exists():
+                draw_stages(right, folder, label if folder.name == name else None, colour)
     right.set(
         title="Stages sparse (left of the line) and synthetic",
         xlabel="step (8 pairs each)",
@@ -62,29 +65,35 @@ def draw_curves(path: Path, root: Path) -> None:
     save(figure, path)
 
 
-def draw_stages(axes: Axes, folder: Path, label: str, colour: str) -> None:
-    """Draw the error of the keypoints over the first two stages."""
+def draw_stages(axes: Axes, folder: Path, label: str | None, colour: str) -> None:
+    """Draw the error of the keypoints over the first two stages; paler without a label."""
+    strength = 1.0 if label else 0.4
     begin = 0
     for stage in ("sparse", "synthetic"):
         steps, rows = read(folder / stage / "metrics.csv")
         x, y = smoothed(steps + begin, rows["terms/keypoint"])
-        axes.plot(x, np.sqrt(y), color=colour, label=label if begin == 0 else None)
+        axes.plot(x, np.sqrt(y), color=colour, alpha=strength, label=label if begin == 0 else None)
         begin += int(steps[-1]) + 1
         if stage == "sparse":
             axes.axvline(begin, color="#cccccc", linewidth=1, zorder=0)
 
 
 def draw_rows(path: Path, rows: dict[str, Any]) -> None:
-    """Draw the end-point error of every row."""
-    names = [name for name in ROWS if name in rows]
+    """Draw the end-point error of every row: the mean over its seeds, and each of them."""
+    names = [name for name in ROWS if name in rows and ", seed " not in name]
+    seeds = {name: [each for each in rows if each.split(", seed ")[0] == name] for name in names}
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(names) + 1.4), layout="constrained")
     for number, (title, colour) in enumerate(SETS.items()):
-        values = [rows[name][title]["epe_share"] for name in names]
+        values = {name: [rows[each][title]["epe_share"] for each in seeds[name]] for name in names}
         places = np.arange(len(names)) + 0.27 * (number - 1)
-        axes.barh(places, values, 0.25, color=colour, label=title)
+        axes.barh(places, [np.mean(values[name]) for name in names], 0.25, color=colour, label=title)
+        for place, name in zip(places, names, strict=True):
+            if len(values[name]) > 1:
+                axes.plot(values[name], [place] * len(values[name]), "|", color="black", markersize=5)
     axes.set_yticks(np.arange(len(names)), [rows[name]["label"] for name in names])
     axes.invert_yaxis()
-    axes.set_xlabel("end-point error of the object's pixels, per cent of the image's side (less is better)")
+    axes.set_xlabel("end-point error, per cent of the image's side (less is better)")
+    axes.margins(y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     save(figure, path)

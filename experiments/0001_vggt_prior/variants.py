@@ -156,6 +156,17 @@ TRAININGS: dict[str, Training] = {
         after="matching",
         words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}", "stages.uncertainty.warmup=5"),
     ),
+    "uncertainty, true": Training(
+        recipe="mini_dense",
+        steps=LAST,
+        after="matching",
+        words=(
+            f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}",
+            "stages.uncertainty.warmup=5",
+            "+objective.error=truth",
+            "stages.uncertainty.data={synthetic:1}",
+        ),
+    ),
     "photos": Training(recipe="mini_dense", steps=SHORT, after="tuned", words=PHOTOS),
     "photos, seed 1": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 1", words=PHOTOS, seed=1),
     "photos, seed 2": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 2", words=PHOTOS, seed=2),
@@ -208,14 +219,15 @@ ROWS: dict[str, Row] = {
     "uncertainty, heavier": trained(
         "all, then + uncertainty, 50 times its weight, 300 steps", "uncertainty, heavier", "uncertainty"
     ),
+    "uncertainty, true": trained(
+        "the same from the true error, 150 steps, dense pairs only", "uncertainty, true", "uncertainty"
+    ),
     **{
-        f"{start} + {stage}, seed {seed}": trained(
-            f"{'prior' if start == 'tuned' else 'random start'} + {told}, seed {seed}",
-            f"{start}, seed {seed}",
-            stage,
+        f"{start}+ {stage}, seed {seed}": trained(
+            f"{said} + {told}, seed {seed}", f"{training}, seed {seed}", stage
         )
         for seed in (1, 2)
-        for start in ("random", "tuned")
+        for start, said, training in (("random ", "random start,", "random"), ("", "prior", "tuned"))
         for stage, told in (("sparse", "sparse"), ("synthetic", "sparse + synthetic"))
     },
     "shared none": trained("600 steps of synthetic: all is tuned", "shared none", "synthetic"),
