@@ -35,10 +35,10 @@ if __name__ == "__main__":
         recipe = test.watched(shared.recipe_of_two_stages, shared.Shifts)
         fit(recipe, shared.tiny_dense(), out, device="cpu", progress=lambda *step: time.sleep(0.4))
     else:
-        recipe = test.shared_among(2, shared.recipe_of_two_stages, strategy=mode)
-        fit(recipe, shared.tiny_dense(), out / mode, device="cpu")
-        if mode == "fsdp":
-            fit(recipe, shared.tiny_dense(), out / "resumed", resume=True, device="cpu")
+        for name, strategy in (("ddp", "ddp"), ("fsdp", "fsdp"), ("resumed", "fsdp")):
+            recipe = test.shared_among(2, shared.recipe_of_two_stages, strategy=strategy)
+            resume = name == "resumed"
+            fit(recipe, shared.tiny_dense(), out / name, resume=resume, device="cpu")
 """
 
 
@@ -110,39 +110,27 @@ def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_
             assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.slow
-def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(
-    tmp_path, process, make_matcher, make_recipe
-):
-    ended(process(tmp_path, "ddp"))
-    fit(shared_among(1, make_recipe), make_matcher(), tmp_path / "alone", device="cpu")
-    assert_learnt_alike(tmp_path / "alone", tmp_path / "ddp")
-
-
 class StoppedError(Exception):
     """Ends a training from outside."""
 
 
 @pytest.mark.slow
-def test_two_processes_that_share_the_weights_out_learn_what_one_does_and_go_on_with_what_it_began(
+def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(
     tmp_path, process, make_matcher, make_recipe
 ):
+    """Each with all weights (DDP), or with a share of them (FSDP), from the start and from what one process began."""
+
     def stop(stage, step, *rest):
         if (stage, step) == ("three", 2):
             raise StoppedError
 
     recipe = shared_among(1, make_recipe)
+    begun = replace(recipe, checkpoint_every=1)
     with pytest.raises(StoppedError):
-        fit(
-            replace(recipe, checkpoint_every=1),
-            make_matcher(),
-            tmp_path / "resumed",
-            device="cpu",
-            progress=stop,
-        )
-    ended(process(tmp_path, "fsdp"))
+        fit(begun, make_matcher(), tmp_path / "resumed", device="cpu", progress=stop)
+    ended(process(tmp_path, "together"))
     fit(recipe, make_matcher(), tmp_path / "alone", device="cpu")
-    for other in ("fsdp", "resumed"):
+    for other in ("ddp", "fsdp", "resumed"):
         assert_learnt_alike(tmp_path / "alone", tmp_path / other)
         state = CheckpointFiles().load_checkpoint(tmp_path / other / "three/last.safetensors")["state_dict"]
         for part in ("backbone", "head"):
