@@ -186,7 +186,7 @@ def circumstances() -> dict[str, Any]:
     """Say under which circumstances the figures were taken."""
     packages = ("torch", "timm", "lightning", "numpy")
     return {
-        "command": "uv run python experiments/0001_vggt_prior/run.py --out RUNS --data DATA",
+        "command": "uv run python experiments/0001_vggt_prior/run.py --out RUNS --photos PHOTOS --data DATA",
         "commit": commit(),
         "versions": {
             "python": platform.python_version(),
