@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the trainings are")
     root = parser.parse_args().out
     matcher: Any = load(ROWS[ROW], root, root / "shards")
-    words = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"describe={MAP}")
+    words = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"descriptor_map={MAP}")
     encoder = cast(Any, load_matcher("dinov2_nn", *words, device="cpu")).backbone
     right: list[np.ndarray] = []
     target: list[np.ndarray] = []

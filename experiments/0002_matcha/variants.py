@@ -65,7 +65,7 @@ def _attention(start: str, attention: str, says: str) -> Variant:
 
 
 def _map(weights: str, map_: str, says: str, *settings: str) -> Variant:
-    return Variant(says=says, weights=weights, settings=(*settings, f"describe={map_}"))
+    return Variant(says=says, weights=weights, settings=(*settings, f"descriptor_map={map_}"))
 
 
 VARIANTS = {

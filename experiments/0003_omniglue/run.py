@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 PACKAGES = ("torch", "lightning", "timm", "kornia", "poselib", "numpy")
 
 MAIN = "full, seed 0"
-MINIMUM = "head.minimum=0.1"
+MINIMUM = "head.match_threshold=0.1"
 """LighterGlue's, too."""
 PAIR = "st_pauls_cathedral"
 """The pair that is drawn."""
@@ -49,7 +49,7 @@ TRAINED: dict[str, list[str]] = {
 
 PEERS: dict[str, list[str]] = {
     "mutual nearest": ["head=nearest"],
-    "mutual nearest, cosine above 0.82": ["head=nearest", "head.minimum=0.82"],
+    "mutual nearest, cosine above 0.82": ["head=nearest", "head.match_threshold=0.82"],
     "LighterGlue": ["head=lighterglue"],
     "untrained, random start": [
         "head=guided_glue",
@@ -148,7 +148,7 @@ class Bench:
         return figures(self._matchers[points[0]], self._matchers[points[1]], self._sets)
 
     def _limited(self, product: str, points: int, settings: list[str]) -> Any:
-        return load_matcher(product, f"detector.limit={points}", *settings, device="cpu")
+        return load_matcher(product, f"detector.max_keypoints={points}", *settings, device="cpu")
 
 
 def see(arguments: argparse.Namespace) -> None:

@@ -36,13 +36,13 @@ def main() -> None:
     sets = read_sets(arguments.photos / "heldout", arguments.data)
     heads = {
         "mutual nearest": ["head=nearest"],
-        "untrained, nearest start": ["head.checkpoint=null", "head.minimum=0.0"],
-        "full, seed 0": [f"head.checkpoint={arguments.head}", "head.minimum=0.0"],
-        "LighterGlue": ["head=lighterglue", "head.minimum=0.0"],
+        "untrained, nearest start": ["head.checkpoint=null", "head.match_threshold=0.0"],
+        "full, seed 0": [f"head.checkpoint={arguments.head}", "head.match_threshold=0.0"],
+        "LighterGlue": ["head=lighterglue", "head.match_threshold=0.0"],
     }
     found: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in heads}
     matchers: list[Any] = [
-        load_matcher("mini_glue", f"detector.limit={points}", "+memory=4000000000", device="cpu")
+        load_matcher("mini_glue", f"detector.max_keypoints={points}", "+memory=4000000000", device="cpu")
         for points in (REAL_POINTS, LABELLED_POINTS)
     ]
     for name, words in heads.items():

@@ -120,7 +120,7 @@ def rows(out: Path, seeds: Sequence[int]) -> dict[str, Row]:
             words = (*width, *_weights(out / variant.name / "splat"))
             found[variant.name] = Row(words=words, photos=not variant.fine)
     if 0 in seeds:
-        found["shared-0, strict"] = Row(words=(*found["shared-0"].words, f"head.minimum={STRICT}"))
+        found["shared-0, strict"] = Row(words=(*found["shared-0"].words, f"head.match_threshold={STRICT}"))
     return found
 
 

@@ -95,7 +95,7 @@ def _scores(count: int, scale: float) -> Tensor:
 
 
 def _same_matches(assignments: list[Tensor]) -> str:
-    found = [mutual_matches(each, minimum=0.2) for each in assignments]
+    found = [mutual_matches(each, match_threshold=0.2) for each in assignments]
     if not all(torch.equal(each.partner, found[0].partner) for each in found):
         raise RuntimeError("expected the same mutual matches, got others; do not time this")
     return f"yes, {int((found[0].partner >= 0).sum())}"

@@ -40,7 +40,7 @@ def build(name: str, **arguments: Any) -> Any:
         return Disk(**arguments)
     if name == "aliked":
         return Aliked(variant="aliked-t16", **arguments)
-    arguments.setdefault("limit", 100)
+    arguments.setdefault("max_keypoints", 100)
     return Dedode(descriptor=DedodeDescriptor(), **arguments)
 
 
@@ -104,13 +104,13 @@ def test_detector_keeps_its_protocol_on_a_batch_of_unlike_images(name: str) -> N
 @pytest.mark.parametrize("name", ["disk", "dedode"])
 def test_limit_keeps_the_best(name: str) -> None:
     image = photo()
-    (many,), (few,) = detect(build(name), image), detect(build(name, limit=7), image)
+    (many,), (few,) = detect(build(name), image), detect(build(name, max_keypoints=7), image)
     assert len(few) == 7
     torch.testing.assert_close(few.xy, many.xy[:7])
 
 
 def test_limit_of_aliked_keeps_the_highest_peaks_as_they_were_before_refinement() -> None:
-    detector = build("aliked", limit=7)
+    detector = build("aliked", max_keypoints=7)
     with torch.inference_mode():
         _, score = detector.network.extract_dense_map(photo())
     inner = score[0, 0, 2:-2, 2:-2]
@@ -233,7 +233,7 @@ def place(descriptor: Tensor) -> Tensor:
 
 
 def test_disk_keypoints_are_pixel_centres_described_there() -> None:
-    detector: Any = Disk(descriptor_dim=3, limit=1)
+    detector: Any = Disk(descriptor_dim=3, max_keypoints=1)
     heat = bump(83, 9, *SIZE)
     detector.network.unet = Fixed(torch.cat((pixel_map(*SIZE), heat), dim=1))
     (found,) = detect(detector, photo())
@@ -245,7 +245,7 @@ def test_disk_keypoints_are_pixel_centres_described_there() -> None:
 def test_aliked_keypoints_are_subpixel_with_integers_at_pixel_centres(
     monkeypatch: pytest.MonkeyPatch, xy: tuple[float, float]
 ) -> None:
-    detector = Aliked(variant="aliked-t16", limit=1)
+    detector = Aliked(variant="aliked-t16", max_keypoints=1)
     features = F.normalize(torch.ones(1, 64, *SIZE), dim=1)
     scores = bump(*xy, *SIZE)
     monkeypatch.setattr(detector.network, "extract_dense_map", lambda _: (features, scores))
@@ -271,7 +271,7 @@ def test_disk_without_any_peak_above_the_threshold_returns_empty_keypoints() -> 
 
 
 def test_dedode_keypoints_are_pixel_centres_described_there() -> None:
-    detector: Any = Dedode(descriptor=DedodeDescriptor(), limit=1)
+    detector: Any = Dedode(descriptor=DedodeDescriptor(), max_keypoints=1)
     detector.network = Fixed(20 * bump(83, 9, *SIZE))
     detector.descriptor.network = Fixed(F.pad(pixel_map(*SIZE), (0, 0, 0, 0, 0, 253)))
     (found,) = detect(detector, photo())
@@ -296,8 +296,8 @@ def test_dedode_equals_kornia_on_its_own_weights_up_to_the_convention() -> None:
 def test_dedode_without_a_descriptor_finds_the_same_points_undescribed() -> None:
     torch.manual_seed(0)
     descriptor = DedodeDescriptor()
-    both = Dedode(descriptor=descriptor, limit=50)
-    bare = Dedode(limit=50)
+    both = Dedode(descriptor=descriptor, max_keypoints=50)
+    bare = Dedode(max_keypoints=50)
     bare.network.load_state_dict(both.network.state_dict())
     (described,), (plain,) = detect(both, photo()), detect(bare, photo())
     assert plain.descriptor is None

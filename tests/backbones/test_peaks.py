@@ -28,7 +28,7 @@ def plain_maxima(score: Tensor, radius: int, threshold: float) -> list[tuple[int
 def test_strict_maxima_are_those_of_the_definition_also_among_ties(radius, levels):
     score = torch.randint(0, levels, (2, 1, 23, 31), generator=torch.Generator().manual_seed(radius)) / levels
     for map_, (xy, value) in zip(
-        score[:, 0], strict_maxima(score, radius=radius, threshold=0.5), strict=True
+        score[:, 0], strict_maxima(score, nms_radius=radius, threshold=0.5), strict=True
     ):
         assert [tuple(point) for point in xy.int().tolist()] == plain_maxima(map_, radius, 0.5)
         assert value.tolist() == [map_[int(y), int(x)] for x, y in xy.tolist()]
@@ -37,14 +37,14 @@ def test_strict_maxima_are_those_of_the_definition_also_among_ties(radius, level
 def test_a_value_at_the_threshold_is_no_peak_and_one_above_is():
     score = torch.zeros(1, 1, 9, 9)
     score[..., 4, 4] = 0.5
-    assert len(strict_maxima(score, radius=2, threshold=0.5)[0][0]) == 0
-    assert len(strict_maxima(score, radius=2, threshold=0.499)[0][0]) == 1
+    assert len(strict_maxima(score, nms_radius=2, threshold=0.5)[0][0]) == 0
+    assert len(strict_maxima(score, nms_radius=2, threshold=0.499)[0][0]) == 1
 
 
 def test_a_peak_of_a_coarse_map_is_at_the_centre_of_its_cell():
     score = torch.zeros(1, 1, 4, 6)
     score[..., 2, 3] = 1
-    (found,) = Peaks("score", threshold=0.1, radius=1)(torch.zeros(1, 3, 32, 48), features(score=score))
+    (found,) = Peaks("score", threshold=0.1, nms_radius=1)(torch.zeros(1, 3, 32, 48), features(score=score))
     assert found.xy.tolist() == [[27.5, 19.5]]  # cell (3, 2) of 8 x 8 pixels: 24..31 and 16..23
 
 
@@ -55,7 +55,7 @@ def test_the_best_come_first_and_ties_by_rows():
     images, seen = torch.zeros(1, 3, 32, 48), features(score=score)
     (found,) = Peaks("score", threshold=0.1)(images, seen)
     assert found.xy.tolist() == [[30, 25], [10, 5], [20, 5], [5, 20]]
-    (best,) = Peaks("score", threshold=0.1, limit=2)(images, seen)
+    (best,) = Peaks("score", threshold=0.1, max_keypoints=2)(images, seen)
     assert best.xy.tolist() == [[30, 25], [10, 5]]
 
 

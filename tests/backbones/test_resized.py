@@ -55,7 +55,7 @@ def unchecked() -> Generator[None]:
 )
 def test_it_shows_the_backbone_the_size_of_the_release(given, rounding, seen):
     inner = Means()
-    features = Resized(inner, longest=630, rounding=rounding)(torch.rand(1, 2, 3, *given))
+    features = Resized(inner, resize=630, rounding=rounding)(torch.rand(1, 2, 3, *given))
     assert inner.seen.shape == (1, 2, 3, *seen)
     assert features.image_size == given
     assert features["mean"].shape == (1, 2, 3, seen[0] // 14, seen[1] // 14)
@@ -64,7 +64,7 @@ def test_it_shows_the_backbone_the_size_of_the_release(given, rounding, seen):
 def test_its_maps_are_read_at_the_same_places():
     x = torch.arange(1120.0) / 1120
     image = x.expand(1, 1, 3, 560, 1120)
-    features = Resized(Means(), longest=280)(image)
+    features = Resized(Means(), resize=280)(image)
     xy = torch.tensor([[200.0, 100.0], [731.5, 333.0]])
     torch.testing.assert_close(features.at("mean", xy)[:, 0], xy[:, 0] / 1120, rtol=0, atol=2e-3)
 
@@ -72,13 +72,13 @@ def test_its_maps_are_read_at_the_same_places():
 def test_filtering_is_a_choice():
     image = torch.rand(1, 1, 3, 560, 560, generator=torch.Generator().manual_seed(0))
     smooth, rough = (
-        Resized(Means(), longest=140, antialias=antialias)(image)["mean"].std() for antialias in (True, False)
+        Resized(Means(), resize=140, antialias=antialias)(image)["mean"].std() for antialias in (True, False)
     )
     assert smooth < rough
 
 
 def test_it_is_a_backbone_like_the_one_inside():
-    outer = Resized(Means(), longest=140)
+    outer = Resized(Means(), resize=140)
     assert isinstance(outer, Backbone)
     assert (outer.multiple, outer.channels, outer.joint) == (14, {"mean": 3}, False)
     with pytest.raises(ShapeError, match="Resized: expected an image with sides in multiples of 14"):
@@ -86,7 +86,7 @@ def test_it_is_a_backbone_like_the_one_inside():
 
 
 def test_settings_that_make_no_sense_are_refused(unchecked):
-    with pytest.raises(ConfigError, match="expected longest of at least 14, got 10"):
-        Resized(Means(), longest=10)
+    with pytest.raises(ConfigError, match="expected resize of at least 14, got 10"):
+        Resized(Means(), resize=10)
     with pytest.raises(ConfigError, match="expected the rounding nearest or down, got up"):
-        Resized(Means(), longest=140, rounding="up")  # type: ignore[arg-type]
+        Resized(Means(), resize=140, rounding="up")  # type: ignore[arg-type]

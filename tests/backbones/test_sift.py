@@ -44,7 +44,7 @@ def test_a_quarter_turn_takes_keypoints_and_descriptors_along():
 
 
 def test_descriptors_are_roots_of_shares_of_unit_norm():
-    (root,), (plain,) = Sift(limit=200)(photo()), Sift(limit=200, root=False)(photo())
+    (root,), (plain,) = Sift(max_keypoints=200)(photo()), Sift(max_keypoints=200, root=False)(photo())
     assert root.descriptor is not None
     assert plain.descriptor is not None
     torch.testing.assert_close(root.descriptor.norm(dim=1), torch.ones(len(root)))
@@ -54,7 +54,7 @@ def test_descriptors_are_roots_of_shares_of_unit_norm():
 
 
 def test_the_limit_keeps_the_best():
-    (everything,), (best,) = Sift(limit=None)(photo()), Sift(limit=100)(photo())
+    (everything,), (best,) = Sift(max_keypoints=None)(photo()), Sift(max_keypoints=100)(photo())
     assert len(everything) > 1000
     assert len(best) == 100
     torch.testing.assert_close(best.score, everything.score[:100])
@@ -75,7 +75,7 @@ def test_gray_is_what_the_eye_sees():
 
 def test_a_limit_of_nothing_is_refused():
     with pytest.raises(ConfigError, match="at least 1 or null, got 0"):
-        Sift(limit=0)
+        Sift(max_keypoints=0)
 
 
 def test_without_opencv_the_error_names_the_package(monkeypatch):
@@ -86,7 +86,7 @@ def test_without_opencv_the_error_names_the_package(monkeypatch):
 
 
 def test_descriptors_are_float32():
-    (found,) = Sift(limit=10)(photo())
+    (found,) = Sift(max_keypoints=10)(photo())
     assert found.descriptor is not None
     assert found.descriptor.numpy().dtype == np.float32
 
@@ -94,8 +94,8 @@ def test_descriptors_are_float32():
 def test_scales_stay_and_angles_turn_with_the_image():
     photo = torch.from_numpy(data.camera().copy())[None].float().expand(3, -1, -1) / 255
     part = photo[None, :, 100:356, 100:356]
-    (here,) = Sift(limit=400)(part)
-    (turned,) = Sift(limit=400)(part.rot90(-1, dims=(2, 3)))  # clockwise: x becomes y, y becomes -x
+    (here,) = Sift(max_keypoints=400)(part)
+    (turned,) = Sift(max_keypoints=400)(part.rot90(-1, dims=(2, 3)))  # clockwise: x becomes y, y becomes -x
     assert here.scale is not None
     assert here.angle is not None
     assert turned.scale is not None

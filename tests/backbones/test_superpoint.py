@@ -124,8 +124,8 @@ def test_peaks_come_row_by_row_when_all_are_kept_and_best_first_when_some_are_cu
     kept = find_peaks(peaks, 0.1, 1)
     assert kept.xy.tolist() == [[5, 1], [2, 3], [6, 4]]
     torch.testing.assert_close(kept.score, torch.tensor([0.2, 0.9, 0.5]))
-    assert find_peaks(peaks, 0.1, 1, limit=3).xy.tolist() == kept.xy.tolist()
-    assert find_peaks(peaks, 0.1, 1, limit=2).xy.tolist() == [[2, 3], [6, 4]]
+    assert find_peaks(peaks, 0.1, 1, max_keypoints=3).xy.tolist() == kept.xy.tolist()
+    assert find_peaks(peaks, 0.1, 1, max_keypoints=2).xy.tolist() == [[2, 3], [6, 4]]
 
 
 def test_a_threshold_is_exceeded_not_met() -> None:
@@ -222,7 +222,7 @@ def test_detector_keeps_its_protocol_on_a_batch_of_unlike_images() -> None:
 
 def test_limit_keeps_the_best() -> None:
     with torch.inference_mode():
-        (everything,), (few,) = lively()(photo()), lively(limit=7)(photo())
+        (everything,), (few,) = lively()(photo()), lively(max_keypoints=7)(photo())
     assert torch.equal(few.xy, everything.xy[:7])
 
 

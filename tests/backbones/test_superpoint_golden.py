@@ -125,7 +125,7 @@ def test_golden_detector_loaded_from_disk_returns_the_official_keypoints_best_fi
         nms_radius=golden.config["nms_radius"],
         border=golden.config["remove_borders"],
         threshold=golden.config["detection_threshold"],
-        limit=golden.config["max_num_keypoints"],
+        max_keypoints=golden.config["max_num_keypoints"],
     )
     with torch.inference_mode():
         (found,) = detector(golden.tensors["image"].expand(-1, 3, -1, -1))

@@ -56,14 +56,14 @@ def by_place(keypoints: Keypoints) -> Keypoints:
     return keypoints.select((keypoints.xy[:, 1] * 1000 + keypoints.xy[:, 0]).argsort())
 
 
-@pytest.mark.parametrize("limit", [4096, 300])
-def test_the_detector_finds_what_the_official_detect_and_compute_finds(detector, official, limit):
-    detector.limit = limit
+@pytest.mark.parametrize("max_keypoints", [4096, 300])
+def test_the_detector_finds_what_the_official_detect_and_compute_finds(detector, official, max_keypoints):
+    detector.max_keypoints = max_keypoints
     with torch.inference_mode():
         ours = detector(photos())
-    for found, expected in zip(ours, official.detectAndCompute(photos(), top_k=limit), strict=True):
+    for found, expected in zip(ours, official.detectAndCompute(photos(), top_k=max_keypoints), strict=True):
         assert len(found) == len(expected["keypoints"])
-        assert 200 < len(found) <= limit
+        assert 200 < len(found) <= max_keypoints
         theirs = by_place(
             Keypoints(
                 xy=expected["keypoints"].float(),
@@ -95,8 +95,8 @@ def test_the_heatmap_is_the_softmax_of_the_logits_laid_out_pixel_by_pixel(backbo
 
 
 def test_peaks_of_the_heatmap_are_the_detectors_keypoints(backbone, detector):
-    detector.limit = None
-    peaks = Peaks("heatmap", threshold=0.05, limit=None, reliability="reliability")
+    detector.max_keypoints = None
+    peaks = Peaks("heatmap", threshold=0.05, max_keypoints=None, reliability="reliability")
     with torch.inference_mode():
         read = peaks(photos(), backbone(photos()[:, None]))
         own = detector(photos())
@@ -122,7 +122,7 @@ def test_the_official_reading_position_is_kornias_and_within_half_a_pixel_of_the
 
 
 def test_under_autocast_the_best_keypoints_stay(detector):
-    detector.limit = 300
+    detector.max_keypoints = 300
     patch = photos()[:1, :, :160, :160]
     with torch.inference_mode():
         (exact,) = detector(patch)

@@ -8,7 +8,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-LIGHT = ("matcher=xfeat", "longest=208", "--device", "cpu")
+LIGHT = ("matcher=xfeat", "resize=208", "--device", "cpu")
 
 
 def bomb(path: Path) -> None:

@@ -158,11 +158,11 @@ def test_odd_shapes_fit_a_row(sizes):
 
 def test_a_dense_matcher_writes_it_and_another_one_takes_it_away(homolog, photos: Path):
     pair = (photos / "a.png", photos / "b.png", "--device", "cpu")
-    assert homolog("match", *pair, "matcher=mini_dense", "longest=96").code == 0
+    assert homolog("match", *pair, "matcher=mini_dense", "resize=96").code == 0
     folder = Path("homolog-results/a__b")
     assert {"matches.npz", "matches.png", "transfer.png", "dense.png"} == {
         file.name for file in folder.iterdir()
     }
-    assert homolog("match", *pair, "matcher=xfeat", "longest=96").code == 0
+    assert homolog("match", *pair, "matcher=xfeat", "resize=96").code == 0
     assert not (folder / "dense.png").exists()
     assert (folder / "transfer.png").exists()

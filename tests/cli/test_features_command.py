@@ -63,7 +63,7 @@ def test_what_does_not_vary_stays_in_the_middle_and_one_channel_is_gray():
 def test_every_photo_stands_beside_its_features(homolog, photos: Path):
     same = photos / "again.png"
     same.write_bytes((photos / "a.png").read_bytes())
-    words = ("backbone=efficientnet_lite0", "--device", "cpu", "--longest", "128")
+    words = ("backbone=efficientnet_lite0", "--device", "cpu", "--resize", "128")
     said = homolog("features", photos / "a.png", same, *words, "--map", "blocks.2")
     assert said.code == 0
     assert said.out.startswith(
@@ -85,7 +85,7 @@ def test_every_photo_stands_beside_its_features(homolog, photos: Path):
 
 
 def test_the_last_map_is_taken_and_settings_reach_the_backbone(homolog, photos: Path):
-    photo = (photos / "a.png", "backbone=efficientnet_lite0", "--device", "cpu", "--longest", "96")
+    photo = (photos / "a.png", "backbone=efficientnet_lite0", "--device", "cpu", "--resize", "96")
     assert homolog("features", *photo).out.startswith("blocks.4: ")
     assert homolog("features", *photo, "backbone.maps=[blocks.1,blocks.6]").out.startswith("blocks.6: ")
 
@@ -95,7 +95,7 @@ def test_a_joint_backbone_sees_all_photos_as_one_scene(homolog, photos: Path):
     PIL.Image.open(photos / "b.png").crop((0, 0, 120, 190)).save(odd)
     torch.manual_seed(0)
     said = homolog(
-        "features", photos / "a.png", odd, "backbone=vggt_mini", "--device", "cpu", "--longest", "96"
+        "features", photos / "a.png", odd, "backbone=vggt_mini", "--device", "cpu", "--resize", "96"
     )
     assert said.code == 0
     assert "untrained: backbone" in said.err

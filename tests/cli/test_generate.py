@@ -283,6 +283,6 @@ def test_made_up_tasks_need_no_data_on_disk(
     homolog, settings: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("HOMOLOG_DATA", "nowhere")
-    said = homolog("evaluate", "matcher=mini", *settings, "longest=128", "--limit", "2")
+    said = homolog("evaluate", "matcher=mini", *settings, "resize=128", "--limit", "2")
     assert said.code == 0, said.err
     assert "2 of " in said.out

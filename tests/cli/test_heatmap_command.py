@@ -31,7 +31,7 @@ def test_places_are_found_and_drawn(homolog, photos: Path):
         "--at",
         "60.5,80",
         *CPU,
-        "longest=208",
+        "resize=208",
     )
     assert said.code == 0
     # b.png shows the scene of a.png 16 pixels further left and 8 further up.
@@ -49,7 +49,7 @@ def test_places_are_found_and_drawn(homolog, photos: Path):
 
 
 def test_the_similarity_is_that_of_the_map_points_are_found_on(photos: Path):
-    matcher = load_matcher("mini", "longest=208", "head.window=1", device="cpu")
+    matcher = load_matcher("mini", "resize=208", "head.window=1", device="cpu")
     # Sides in multiples of 32 are seen as they are.
     seen = [np.asarray(PIL.Image.open(photos / name).crop((0, 0, 192, 160))) for name in ("a.png", "b.png")]
     found = matcher.match(*seen)
@@ -92,7 +92,7 @@ def test_the_brightest_pixel_lies_on_the_most_similar_cell():
 @pytest.mark.parametrize("matcher", ["xfeat_lighterglue", "mini_dense"])
 def test_a_matcher_that_compares_no_maps_says_which_can(homolog, photos: Path, matcher: str):
     said = homolog(
-        "heatmap", photos / "a.png", photos / "b.png", "--at", "9,9", f"matcher={matcher}", "longest=96", *CPU
+        "heatmap", photos / "a.png", photos / "b.png", "--at", "9,9", f"matcher={matcher}", "resize=96", *CPU
     )
     assert said.code == 2
     assert said.err.splitlines()[-1] == (

@@ -10,7 +10,7 @@ from homolog.matchers.extraction import extract
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-LIGHT = ("matcher=xfeat", "longest=208", "--device", "cpu", "--verify", "homography")
+LIGHT = ("matcher=xfeat", "resize=208", "--device", "cpu", "--verify", "homography")
 
 
 @pytest.fixture
@@ -53,8 +53,8 @@ def test_other_settings_of_the_extraction_ask_for_other_features_and_those_of_th
     homolog("match", *pair, *LIGHT)
     homolog("match", *pair, *LIGHT, "head.window=5")
     assert len(extracted) == 2
-    homolog("match", *pair, *LIGHT, "longest=160")
-    homolog("match", *pair, *LIGHT, "detector.limit=100")
+    homolog("match", *pair, *LIGHT, "resize=160")
+    homolog("match", *pair, *LIGHT, "detector.max_keypoints=100")
     assert len(extracted) == 6
 
 

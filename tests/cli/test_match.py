@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-LIGHT = ("matcher=xfeat", "longest=208", "--device", "cpu")
+LIGHT = ("matcher=xfeat", "resize=208", "--device", "cpu")
 
 
 def test_a_pair_gets_a_folder_with_matches_and_pictures(homolog, photos: Path):
@@ -64,7 +64,7 @@ def test_the_summary_names_counts_seconds_and_the_folder(homolog, photos: Path):
     summary = json.loads(Path("res/summary.json").read_text(encoding="utf-8"))
     assert summary["versions"].keys() >= {"python", "torch", "homolog-core", "poselib"}
     assert summary["config"]["_target_"].startswith("homolog.matchers")
-    assert summary["config"]["longest"] == 208
+    assert summary["config"]["resize"] == 208
     assert summary["options"] == {"check": "fundamental", "threshold": None, "limit": 100}
     (row,) = summary["pairs"]
     assert row["matches"] == 100
@@ -143,7 +143,7 @@ def test_a_second_run_replaces_the_first_and_leaves_no_stale_picture(homolog, ph
     pair = photos / "a.png", photos / "b.png"
     homolog("match", *pair, *LIGHT)
     assert Path("homolog-results/a__b/transfer.png").exists()
-    assert homolog("match", *pair, "matcher=xfeat_lighterglue", "longest=208", "--device", "cpu").code == 0
+    assert homolog("match", *pair, "matcher=xfeat_lighterglue", "resize=208", "--device", "cpu").code == 0
     names = sorted(file.name for file in Path("homolog-results/a__b").iterdir())
     assert names == ["matches.npz", "matches.png"]
 

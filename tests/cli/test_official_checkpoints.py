@@ -121,7 +121,7 @@ def vggt_sizes() -> tuple[str, ...]:
     }
     sizes = ",".join(f"{ours}:{config[theirs]}".replace(" ", "") for theirs, ours in names.items())
     architecture = f"{{_target_:homolog.backbones.vggt.architecture.Architecture,{sizes}}}"
-    return f"backbone.architecture={architecture}", "backbone.taps=[2]", "longest=112"
+    return f"backbone.architecture={architecture}", "backbone.taps=[2]", "resize=112"
 
 
 def write_diffusers(folder: Path, **unet: Any) -> None:
@@ -152,8 +152,8 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Official]
     write_diffusers(folder / "stable-diffusion")
 
     architecture = "backbone.architecture={embed_dim:32,depth:2,num_heads:2,img_size:56}"
-    dinov2 = architecture, "backbone.blocks=[1]", "longest=112"
-    dift = "backbone.ensemble=1", "longest=128"
+    dinov2 = architecture, "backbone.blocks=[1]", "resize=112"
+    dift = "backbone.ensemble=1", "resize=128"
     cells = {
         "dinov2_nn": WIDTH / 8,
         "vggt_nn": WIDTH / 8,

@@ -16,7 +16,7 @@ TINY = [
     )),
     "matcher.backbone.taps=[0,1]",
     *(f"matcher.head.decoder.{setting}" for setting in ("inputs=32", "channels=[8,8]", "scales=[2,1]", "width=8", "hidden=8")),
-    "matcher.longest=64",
+    "matcher.resize=64",
     "size=[64,64]",
     *(f"sources.{name}.{setting}" for name in ("synthetic", "keypoints") for setting in ("size=64", "count=4", "names=[bottle]")),
     "log_every=1",
@@ -41,7 +41,7 @@ def test_a_recipe_is_trained_resumed_and_used(tmp_path, photo, capsys):
     train = ["train", f"@{words}", "--out", str(out), "--device", "cpu"]
     assert main([*train, "--stages", "sparse"]) == 0
     record = json.loads((out / "training.json").read_text())
-    assert record["config"]["settings"][-1] == "longest=64"
+    assert record["config"]["settings"][-1] == "resize=64"
     assert {"command", "commit", "versions", "hardware"} <= set(record)
     assert not (out / "synthetic").exists()
     capsys.readouterr()

@@ -76,9 +76,9 @@ def test_without_words_the_help_is_shown(homolog):
 
 def test_settings_may_stand_anywhere_and_photos_keep_their_order():
     arguments = parse(
-        ["match", "longest=5", "a.jpg", "--limit", "3", "+head.x=1", "b.jpg", "~head.y", "x@y=z"]
+        ["match", "resize=5", "a.jpg", "--limit", "3", "+head.x=1", "b.jpg", "~head.y", "x@y=z"]
     )
-    assert arguments.settings == ["longest=5", "+head.x=1", "~head.y", "x@y=z"]
+    assert arguments.settings == ["resize=5", "+head.x=1", "~head.y", "x@y=z"]
     assert arguments.photos == [Path("a.jpg"), Path("b.jpg")]
     assert arguments.limit == 3
 

@@ -52,7 +52,7 @@ def chains(draw: st.DrawFn, image: Image, point: Tensor, *, reduce: bool) -> tup
         elif operation == "fit":
             image = fit(
                 image,
-                longest=draw(st.integers(90, 220)),
+                longer_side=draw(st.integers(90, 220)),
                 multiple=draw(st.sampled_from([1, 8, 14])),
                 enlarge=True,
             )
@@ -142,18 +142,18 @@ def test_crop_cuts_the_named_rectangle() -> None:
 @given(
     height=st.integers(1, 5000),
     width=st.integers(1, 5000),
-    longest=st.none() | st.integers(1, 2000),
+    longer_side=st.none() | st.integers(1, 2000),
     multiple=st.sampled_from([1, 8, 14, 32]),
     enlarge=st.booleans(),
 )
 def test_fitted_sizes_are_multiples_near_the_bound(
-    height: int, width: int, longest: int | None, multiple: int, enlarge: bool
+    height: int, width: int, longer_side: int | None, multiple: int, enlarge: bool
 ) -> None:
-    fitted = fitted_size((height, width), longest=longest, multiple=multiple, enlarge=enlarge)
+    fitted = fitted_size((height, width), longer_side=longer_side, multiple=multiple, enlarge=enlarge)
     assert all(side % multiple == 0 and side > 0 for side in fitted)
-    if longest is not None:
-        assert max(fitted) <= max(multiple, longest + multiple / 2)
-    if longest is None or (max(height, width) <= longest and not enlarge):
+    if longer_side is not None:
+        assert max(fitted) <= max(multiple, longer_side + multiple / 2)
+    if longer_side is None or (max(height, width) <= longer_side and not enlarge):
         wanted = (height, width)
         assert all(
             abs(got - side) <= max(multiple / 2, multiple - side)
@@ -164,8 +164,8 @@ def test_fitted_sizes_are_multiples_near_the_bound(
 @pytest.mark.parametrize("multiple", [1, 14])
 def test_fit_only_shrinks_unless_told(multiple: int) -> None:
     image = Image(pixels=torch.rand(3, 28, 42))
-    assert fit(image, longest=840, multiple=multiple).size == (28, 42)
-    assert fit(image, longest=84, multiple=multiple, enlarge=True).size == (56, 84)
+    assert fit(image, longer_side=840, multiple=multiple).size == (28, 42)
+    assert fit(image, longer_side=84, multiple=multiple, enlarge=True).size == (56, 84)
 
 
 def test_impossible_requests_are_refused() -> None:

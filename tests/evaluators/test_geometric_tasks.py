@@ -87,8 +87,8 @@ def test_sizes_and_thresholds_of_the_official_pose_protocols() -> None:
     wanted = {
         "megadepth1500/xfeat": ("PoselibPose", 2.5, None),
         "megadepth1500/loftr": ("OpencvPose", 0.5, None),
-        "megadepth1500/gluefactory": ("PoselibPose", 2.0, {"longest": 1600}),
-        "megadepth1500/gluefactory-opencv": ("OpencvPose", 0.5, {"longest": 1600}),
+        "megadepth1500/gluefactory": ("PoselibPose", 2.0, {"longer_side": 1600}),
+        "megadepth1500/gluefactory-opencv": ("OpencvPose", 0.5, {"longer_side": 1600}),
         "scannet1500/superglue": ("OpencvPose", 1.0, {"exact": [480, 640]}),
         "scannet1500/loftr": ("OpencvPose", 0.5, {"exact": [480, 640]}),
     }

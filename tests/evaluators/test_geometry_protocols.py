@@ -161,7 +161,7 @@ def test_the_headline_comes_first_and_the_rotation_alone_can_count() -> None:
 def test_true_poses_are_found_at_any_working_size_and_workers_do_not_matter() -> None:
     records = [posed(f"{turn}", turn=turn, wrong=8) for turn in range(5, 25)]
     wanted = None
-    for size in (None, WorkingSize(longest=320), WorkingSize(exact=(300, 300))):
+    for size in (None, WorkingSize(longer_side=320), WorkingSize(exact=(300, 300))):
         scored = pose_protocol(working_size=size).score(records)
         assert value(scored, "AUC@5deg") > 0.98
         assert scored.per_sample["inliers"] == pytest.approx([32] * 20, abs=2)
@@ -272,7 +272,7 @@ def test_homographies_are_scored_by_hand() -> None:
 def test_true_homographies_are_found_and_errors_shrink_with_the_working_size() -> None:
     exact = [flat(f"{row}", wrong=4) for row in range(3)]
     assert value(homography_protocol(headline="accuracy").score(exact), "accuracy@1px") == 1
-    halved = homography_protocol(estimator=TrueShifted(), working_size=WorkingSize(shortest=240))
+    halved = homography_protocol(estimator=TrueShifted(), working_size=WorkingSize(shorter_side=240))
     whole = homography_protocol(estimator=TrueShifted())
     # `TrueShifted` does not know of sizes: only the matches show what became of the pixels.
     errors = [protocol.score([flat(wrong=20)]).per_sample["precision@3px"][0] for protocol in (halved, whole)]
@@ -292,7 +292,7 @@ def test_matching_accuracy_counts_forward_errors_up_to_the_threshold() -> None:
     assert value(scored, "MMA@3px", "v") == 0
     assert scored.curves["MMA over error"].y == pytest.approx([0.25, 0.25, 2 / 3])
     halved = MatchingAccuracyProtocol(
-        name="test/mma", headline=3, thresholds=[3], comparison="<=", working_size=WorkingSize(longest=320)
+        name="test/mma", headline=3, thresholds=[3], comparison="<=", working_size=WorkingSize(longer_side=320)
     )
     assert value(halved.score(records), "MMA@3px") == pytest.approx(2 / 3)
     with pytest.raises(ConfigError, match="headline among the thresholds"):
@@ -413,12 +413,12 @@ def test_fundamental_matrices_are_scored_by_marked_points() -> None:
     ("chosen", "size", "wanted"),
     [
         ({}, (480, 640), (480, 640)),
-        ({"longest": 320}, (480, 640), (240, 320)),
-        ({"longest": 320}, (640, 480), (320, 240)),
-        ({"longest": 1600}, (1000, 333), (1600, 532)),
-        ({"shortest": 480}, (968, 1296), (480, 642)),
-        ({"shortest": 480}, (1296, 968), (642, 480)),
-        ({"shortest": 480}, (600, 600), (480, 480)),
+        ({"longer_side": 320}, (480, 640), (240, 320)),
+        ({"longer_side": 320}, (640, 480), (320, 240)),
+        ({"longer_side": 1600}, (1000, 333), (1600, 532)),
+        ({"shorter_side": 480}, (968, 1296), (480, 642)),
+        ({"shorter_side": 480}, (1296, 968), (642, 480)),
+        ({"shorter_side": 480}, (600, 600), (480, 480)),
         ({"exact": [480, 640]}, (968, 1296), (480, 640)),
     ],
 )
@@ -443,9 +443,9 @@ def test_points_rays_and_homographies_move_together() -> None:
     np.testing.assert_allclose(there, moved_plane.xy1, atol=1e-6)
 
 
-@pytest.mark.parametrize("chosen", [{"longest": 1, "shortest": 2}, {"longest": 0}, {"exact": [480]}])
+@pytest.mark.parametrize("chosen", [{"longer_side": 1, "shorter_side": 2}, {"longer_side": 0}, {"exact": [480]}])
 def test_working_sizes_without_sense_are_refused(chosen: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="one of longest, shortest and exact"):
+    with pytest.raises(ConfigError, match="one of longer_side, shorter_side and exact"):
         WorkingSize(**chosen)
 
 

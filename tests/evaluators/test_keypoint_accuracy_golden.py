@@ -233,7 +233,7 @@ def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases
             comparison="<=",
             side="box",
             average="per image",
-            frame=Limited(longest=300),
+            frame=Limited(longer_side=300),
             precision=case["dtype"],
         )
         assert protocol.score(records).scores[0].value == pytest.approx(

@@ -22,19 +22,19 @@ def with_dustbins(probability: list[list[float]]) -> Tensor:
 
 def test_mutual_matches_by_hand():
     #  Row 0 and column 1 choose each other; row 1 wants column 1 too; row 2 and column 0 agree, faintly.
-    found = mutual_matches(with_dustbins([[0.1, 0.8], [0.0, 0.5], [0.15, 0.1]]), minimum=0.2)
+    found = mutual_matches(with_dustbins([[0.1, 0.8], [0.0, 0.5], [0.15, 0.1]]), match_threshold=0.2)
     assert found.partner.tolist() == [[1, -1, -1]]
     torch.testing.assert_close(found.probability, torch.tensor([[0.8, 0.0, 0.15]]))
 
 
 def test_of_equal_pairs_the_first_is_taken():
-    found = mutual_matches(with_dustbins([[0.5, 0.5], [0.5, 0.5]]), minimum=0.2)
+    found = mutual_matches(with_dustbins([[0.5, 0.5], [0.5, 0.5]]), match_threshold=0.2)
     assert found.partner.tolist() == [[0, -1]]
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(0, 3), (3, 0), (0, 0)])
 def test_without_points_nothing_matches(rows, columns):
-    found = mutual_matches(torch.zeros(2, rows + 1, columns + 1), minimum=0.0)
+    found = mutual_matches(torch.zeros(2, rows + 1, columns + 1), match_threshold=0.0)
     assert found.partner.tolist() == [[-1] * rows] * 2
 
 

@@ -37,7 +37,7 @@ def head(**changes: Any) -> CoarseToFine:
 
 def reading_head(**changes: Any) -> CoarseToFine:
     """A head that takes the maps as they are, so that what it finds is known."""
-    net = head(depth=0, window=5, minimum=0.0, **changes)
+    net = head(depth=0, window=5, match_threshold=0.0, **changes)
     for layer in (net.project, net.refine_with):
         layer.weight.data.copy_(torch.eye(layer.out_channels)[:, :, None, None])
         nn.init.zeros_(layer.get_parameter("bias"))
@@ -78,9 +78,9 @@ def test_blocks_of_rows_find_what_the_whole_matrix_says(
     random = torch.Generator().manual_seed(seed)
     one = F.normalize(torch.randn(count0, 5, generator=random, dtype=torch.float64), dim=1)
     two = F.normalize(torch.randn(count1, 5, generator=random, dtype=torch.float64), dim=1)
-    found = mutual_cells(one, two, temperature=temperature, minimum=0.01, rows=rows)
+    found = mutual_cells(one, two, temperature=temperature, match_threshold=0.01, rows=rows)
     whole = dual_softmax(one @ two.T, temperature)
-    index0, index1 = first_of_each_row(peaks_both_ways(whole, minimum=0.01))
+    index0, index1 = first_of_each_row(peaks_both_ways(whole, match_threshold=0.01))
     assert torch.equal(found.index0, index0)
     assert torch.equal(found.index1, index1)
     torch.testing.assert_close(found.probability, whole[index0, index1])
@@ -149,8 +149,8 @@ def test_swapping_the_images_swaps_the_cells_that_match():
     one, two = pair((8.0, 8.0))
     net = reading_head()
     tokens0, tokens1 = net.tokens(one, two)
-    there = mutual_cells(tokens0[0], tokens1[0], temperature=0.1, minimum=0.2)
-    back = mutual_cells(tokens1[0], tokens0[0], temperature=0.1, minimum=0.2)
+    there = mutual_cells(tokens0[0], tokens1[0], temperature=0.1, match_threshold=0.2)
+    back = mutual_cells(tokens1[0], tokens0[0], temperature=0.1, match_threshold=0.2)
     pairs = set(zip(there.index0.tolist(), there.index1.tolist(), strict=True))
     assert pairs == set(zip(back.index1.tolist(), back.index0.tolist(), strict=True))
     assert len(pairs) >= 30
@@ -160,7 +160,7 @@ def test_the_border_and_the_minimum_leave_matches_out():
     one, _ = pair()
     assert len(reading_head(border=2)(NONE, NONE, one, one)) == (8 - 4) * (12 - 4)
     strict = reading_head()
-    strict.minimum = 2.0
+    strict.match_threshold = 2.0
     none = strict(NONE, NONE, one, one)
     assert len(none) == 0
     assert none.xy1.shape == (0, 2)
@@ -175,7 +175,7 @@ def test_attention_looks_at_both_images():
 
 
 def test_gradients_reach_everything_that_matching_reads():
-    net = head(minimum=0.0)
+    net = head(match_threshold=0.0)
     one, two = pair((2.0, 0.0))
     tokens0, tokens1 = net.tokens(one, two)
     at = torch.tensor([[30.0, 30.0], [50.0, 20.0]])

@@ -45,12 +45,12 @@ def test_it_is_a_probability_and_transposes_with_its_input(seed, rows, columns, 
 
 def test_peaks_are_highest_in_row_and_column_and_strictly_above_the_minimum():
     probability = torch.tensor([[0.5, 0.4, 0.0], [0.6, 0.1, 0.0], [0.0, 0.25, 0.1]])
-    assert peaks_both_ways(probability, minimum=0.2).nonzero().tolist() == [[1, 0]]
-    assert peaks_both_ways(probability, minimum=0.6).nonzero().tolist() == []
+    assert peaks_both_ways(probability, match_threshold=0.2).nonzero().tolist() == [[1, 0]]
+    assert peaks_both_ways(probability, match_threshold=0.6).nonzero().tolist() == []
 
 
 def test_of_tied_peaks_the_first_of_each_row_is_taken():
-    mask = peaks_both_ways(torch.tensor([[0.3, 0.3, 0.1], [0.1, 0.3, 0.3], [0.0, 0.0, 0.0]]), minimum=0.2)
+    mask = peaks_both_ways(torch.tensor([[0.3, 0.3, 0.1], [0.1, 0.3, 0.3], [0.0, 0.0, 0.0]]), match_threshold=0.2)
     assert mask.nonzero().tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]]
     rows, columns = first_of_each_row(mask)
     assert (rows.tolist(), columns.tolist()) == ([0, 1], [0, 1])

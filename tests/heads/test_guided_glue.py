@@ -29,7 +29,7 @@ def glue(seed: int = 0, **options: Any) -> GuidedGlue:
     """A tiny glue in float64 whose every parameter is random, biases included."""
     torch.manual_seed(seed)
     small: dict[str, Any] = {
-        "input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20, "minimum": 0.0,
+        "input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20, "match_threshold": 0.0,
     }  # fmt: skip
     head = GuidedGlue(None, **(small | options)).double()
     with torch.no_grad():
@@ -181,9 +181,9 @@ def test_any_number_of_keypoints_works(count0, count1):
 def test_matches_are_the_mutual_ones_above_the_minimum_in_keypoint_coordinates():
     one, other = image(9, 1), image(8, 2)
     loose = glue()
-    probability = mutual_matches(assigned(loose, one, other)[None], minimum=0.0).probability[0]
+    probability = mutual_matches(assigned(loose, one, other)[None], match_threshold=0.0).probability[0]
     cut = float(probability[probability > 0].median())
-    strict = glue(minimum=cut)
+    strict = glue(match_threshold=cut)
     found = strict(one[0], other[0], one[1], other[1])
     assert 0 < len(found) < len(loose(one[0], other[0], one[1], other[1]))
     whole = assigned(strict, one, other).exp()[:-1, :-1]
@@ -410,7 +410,7 @@ def test_from_the_start_nearest_scores_are_cosines_and_true_partners_are_found(a
     tokens = [head.input(keypoints.descriptor) for keypoints, _ in sides]
     scores = head.assignment._scores(tokens[0][None], tokens[1][None])[0]
     torch.testing.assert_close(scores, TEMPERATURE * descriptor @ sides[1][0].descriptor.T, rtol=0, atol=1e-5)
-    found = mutual_matches(assigned(head, *sides)[None], minimum=0.2)
+    found = mutual_matches(assigned(head, *sides)[None], match_threshold=0.2)
     assert found.partner[0].tolist() == order.argsort().tolist()
 
 

@@ -101,7 +101,7 @@ def test_each_image_is_read_in_its_own_size(head, pair):
 
 
 def test_a_higher_minimum_keeps_the_surer_matches(head, pair):
-    strict = LightGlue(CHECKPOINT, minimum=0.9)
+    strict = LightGlue(CHECKPOINT, match_threshold=0.9)
     with torch.inference_mode():
         all_of_them = head(*pair, of_size(SIZE0), of_size(SIZE1))
         sure = strict(*pair, of_size(SIZE0), of_size(SIZE1))
@@ -208,7 +208,7 @@ def oriented(count: int, seed: int) -> Keypoints:
 def test_scale_and_angle_are_part_of_the_position_if_asked_for():
     torch.manual_seed(0)
     head = LightGlue(
-        None, input_dim=8, descriptor_dim=16, layers=2, heads=2, scale_and_angle=True, minimum=0.0
+        None, input_dim=8, descriptor_dim=16, layers=2, heads=2, scale_and_angle=True, match_threshold=0.0
     )
     assert head.network.posenc.Wr.in_features == 4
     one, other = oriented(9, 1), oriented(8, 2)

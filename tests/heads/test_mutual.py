@@ -29,7 +29,7 @@ def plain_twin(
     descriptor0: list[list[int]],
     descriptor1: list[list[int]],
     *,
-    minimum: float | None,
+    match_threshold: float | None,
     ratio: float | None,
     metric: Metric,
 ) -> Pairs:
@@ -55,7 +55,7 @@ def plain_twin(
         j = row.index(max(row)) if row else None
         if j is None or columns[j].index(max(columns[j])) != i:
             continue
-        sure = minimum is None or minimum <= 0 or row[j] > minimum
+        sure = match_threshold is None or match_threshold <= 0 or row[j] > match_threshold
         if sure and stands_out(row, j) and stands_out(columns[j], i):
             pairs.append((i, j))
     return pairs
@@ -70,20 +70,20 @@ def integer_sets(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]]]:
 
 @given(
     sets=integer_sets(),
-    minimum=st.sampled_from([None, -1.0, 0.0, 1.0, 2.0, 5.5]),
+    match_threshold=st.sampled_from([None, -1.0, 0.0, 1.0, 2.0, 5.5]),
     ratio=st.sampled_from([None, RATIO]),
     metric=st.sampled_from(["cosine", "euclidean"]),
     chunk=st.sampled_from([1, 2000, 1 << 20]),
 )
-def test_it_finds_what_plain_loops_find_whatever_the_ties(sets, minimum, ratio, metric, chunk):
+def test_it_finds_what_plain_loops_find_whatever_the_ties(sets, match_threshold, ratio, metric, chunk):
     if metric == "euclidean":
-        minimum = None
+        match_threshold = None
     tensors = [
         torch.tensor(each, dtype=torch.float32).reshape(len(each), len((sets[0] + sets[1] or [[0]])[0]))
         for each in sets
     ]
-    expected = plain_twin(*sets, minimum=minimum, ratio=ratio, metric=metric)
-    assert pairs_of(*tensors, minimum=minimum, ratio=ratio, metric=metric, chunk=chunk) == expected
+    expected = plain_twin(*sets, match_threshold=match_threshold, ratio=ratio, metric=metric)
+    assert pairs_of(*tensors, match_threshold=match_threshold, ratio=ratio, metric=metric, chunk=chunk) == expected
 
 
 def unit(count: int, *, size: int = 32, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -180,13 +180,13 @@ def test_of_unit_descriptors_it_keeps_the_pairs_that_kornia_keeps():
 def test_a_cosine_equal_to_the_minimum_is_not_enough():
     descriptor0 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     descriptor1 = torch.tensor([[0.5, 0.0], [0.0, 0.75]])
-    assert pairs_of(descriptor0, descriptor1, minimum=0.5) == [(1, 1)]
+    assert pairs_of(descriptor0, descriptor1, match_threshold=0.5) == [(1, 1)]
 
 
-@pytest.mark.parametrize("minimum", [None, 0.0, -0.1])
-def test_no_positive_minimum_keeps_even_opposite_descriptors(minimum):
+@pytest.mark.parametrize("match_threshold", [None, 0.0, -0.1])
+def test_no_positive_minimum_keeps_even_opposite_descriptors(match_threshold):
     descriptor0, descriptor1 = torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
-    assert pairs_of(descriptor0, descriptor1, minimum=minimum) == [(0, 0)]
+    assert pairs_of(descriptor0, descriptor1, match_threshold=match_threshold) == [(0, 0)]
 
 
 def test_the_ratio_test_drops_a_pair_without_a_second_neighbour():
@@ -196,7 +196,7 @@ def test_the_ratio_test_drops_a_pair_without_a_second_neighbour():
 
 
 @pytest.mark.parametrize(("count0", "count1"), [(0, 5), (5, 0), (0, 0)])
-@pytest.mark.parametrize("settings", [{}, {"ratio": 0.9}, {"minimum": 0.5}, {"metric": "euclidean"}])
+@pytest.mark.parametrize("settings", [{}, {"ratio": 0.9}, {"match_threshold": 0.5}, {"metric": "euclidean"}])
 def test_an_empty_set_has_no_pairs(count0, count1, settings):
     index0, index1, similarity = mutual_nearest(torch.zeros(count0, 8), torch.zeros(count1, 8), **settings)
     assert (len(index0), len(index1), len(similarity)) == (0, 0, 0)
@@ -223,7 +223,7 @@ def test_descriptors_of_different_lengths_are_refused():
         ({"ratio": 0.0}, "ratio in"),
         ({"ratio": 1.1}, "ratio in"),
         ({"chunk": 0}, "chunk >= 1"),
-        ({"metric": "euclidean", "minimum": 0.5}, "needs metric cosine"),
+        ({"metric": "euclidean", "match_threshold": 0.5}, "needs metric cosine"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -50,9 +50,9 @@ def has_ties(case: Case) -> bool:
 
 def test_golden_cosines_above_a_minimum_are_those_of_xfeat(cases):
     for case in cases:
-        for minimum, expected in named(case, r"xfeat_match_min_cossim_(-?[\d.]+)"):
-            index0, index1, cosine = mutual_nearest(*descriptors(case), minimum=minimum)
-            assert pairs(index0, index1) == sorted(expected), (case["name"], minimum)
+        for match_threshold, expected in named(case, r"xfeat_match_min_cossim_(-?[\d.]+)"):
+            index0, index1, cosine = mutual_nearest(*descriptors(case), match_threshold=match_threshold)
+            assert pairs(index0, index1) == sorted(expected), (case["name"], match_threshold)
             torch.testing.assert_close(cosine, torch.tensor(case["cosine"])[index0, index1])
 
 
@@ -105,8 +105,8 @@ def test_golden_peaks_of_the_dual_softmax_are_those_of_loftr(cases):
     for case in cases:
         descriptor0, descriptor1 = descriptors(case)
         ((temperature, _),) = named(case, r"dual_softmax_T([\d.]+)")
-        for minimum, expected in named(case, r"loftr_rule_matches_thr([\d.]+)"):
+        for match_threshold, expected in named(case, r"loftr_rule_matches_thr([\d.]+)"):
             probability = dual_softmax(descriptor0 @ descriptor1.T, temperature)
-            mask = peaks_both_ways(probability, minimum=minimum)
+            mask = peaks_both_ways(probability, match_threshold=match_threshold)
             assert mask.nonzero().tolist() == sorted(case["loftr_rule_mask_pairs"]), case["name"]
             assert pairs(*first_of_each_row(mask)) == sorted(expected), case["name"]

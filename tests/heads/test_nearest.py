@@ -319,7 +319,7 @@ def test_minimum_and_ratio_reach_the_search():
     keypoints1 = keypoints(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]]))
     both, strict, distinct = (
         head(keypoints0, keypoints1, nothing, nothing).xy0.tolist()
-        for head in (Nearest(), Nearest(minimum=0.9), Nearest(ratio=0.1))
+        for head in (Nearest(), Nearest(match_threshold=0.9), Nearest(ratio=0.1))
     )
     assert both == keypoints0.xy.tolist()
     assert strict == distinct == keypoints0.xy[:1].tolist()

@@ -16,8 +16,8 @@ def found(tiny, scene):
         detector=tiny.Points([(1.0, 2.0), (3.0, 4.0)]),
         head=tiny.SamePlace(),
         backbone=tiny.Colours(),
-        describe="colour",
-        longest=48,
+        descriptor_map="colour",
+        resize=48,
     )
     return matcher.match(scene((64, 96)), scene((32, 48)))
 
@@ -55,7 +55,7 @@ def test_points_beside_the_image_are_read_at_its_border_with_confidence_zero(fou
 
 def test_a_crop_is_read_and_answered_in_pixels_of_the_whole(tiny, scene):
     matcher = SparseMatcher(
-        detector=tiny.Points([]), head=tiny.SamePlace(), backbone=tiny.Colours(), describe="colour"
+        detector=tiny.Points([]), head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour"
     )
     whole = scene((100, 100))
     part0, part1 = crop(whole, x=10, y=20, size=(40, 40)), crop(whole, x=50, y=60, size=(40, 40))

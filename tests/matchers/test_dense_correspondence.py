@@ -54,7 +54,7 @@ def correspondence(
 @pytest.mark.parametrize("size", [(45, 83), (100, 31), (64, 64)])
 def test_an_image_on_itself_stays_where_it_is_to_a_thousandth_of_a_pixel(tiny, scene, size, cells):
     head = Identity(cells)
-    matcher = DenseMatcher(backbone=tiny.Colours(multiple=8), head=head, longest=48, enlarge=True, spacing=3)
+    matcher = DenseMatcher(backbone=tiny.Colours(multiple=8), head=head, resize=48, enlarge=True, spacing=3)
     image = scene(size)
     found = matcher.match(image, image)
     matches = found.matches()

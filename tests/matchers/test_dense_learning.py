@@ -48,7 +48,7 @@ def test_mini_dense_learns_a_known_warp_and_its_inverse_in_both_orders_of_the_pa
     view = Image(pixels=warp_maps(photo.pixels[None], everywhere)[0].clamp(0, 1))
 
     matcher = load_matcher(
-        "mini_dense", "longest=96", "backbone.checkpoint=null", "head.checkpoint=null", device="cpu"
+        "mini_dense", "resize=96", "backbone.checkpoint=null", "head.checkpoint=null", device="cpu"
     )
     assert isinstance(matcher, DenseMatcher)
     small0, small1 = resize(photo, SEEN).pixels, resize(view, SEEN).pixels

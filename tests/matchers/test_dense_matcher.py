@@ -73,7 +73,7 @@ def test_it_is_a_matcher_that_keeps_features_and_its_answer_a_correspondence(mat
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_both_images_are_seen_at_one_size_halfway_between_theirs(matcher, scene, joint):
-    dense = matcher(joint=joint, longest=64)
+    dense = matcher(joint=joint, resize=64)
     dense.match(scene((100, 200)), scene((160, 128), shade=0.2))
     # 32 x 64 and 64 x 52 (51.2 rounded to fours); halfway between is 48 x 58, and 58 rounds up.
     assert dense.backbone.seen == ([(1, 2, 3, 48, 60)] if joint else [(1, 1, 3, 48, 60)] * 2)
@@ -81,7 +81,7 @@ def test_both_images_are_seen_at_one_size_halfway_between_theirs(matcher, scene,
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_places_come_in_pixels_of_originals_of_different_sizes(matcher, scene, joint):
-    found = matcher(joint=joint, longest=64).match(scene((100, 200)), scene((90, 60)))
+    found = matcher(joint=joint, resize=64).match(scene((100, 200)), scene((90, 60)))
     xy1, _ = found.transfer([[0.0, 0.0], [49.5, 24.5], [150.0, 80.0], [199.0, 99.0]])
     # (x + 0.5) * 0.3 - 0.5 and (y + 0.5) * 0.9 - 0.5, those beyond the outermost centres brought back.
     wanted = torch.tensor([[0.0, 0.0], [14.5, 22.0], [44.65, 71.95], [59.0, 89.0]])
@@ -90,7 +90,7 @@ def test_places_come_in_pixels_of_originals_of_different_sizes(matcher, scene, j
 
 
 def test_the_networks_see_multiples_of_what_the_backbone_asks_for(matcher, scene):
-    dense = matcher(multiple=14, longest=70, enlarge=True)
+    dense = matcher(multiple=14, resize=70, enlarge=True)
     dense.match(scene((33, 21)), scene((33, 21), shade=0.1))
     assert dense.multiple == 14
     assert dense.backbone.seen == [(1, 1, 3, 70, 42)] * 2
@@ -222,8 +222,8 @@ def test_parts_and_settings_that_do_not_fit_are_refused_in_one_sentence(tiny, ma
     backbone.channels = {"gray": 1}
     with pytest.raises(ConfigError, match="expected the map colour"):
         DenseMatcher(backbone=backbone, head=ByColour())
-    with pytest.raises(ConfigError, match="longest of at least 1"):
-        matcher(longest=0)
+    with pytest.raises(ConfigError, match="resize of at least 1"):
+        matcher(resize=0)
     for wrong in ({"spacing": 0}, {"cycle": -1.0}):
         with pytest.raises(ConfigError, match="spacing of at least 1 pixel, and cycle of 0 pixels or more"):
             matcher(**wrong)

@@ -20,17 +20,17 @@ GUIDANCE = [
     "backbone.backbone.checkpoint=null",
     "backbone.backbone.blocks=[1]",
     f"backbone.backbone.architecture={DINO}",
-    "backbone.longest=112",
+    "backbone.resize=112",
 ]
 SUPERPOINT = [
     "detector.checkpoint=null",
     "detector.channels=[8,8,16,16,32]",
     "detector.descriptor_dim=16",
     "detector.threshold=0.0",
-    "detector.limit=40",
+    "detector.max_keypoints=40",
 ]
-GLUE = ["head.input_dim=16", "head.width=16", "head.layers=2", "head.heads=2", "head.minimum=0.0"]
-LONGEST = ["longest=200"]
+GLUE = ["head.input_dim=16", "head.width=16", "head.layers=2", "head.heads=2", "head.match_threshold=0.0"]
+LONGEST = ["resize=200"]
 
 
 def loaded(name: str, *settings: str) -> SparseMatcher:
@@ -132,7 +132,7 @@ def test_another_backbone_can_guide(pair, backbone):
 
 
 def test_the_small_one_runs_on_what_packages_ship(pair):
-    matcher = loaded("mini_glue", "head.minimum=0.0", "longest=320")
+    matcher = loaded("mini_glue", "head.match_threshold=0.0", "resize=320")
     found = matcher.match(*pair).matches()
     assert len(found) > 0
     assert found.score.isfinite().all()
@@ -142,9 +142,9 @@ def test_the_small_one_runs_on_what_packages_ship(pair):
     ("product", "settings"),
     [
         ("superpoint", SUPERPOINT),
-        ("disk", ["detector.checkpoint=null", "detector.descriptor_dim=16", "detector.limit=40"]),
-        ("aliked", ["detector.checkpoint=null", "detector.variant=aliked-t16", "detector.limit=40"]),
-        ("sift", ["detector.limit=40"]),
+        ("disk", ["detector.checkpoint=null", "detector.descriptor_dim=16", "detector.max_keypoints=40"]),
+        ("aliked", ["detector.checkpoint=null", "detector.variant=aliked-t16", "detector.max_keypoints=40"]),
+        ("sift", ["detector.max_keypoints=40"]),
     ],
 )
 def test_lightglue_takes_the_keypoints_of_its_detector(pair, product, settings):
@@ -154,7 +154,7 @@ def test_lightglue_takes_the_keypoints_of_its_detector(pair, product, settings):
         "head.descriptor_dim=16",
         "head.layers=2",
         "head.heads=2",
-        "head.minimum=0.0",
+        "head.match_threshold=0.0",
     ]
     matcher = loaded(
         f"lightglue_{product}", *settings, *small, f"head.input_dim={sizes.get(product, 16)}", *LONGEST

@@ -21,7 +21,7 @@ from homolog.matchers.loftr import Loftr
 @pytest.fixture(scope="module")
 def loftr() -> Loftr:
     torch.manual_seed(0)
-    return Loftr(None, minimum=0.0, longest=None)
+    return Loftr(None, match_threshold=0.0, resize=None)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_extracted_maps_outlive_the_matcher_in_a_cache(pair, tmp_path: Path):
     answers = []
     for _ in range(2):
         torch.manual_seed(0)
-        matcher = Loftr(None, minimum=0.0, longest=None)
+        matcher = Loftr(None, match_threshold=0.0, resize=None)
         matcher.use_cache(FeatureCache(tmp_path), "recipe")
         answers.append(matcher.match(*pair).matches())
     assert torch.equal(answers[0].xy1, answers[1].xy1)
@@ -93,7 +93,7 @@ def test_extracted_maps_outlive_the_matcher_in_a_cache(pair, tmp_path: Path):
 
 def test_images_are_scaled_to_multiples_of_eight_and_results_back(photo):
     torch.manual_seed(0)
-    small = Loftr(None, minimum=0.0, longest=100)
+    small = Loftr(None, match_threshold=0.0, resize=100)
     found = small.match(photo, crop(photo, x=0, y=0, size=(300, 401))).matches()
     assert len(found) > 3
     # The grid of cells of 8 pixels of 104, stretched to 512; from the third on, as two at the border are left out.
@@ -104,7 +104,7 @@ def test_images_are_scaled_to_multiples_of_eight_and_results_back(photo):
 
 def test_no_match_is_below_the_minimum(pair):
     torch.manual_seed(0)
-    strict = Loftr(None, minimum=0.9, longest=None)
+    strict = Loftr(None, match_threshold=0.9, resize=None)
     assert (strict.match(*pair).matches().score > 0.9).all()
 
 
@@ -118,7 +118,7 @@ def test_it_transfers_no_points(loftr, pair):
 def test_published_files_are_read_with_their_wrapping(loftr, pair, tmp_path: Path):
     state = {f"matcher.{name}": value for name, value in loftr.network.state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "loftr.ckpt")
-    again = Loftr(tmp_path / "loftr.ckpt", minimum=0.0, longest=None)
+    again = Loftr(tmp_path / "loftr.ckpt", match_threshold=0.0, resize=None)
     assert torch.equal(again.match(*pair).matches().xy1, loftr.match(*pair).matches().xy1)
     state.popitem()
     torch.save({"state_dict": state}, tmp_path / "loftr.ckpt")
@@ -130,7 +130,7 @@ def test_its_positions_can_be_those_of_the_paper(pair):
     answers = []
     for fixed in (False, True):
         torch.manual_seed(0)
-        matcher = Loftr(None, minimum=0.0, longest=None, fixed_positions=fixed)
+        matcher = Loftr(None, match_threshold=0.0, resize=None, fixed_positions=fixed)
         answers.append(matcher.match(*pair).matches().score)
     assert answers[0].shape != answers[1].shape or not torch.equal(*answers)
 
@@ -139,7 +139,7 @@ def test_building_it_leaves_kornia_s_configuration_alone():
     from kornia.feature.loftr.loftr import default_cfg
 
     before = str(default_cfg)
-    Loftr(None, minimum=0.7, border=0, fixed_positions=True)
+    Loftr(None, match_threshold=0.7, border=0, fixed_positions=True)
     assert str(default_cfg) == before
 
 

@@ -24,7 +24,7 @@ def test_it_is_a_matcher_and_its_answer_a_correspondence(tiny, scene):
 
 def test_matches_come_best_first_in_pixels_of_the_original_files(tiny, scene):
     detector = tiny.Points([(2.0, 3.0), (12.0, 10.0), (7.5, 9.25)], multiple=16)
-    matcher = SparseMatcher(detector=detector, head=tiny.InOrder(), longest=32)
+    matcher = SparseMatcher(detector=detector, head=tiny.InOrder(), resize=32)
     matches = matcher.match(scene((96, 64)), scene((48, 128))).matches()
     # The parts see 32 x 16 and 16 x 32, hence (x + 0.5) * 4 - 0.5 and (y + 0.5) * 3 - 0.5 in both.
     assert matches.score.tolist() == [2.0, 1.0, 0.0]
@@ -36,7 +36,7 @@ def test_the_colour_under_a_match_is_the_colour_that_the_detector_saw(tiny, scen
     head = tiny.InOrder()
     image = scene((200, 300))
     matches = (
-        SparseMatcher(detector=tiny.Points(XY, multiple=8), head=head, longest=64)
+        SparseMatcher(detector=tiny.Points(XY, multiple=8), head=head, resize=64)
         .match(image, image)
         .matches()
     )
@@ -68,7 +68,7 @@ def test_the_parts_see_sizes_that_are_multiples_of_both(tiny, scene):
     backbone = tiny.Colours(multiple=4)
     detector = tiny.Points(XY, multiple=6)
     matcher = SparseMatcher(
-        detector=detector, head=tiny.InOrder(), backbone=backbone, describe="colour", longest=50
+        detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour", resize=50
     )
     assert matcher.multiple == 12
     matcher.match(scene((100, 60)), scene((20, 33)))
@@ -79,7 +79,7 @@ def test_the_parts_see_sizes_that_are_multiples_of_both(tiny, scene):
 def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
     backbone = tiny.Colours()
     matcher = SparseMatcher(
-        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, longest=96, enlarge=enlarge
+        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, resize=96, enlarge=enlarge
     )
     matcher.match(scene((20, 32)), scene((20, 32)))
     assert backbone.seen == [seen]
@@ -87,7 +87,7 @@ def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
 
 def test_all_pairs_of_n_images_cost_n_extractions(tiny, scene):
     backbone, detector = tiny.Colours(), tiny.Points(XY)
-    matcher = SparseMatcher(detector=detector, head=tiny.InOrder(), backbone=backbone, describe="colour")
+    matcher = SparseMatcher(detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour")
     images = [scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3, 0.4)]
     for first in images:
         for second in images:
@@ -137,7 +137,7 @@ def test_after_forgetting_everything_is_extracted_anew(tiny, scene):
 def test_describing_by_a_map_reads_it_at_the_keypoints_and_keeps_no_other_map(tiny, scene):
     head = tiny.InOrder()
     matcher = SparseMatcher(
-        detector=tiny.Points(XY), head=head, backbone=tiny.Colours(multiple=4), describe="colour"
+        detector=tiny.Points(XY), head=head, backbone=tiny.Colours(multiple=4), descriptor_map="colour"
     )
     matcher.match(scene((40, 48)), scene((40, 48))).matches()
     keypoints, _, features, _ = head.given[0]
@@ -159,7 +159,7 @@ def test_without_a_backbone_the_detectors_descriptors_and_the_image_size_reach_t
 def test_a_joint_backbone_sees_both_images_at_once_at_one_size_and_pairs_are_remembered(tiny, scene):
     backbone, head = tiny.Colours(multiple=4, joint=True), tiny.InOrder()
     matcher = SparseMatcher(
-        detector=tiny.Points([(5.0, 6.0)]), head=head, backbone=backbone, describe="colour", longest=48
+        detector=tiny.Points([(5.0, 6.0)]), head=head, backbone=backbone, descriptor_map="colour", resize=48
     )
     tall, wide = scene((96, 48), shade=0.1), scene((48, 96), shade=0.9)
     matches = matcher.match(tall, wide).matches()
@@ -191,7 +191,7 @@ def test_everything_runs_without_gradients_and_what_comes_out_is_free_to_use(tin
     backbone, modes = tiny.Colours(), []
     backbone.register_forward_pre_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
     matcher = SparseMatcher(
-        detector=tiny.Points(XY), head=tiny.SamePlace(), backbone=backbone, describe="colour"
+        detector=tiny.Points(XY), head=tiny.SamePlace(), backbone=backbone, descriptor_map="colour"
     )
     found = matcher.match(scene((40, 48)), scene((40, 48)))
     matches, (xy1, confidence) = found.matches(), found.transfer([[3.0, 4.0]])
@@ -230,9 +230,9 @@ def test_a_file_that_cannot_be_read_is_named(tiny, scene, tmp_path: Path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"describe": "colour"}, "expected a backbone that has the map colour"),
-        ({"describe": "color", "backbone": "tiny"}, "no map color; did you mean colour"),
-        ({"longest": 0}, "longest of at least 1"),
+        ({"descriptor_map": "colour"}, "expected a backbone that has the map colour"),
+        ({"descriptor_map": "color", "backbone": "tiny"}, "no map color; did you mean colour"),
+        ({"resize": 0}, "resize of at least 1"),
         ({"memory": -1}, "0 bytes or more"),
     ],
 )

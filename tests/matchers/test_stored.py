@@ -57,7 +57,7 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 def _matcher(cache: FeatureCache | None, recipe: str = "recipe") -> tuple[SparseMatcher, _Counting]:
     backbone = _Counting()
-    matcher = SparseMatcher(detector=_Corners(), head=_InOrder(), backbone=backbone, describe="colour")
+    matcher = SparseMatcher(detector=_Corners(), head=_InOrder(), backbone=backbone, descriptor_map="colour")
     if cache is not None:
         matcher.use_cache(cache, recipe)
     return matcher, backbone
@@ -86,7 +86,7 @@ def test_all_pairs_of_n_images_cost_n_extractions_in_one_run_and_none_in_the_nex
 def test_even_with_no_memory_at_all_no_image_is_extracted_twice(tmp_path: Path) -> None:
     backbone = _Counting()
     matcher = SparseMatcher(
-        detector=_Corners(), head=_InOrder(), backbone=backbone, describe="colour", memory=0
+        detector=_Corners(), head=_InOrder(), backbone=backbone, descriptor_map="colour", memory=0
     )
     matcher.use_cache(FeatureCache(tmp_path), "recipe")
     photos = _photos(4)

@@ -178,7 +178,7 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_features_are_extracted_once_per_frame(tiny, scene, settings):
     backbone, head = tiny.Colours(), tiny.SamePlace()
     matcher = SparseMatcher(
-        detector=tiny.Points([(2.0, 3.0)]), head=head, backbone=backbone, describe="colour"
+        detector=tiny.Points([(2.0, 3.0)]), head=head, backbone=backbone, descriptor_map="colour"
     )
     frames = [scene((40, 48), shade=t / 10) for t in range(6)]
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0], [8.0, 8.0]]), frame=torch.tensor([0, 3, 5]))
@@ -195,7 +195,7 @@ def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
         detector=tiny.Points([(2.0, 3.0)]),
         head=tiny.SamePlace(),
         backbone=backbone,
-        describe="colour",
+        descriptor_map="colour",
         memory=3 * weight,
     )
     tracker(matcher, cycle=1.0).track(frames, queries)
@@ -207,7 +207,7 @@ def extraction_weight(tiny, image: Image) -> int:
         detector=tiny.Points([(2.0, 3.0)]),
         head=tiny.SamePlace(),
         backbone=tiny.Colours(),
-        describe="colour",
+        descriptor_map="colour",
         memory=10**9,
     )
     matcher.match(image, image)

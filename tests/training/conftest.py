@@ -44,7 +44,7 @@ TINY_DENSE = (
     "head.decoder.scales=[2,1]",
     "head.decoder.width=8",
     "head.decoder.hidden=8",
-    "longest=32",
+    "resize=32",
 )
 """What makes the product mini_dense a network of seconds."""
 

@@ -58,11 +58,11 @@ def check(matcher: Matcher, photos: tuple[Image, Image], *, transfers: bool = Tr
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_with_every_head_that_reads_any_map(backbone: str, photos: tuple[Image, Image]):
-    settings = (f"backbone={backbone}", *tiny("backbone", backbone), "longest=96", "enlarge=false")
-    config = compose("match", ["matcher=dinov2_nn", *settings, "describe=x"])
+    settings = (f"backbone={backbone}", *tiny("backbone", backbone), "resize=96", "enlarge=false")
+    config = compose("match", ["matcher=dinov2_nn", *settings, "descriptor_map=x"])
     map_ = list(build(resolved(config)["backbone"]).channels)[-1]
     for head in ON_ANY_MAP:
-        matcher = loaded("dinov2_nn", *settings, f"describe={map_}", f"head={head}")
+        matcher = loaded("dinov2_nn", *settings, f"descriptor_map={map_}", f"head={head}")
         check(matcher, photos, transfers=head.startswith("nearest"))
 
 
@@ -74,7 +74,7 @@ def test_every_backbone_with_every_head_that_reads_any_map(backbone: str, photos
         (("mini_semidense",), True),
         (("mini_semidense", "head.depth=0", "head.window=1"), True),
         (("mini_fusion",), True),
-        (("mini_fusion", "describe=semantic"), True),
+        (("mini_fusion", "descriptor_map=semantic"), True),
         (("mini_fusion", "backbone.fusion.residual=sequential", "backbone.fusion.align=coarse"), True),
         (("mini_glue",), False),
         (("mini_glue", "~backbone", "head.guidance=none"), False),
@@ -86,7 +86,7 @@ def test_the_heads_that_learn_on_the_bundled_features(
     settings: tuple[str, ...], transfers: bool, photos: tuple[Image, Image]
 ):
     check(
-        loaded(*settings, *(() if "mini_dense" in settings else ("longest=128",))),
+        loaded(*settings, *(() if "mini_dense" in settings else ("resize=128",))),
         photos,
         transfers=transfers,
     )
@@ -99,7 +99,7 @@ def test_dinov3_in_the_place_of_the_semantic_part_of_a_fusion(photos: tuple[Imag
         f"backbone@{part}=dinov3_s",
         "backbone.fusion.high=semantic.block.1",
         "backbone.fusion.high_channels=32",
-        *(f"{part}.checkpoint=null", f"{part}.blocks=[1]", f"{part}.architecture={DINO}", "longest=128"),
+        *(f"{part}.checkpoint=null", f"{part}.blocks=[1]", f"{part}.architecture={DINO}", "resize=128"),
     )
     check(matcher, photos)
 
@@ -136,7 +136,7 @@ def test_every_read_out_of_others_reads_a_backbone_in_its_square(
         ),
         (("mini_fusion", "backbone.fusion.high=semantic.blocks.6"), "no feature map named semantic.blocks.6"),
         (("mini", "head=mini_glue"), ""),
-        (("mini", "describe=nothing"), "the backbone has no map nothing"),
+        (("mini", "descriptor_map=nothing"), "the backbone has no map nothing"),
         (("xfeat_lighterglue", "detector=lattice"), ""),
     ],
 )

@@ -77,7 +77,7 @@ def test_parts_that_do_not_fit_say_so_when_they_are_put_together(settings, probl
 @pytest.mark.parametrize("passes", ["one", "mean"])
 def test_mini_dense_runs_on_photos_of_any_size_before_anyone_trained_it(passes):
     torch.manual_seed(0)
-    matcher = load_matcher("mini_dense", *UNTRAINED, f"passes={passes}", "longest=96", device="cpu")
+    matcher = load_matcher("mini_dense", *UNTRAINED, f"passes={passes}", "resize=96", device="cpu")
     assert isinstance(matcher, DenseMatcher)
     photos = [torch.rand(size, generator=torch.Generator().manual_seed(0)).numpy() for size in ((50, 70, 3), (90, 40, 3))]  # fmt: skip
     found = matcher.match(*photos)

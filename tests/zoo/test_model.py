@@ -13,12 +13,12 @@ from homolog.zoo import load_matcher
 
 
 def test_a_matcher_arrives_in_evaluation_mode_on_the_device_with_its_overrides():
-    matcher = load_matcher("xfeat", "longest=160", "head.window=7", device="cpu")
+    matcher = load_matcher("xfeat", "resize=160", "head.window=7", device="cpu")
     assert isinstance(matcher, Matcher)
     assert isinstance(matcher, nn.Module)
     assert not any(module.training for module in matcher.modules())
     assert {parameter.device for parameter in matcher.parameters()} == {torch.device("cpu")}
-    assert matcher.longest == 160
+    assert matcher.resize == 160
     head = matcher.head
     assert isinstance(head, nn.Module)
     assert head.window == 7

@@ -26,7 +26,7 @@ def test_it_ignores_what_comes_after_the_extraction(setting: str):
     assert of(setting) == of()
 
 
-@pytest.mark.parametrize("setting", ["longest=320", "detector.limit=7", "+enlarge=true"])
+@pytest.mark.parametrize("setting", ["resize=320", "detector.max_keypoints=7", "+enlarge=true"])
 def test_it_depends_on_what_decides_the_features(setting: str):
     assert of(setting) != of()
 
@@ -80,4 +80,4 @@ def test_weights_that_cannot_be_had_are_said(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
     monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
     with pytest.raises(WeightsError, match="HOMOLOG_OFFLINE is set"):
-        of("backbone=dinov2_s", "describe=null")
+        of("backbone=dinov2_s", "descriptor_map=null")

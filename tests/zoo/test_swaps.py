@@ -55,12 +55,12 @@ def test_no_matcher_leaves_settings_behind_that_another_head_or_detector_does_no
 def test_a_matcher_takes_the_relatives_of_its_backbone(matcher: str, backbone: str, described_by: str | None):
     with torch.device("meta"):
         built = build(composed(f"matcher={matcher}", f"backbone={backbone}"))
-    assert built.describe in built.backbone.channels
+    assert built.descriptor_map in built.backbone.channels
     if described_by is None:
-        assert built.describe == list(built.backbone.channels)[-1]
-        assert built.detector.map == built.describe
+        assert built.descriptor_map == list(built.backbone.channels)[-1]
+        assert built.detector.map == built.descriptor_map
     else:
-        assert built.describe == described_by
+        assert built.descriptor_map == described_by
 
 
 @pytest.mark.parametrize(("matcher", "setting"), [("external", "function"), ("vismatch", "name")])
@@ -85,8 +85,8 @@ def test_an_external_function_is_named_on_the_command_line(tmp_path: Path):
 
 
 def test_another_block_or_pair_describes_when_it_alone_is_read():
-    assert composed("matcher=dinov2_nn", "backbone.blocks=[8]")["describe"] == "block.8"
-    assert composed("matcher=vggt_nn", "backbone.taps=[11]")["describe"] == "block.11"
+    assert composed("matcher=dinov2_nn", "backbone.blocks=[8]")["descriptor_map"] == "block.8"
+    assert composed("matcher=vggt_nn", "backbone.taps=[11]")["descriptor_map"] == "block.11"
 
 
 def test_the_ratio_test_is_a_head_of_its_own():

@@ -30,8 +30,8 @@ class Aliked(nn.Module):
             weights random.
         variant: which network: t16 is tiny with 64-d descriptors, the others have 128-d ones.
         nms_radius: a keypoint has the one highest score of a window of 2 nms_radius + 1 pixels.
-        threshold: a peak's score, in [0, 1], is above this; 0 keeps the `limit` best whatever they score.
-        limit: keep at most this many keypoints of an image, those with the highest peaks before
+        threshold: a peak's score, in [0, 1], is above this; 0 keeps the `max_keypoints` best whatever they score.
+        max_keypoints: keep at most this many keypoints of an image, those with the highest peaks before
             they are refined; None keeps up to 20 000.
 
     Raises:
@@ -48,12 +48,12 @@ class Aliked(nn.Module):
         variant: Variant = "aliked-n16",
         nms_radius: int = 2,
         threshold: float = 0.2,
-        limit: int | None = None,
+        max_keypoints: int | None = None,
     ) -> None:
         super().__init__()
         self.network = kornia.feature.ALIKED(
             model_name=variant,
-            max_num_keypoints=-1 if limit is None else limit,
+            max_num_keypoints=-1 if max_keypoints is None else max_keypoints,
             detection_threshold=threshold,
             nms_radius=nms_radius,
         )

@@ -34,13 +34,13 @@ class Dedode(nn.Module):
 
     The scores are a distribution over the pixels of one image, divided by the root of its local
     density: they rank the points of an image and say nothing across images. The method has no
-    threshold and no suppression: every image, even an empty one, has `limit` keypoints.
+    threshold and no suppression: every image, even an empty one, has `max_keypoints` keypoints.
 
     Args:
         checkpoint: official weights of a detector L: `dedode_detector_L_v2.pth`,
             `dedode_detector_L.pth`, or a rotation-robust one; None leaves them random.
         descriptor: network that describes the keypoints; None leaves them undescribed.
-        limit: find this many keypoints in each image.
+        max_keypoints: find this many keypoints in each image.
 
     Raises:
         WeightsError: the checkpoint does not hold this network.
@@ -53,12 +53,12 @@ class Dedode(nn.Module):
         *,
         checkpoint: Path | None = None,
         descriptor: "DedodeDescriptor | None" = None,
-        limit: int = 2048,
+        max_keypoints: int = 2048,
     ) -> None:
         super().__init__()
         self.network = get_detector("L")
         self.descriptor = descriptor
-        self.limit = limit
+        self.max_keypoints = max_keypoints
         _prepare(self.network, checkpoint, "DeDoDe detector L")
         self.eval()
 
@@ -74,7 +74,7 @@ class Dedode(nn.Module):
         """
         logits = self.network(_normalised(images))[:, 0].float()
         probability = logits.flatten(1).softmax(dim=1).reshape(logits.shape)
-        position, score = sample_keypoints(probability, num_samples=self.limit)
+        position, score = sample_keypoints(probability, num_samples=self.max_keypoints)
         height, width = logits.shape[1:]
         # Whole pixels, made exact again after their way through normalised coordinates.
         xy = normalised_to_pixel(position, (height, width)).round()

@@ -25,7 +25,7 @@ class Disk(nn.Module):
         descriptor_dim: channels of a descriptor.
         window: side of the window, odd, in which a keypoint has the one highest score.
         threshold: a keypoint's score, a logit, is above this.
-        limit: keep at most this many keypoints of an image; None keeps all.
+        max_keypoints: keep at most this many keypoints of an image; None keeps all.
 
     Raises:
         WeightsError: the checkpoint does not hold this network.
@@ -40,13 +40,13 @@ class Disk(nn.Module):
         descriptor_dim: int = 128,
         window: int = 5,
         threshold: float = 0.0,
-        limit: int | None = None,
+        max_keypoints: int | None = None,
     ) -> None:
         super().__init__()
         self.network = kornia.feature.DISK(desc_dim=descriptor_dim)
         self.window = window
         self.threshold = threshold
-        self.limit = limit
+        self.max_keypoints = max_keypoints
         if checkpoint is not None:
             nested = None if checkpoint.suffix == ".safetensors" else "extractor"
             restore(self.network, load_state(checkpoint, key=nested), name=f"DISK, {checkpoint}")
@@ -68,7 +68,7 @@ class Disk(nn.Module):
                 f"DISK: expected height and width that are multiples of {self.multiple}, "
                 f"got {height} x {width}; resize first"
             )
-        found = self.network(images, n=self.limit, window_size=self.window, score_threshold=self.threshold)
+        found = self.network(images, n=self.max_keypoints, window_size=self.window, score_threshold=self.threshold)
         return [
             Keypoints(
                 xy=one.keypoints.float(),

@@ -25,8 +25,8 @@ class Peaks(nn.Module):
         score: str,
         *,
         threshold: float,
-        radius: int = 2,
-        limit: int | None = 4096,
+        nms_radius: int = 2,
+        max_keypoints: int | None = 4096,
         reliability: str | None = None,
     ) -> None:
         """Choose the map.
@@ -34,17 +34,17 @@ class Peaks(nn.Module):
         Args:
             score: name of a map with one channel, of any resolution.
             threshold: a peak is higher than this.
-            radius: a peak is higher than everything up to this many cells away, horizontally and
+            nms_radius: a peak is higher than everything up to this many cells away, horizontally and
                 vertically.
-            limit: how many peaks to keep at most, the best; None keeps all.
+            max_keypoints: how many peaks to keep at most, the best; None keeps all.
             reliability: name of a map with one channel whose value at the peak multiplies its
                 score (the threshold is held against the score alone); None leaves the score as it is.
         """
         super().__init__()
         self.score = score
         self.threshold = threshold
-        self.radius = radius
-        self.limit = limit
+        self.nms_radius = nms_radius
+        self.max_keypoints = max_keypoints
         self.reliability = reliability
 
     def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
@@ -61,29 +61,29 @@ class Peaks(nn.Module):
         size = (score.shape[-2], score.shape[-1])
         found = [
             Keypoints(xy=resize_pixel(cells, size, features.image_size), score=value)
-            for cells, value in strict_maxima(score, radius=self.radius, threshold=self.threshold)
+            for cells, value in strict_maxima(score, nms_radius=self.nms_radius, threshold=self.threshold)
         ]
         if self.reliability is not None:
             weight = _one_channel(features, self.reliability)
             found = [
                 _weighted(keypoints, map_, features) for keypoints, map_ in zip(found, weight, strict=True)
             ]
-        return [keypoints.best(self.limit) for keypoints in found]
+        return [keypoints.best(self.max_keypoints) for keypoints in found]
 
 
 def strict_maxima(
-    score: Float[Tensor, "B 1 h w"], *, radius: int, threshold: float
+    score: Float[Tensor, "B 1 h w"], *, nms_radius: int, threshold: float
 ) -> list[tuple[Float[Tensor, "N 2"], Float[Tensor, " N"]]]:
     """Find the cells above a threshold that exceed every other cell of their window.
 
-    The window reaches `radius` cells to each side. Ties are no maxima, and neither are cells whose
+    The window reaches `nms_radius` cells to each side. Ties are no maxima, and neither are cells whose
     window leaves the map, since not all of their rivals are known.
 
     Returns:
         For each map the cells as (x, y), row by row, and their values; both float32.
     """
     score = score.float()
-    window = (2 * radius + 1, 2 * radius + 1)
+    window = (2 * nms_radius + 1, 2 * nms_radius + 1)
     maxima = nms2d(score, window, mask_only=True) & (score > threshold)
     found: list[tuple[Tensor, Tensor]] = []
     for map_, mask in zip(score[:, 0], maxima[:, 0], strict=True):

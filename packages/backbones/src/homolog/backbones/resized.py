@@ -25,13 +25,13 @@ class Resized(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, *, longest: int, rounding: Rounding = "nearest", antialias: bool = True
+        self, backbone: Backbone, *, resize: int, rounding: Rounding = "nearest", antialias: bool = True
     ) -> None:
         """Wrap a backbone.
 
         Args:
             backbone: sees the smaller images.
-            longest: the longer side of what it sees, in pixels, at most.
+            resize: the longer side of what it sees, in pixels, at most.
             rounding: to multiples of its own; OmniGlue's release rounds down.
             antialias: filter before reducing; OmniGlue's release does not.
 
@@ -39,12 +39,12 @@ class Resized(nn.Module):
             ConfigError: a side below the backbone's multiple, or an unknown rounding.
         """
         super().__init__()
-        if longest < backbone.multiple:
-            raise ConfigError(f"Resized: expected longest of at least {backbone.multiple}, got {longest}")
+        if resize < backbone.multiple:
+            raise ConfigError(f"Resized: expected resize of at least {backbone.multiple}, got {resize}")
         if rounding not in ("nearest", "down"):
             raise ConfigError(f"Resized: expected the rounding nearest or down, got {rounding}")
         self.backbone = backbone
-        self.longest = longest
+        self.resize = resize
         self.rounding: Rounding = rounding
         self.antialias = antialias
         self.multiple: int = backbone.multiple
@@ -76,12 +76,12 @@ class Resized(nn.Module):
         return replace(self.backbone(images), image_size=size)
 
     def _seen_size(self, size: Size) -> Size:
-        if max(size) <= self.longest:
+        if max(size) <= self.resize:
             return size
         if self.rounding == "nearest":
-            return fitted_size(size, longest=self.longest, multiple=self.multiple)
+            return fitted_size(size, longer_side=self.resize, multiple=self.multiple)
         # Scaled first and cut to whole pixels, then down to a multiple: two roundings, as in the release.
-        height, width = (side * self.longest // max(size) for side in size)
+        height, width = (side * self.resize // max(size) for side in size)
         return self._down(height), self._down(width)
 
     def _down(self, side: int) -> int:

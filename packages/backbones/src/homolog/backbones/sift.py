@@ -29,24 +29,24 @@ class Sift(nn.Module):
     multiple = 1
 
     def __init__(
-        self, *, limit: int | None = 2048, contrast: float = 0.04, edge: float = 10.0, root: bool = True
+        self, *, max_keypoints: int | None = 2048, contrast: float = 0.04, edge: float = 10.0, root: bool = True
     ) -> None:
         """Choose the keypoints and the descriptor.
 
         Args:
-            limit: how many keypoints to keep at most, the best; None keeps all.
+            max_keypoints: how many keypoints to keep at most, the best; None keeps all.
             contrast: threshold on the difference of Gaussians, as OpenCV counts it (shared among
                 the 3 layers of an octave); lower finds more.
             edge: largest ratio of principal curvatures; higher finds more points on edges.
             root: compare by Hellinger distance (RootSIFT; Arandjelovic and Zisserman, CVPR 2012).
 
         Raises:
-            ConfigError: a limit below 1.
+            ConfigError: max_keypoints below 1.
         """
         super().__init__()
-        if limit is not None and limit < 1:
-            raise ConfigError(f"SIFT: expected a limit of at least 1 or null, got {limit}")
-        self.limit = limit
+        if max_keypoints is not None and max_keypoints < 1:
+            raise ConfigError(f"SIFT: expected max_keypoints of at least 1 or null, got {max_keypoints}")
+        self.max_keypoints = max_keypoints
         self.contrast = contrast
         self.edge = edge
         self.root = root
@@ -58,7 +58,7 @@ class Sift(nn.Module):
         """
         # Without the precise upscaling OpenCV finds everything a quarter of a pixel too far right and down.
         sift = cv2.SIFT.create(
-            nfeatures=self.limit or 0,
+            nfeatures=self.max_keypoints or 0,
             contrastThreshold=self.contrast,
             edgeThreshold=self.edge,
             enable_precise_upscale=True,
@@ -67,7 +67,7 @@ class Sift(nn.Module):
         for image in images:
             points, descriptor = sift.detectAndCompute(_gray(image), None)
             # OpenCV keeps every point that ties with the last one.
-            keypoints = _keypoints(points, descriptor, root=self.root).best(self.limit)
+            keypoints = _keypoints(points, descriptor, root=self.root).best(self.max_keypoints)
             found.append(move(keypoints, images.device))
         return found
 

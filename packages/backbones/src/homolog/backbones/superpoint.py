@@ -49,7 +49,7 @@ class SuperPoint(nn.Module):
         nms_radius: a keypoint has the highest score of a window of 2 nms_radius + 1 pixels.
         border: pixels along each side of the image in which nothing is detected.
         threshold: a keypoint's score is above this; scores are probabilities.
-        limit: keep at most this many keypoints of an image; None keeps all.
+        max_keypoints: keep at most this many keypoints of an image; None keeps all.
 
     Raises:
         WeightsError: the checkpoint does not hold this network.
@@ -66,7 +66,7 @@ class SuperPoint(nn.Module):
         nms_radius: int = 4,
         border: int = 4,
         threshold: float = 0.005,
-        limit: int | None = None,
+        max_keypoints: int | None = None,
     ) -> None:
         super().__init__()
         self.network = SuperPointNetwork(
@@ -76,7 +76,7 @@ class SuperPoint(nn.Module):
         self.nms_radius = nms_radius
         self.border = border
         self.threshold = threshold
-        self.limit = limit
+        self.max_keypoints = max_keypoints
         if checkpoint is not None:
             restore(self.network, from_magicleap(load_state(checkpoint)), name=f"SuperPoint, {checkpoint}")
         self.eval()
@@ -99,7 +99,7 @@ class SuperPoint(nn.Module):
         dense = self.network(gray(images))
         peaks = suppress(dense.score, self.nms_radius)
         return [
-            self._describe(find_peaks(peak, self.threshold, self.border, self.limit), descriptor)
+            self._describe(find_peaks(peak, self.threshold, self.border, self.max_keypoints), descriptor)
             for peak, descriptor in zip(peaks, dense.descriptor, strict=True)
         ]
 
@@ -185,7 +185,7 @@ def suppress(score: Float[Tensor, "B H W"], radius: int) -> Float[Tensor, "B H W
 
 
 def find_peaks(
-    peaks: Float[Tensor, "H W"], threshold: float, border: int, limit: int | None = None
+    peaks: Float[Tensor, "H W"], threshold: float, border: int, max_keypoints: int | None = None
 ) -> Keypoints:
     """List the peaks of a suppressed score map, undescribed.
 
@@ -193,16 +193,16 @@ def find_peaks(
         peaks: as `suppress` returns it.
         threshold: keep scores above this.
         border: ignore this many pixels along each side.
-        limit: keep at most this many.
+        max_keypoints: keep at most this many.
 
     Returns:
-        Row by row if all were kept; best first if `limit` cut some off. Both releases do so.
+        Row by row if all were kept; best first if `max_keypoints` cut some off. Both releases do so.
     """
     height, width = peaks.shape
     inner = peaks[border : max(height - border, border), border : max(width - border, border)]
     y, x = (inner > threshold).nonzero(as_tuple=True)
     found = Keypoints(xy=torch.stack((x, y), dim=1).to(peaks) + border, score=inner[y, x])
-    return found if limit is None or len(found) <= limit else found.best(limit)
+    return found if max_keypoints is None or len(found) <= max_keypoints else found.best(max_keypoints)
 
 
 def sample_descriptors(

@@ -83,21 +83,21 @@ class XFeatDetector(nn.Module):
     multiple = XFeat.multiple
 
     def __init__(
-        self, checkpoint: Path | None, *, threshold: float = 0.05, radius: int = 2, limit: int | None = 4096
+        self, checkpoint: Path | None, *, threshold: float = 0.05, nms_radius: int = 2, max_keypoints: int | None = 4096
     ) -> None:
         """Build network and peak finder.
 
         Args:
             checkpoint: as for `XFeat`.
             threshold: a keypoint's probability within its cell exceeds this.
-            radius: a keypoint exceeds all pixels up to this far, horizontally and vertically.
-            limit: how many keypoints to keep at most, the best; None keeps all.
+            nms_radius: a keypoint exceeds all pixels up to this far, horizontally and vertically.
+            max_keypoints: how many keypoints to keep at most, the best; None keeps all.
         """
         super().__init__()
         self.backbone = XFeat(checkpoint)
         self.threshold = threshold
-        self.radius = radius
-        self.limit = limit
+        self.nms_radius = nms_radius
+        self.max_keypoints = max_keypoints
         self.eval()
 
     def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
@@ -107,14 +107,14 @@ class XFeatDetector(nn.Module):
             ShapeError: the image's sides are no multiples of 32.
         """
         own: Features = self.backbone(images[:, None])
-        peaks = strict_maxima(own["heatmap"][:, 0], radius=self.radius, threshold=self.threshold)
+        peaks = strict_maxima(own["heatmap"][:, 0], nms_radius=self.nms_radius, threshold=self.threshold)
         return [self._describe(own, index, xy, value) for index, (xy, value) in enumerate(peaks)]
 
     def _describe(self, own: Features, index: int, xy: Tensor, probability: Tensor) -> Keypoints:
         at = _official_position(xy, own.image_size)[None]
         reliability = own["reliability"][index].float()
         score = probability * sample_points(reliability, at, padding="zeros")[0, :, 0]
-        kept = Keypoints(xy=xy, score=score).best(self.limit)
+        kept = Keypoints(xy=xy, score=score).best(self.max_keypoints)
         at = _official_position(kept.xy, own.image_size)[None]
         descriptor = F.normalize(own["descriptor"][index].float(), dim=1)
         read = sample_points(descriptor, at, mode="bicubic", padding="zeros")[0]

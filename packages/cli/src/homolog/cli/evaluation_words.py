@@ -10,7 +10,7 @@ EVALUATE_EXAMPLES = """\
 examples:
   homolog evaluate matcher=mini task=spair data.root=/data/SPair-71k
       every score of every protocol that one run allows, each under the name of its protocol
-  homolog evaluate matcher=xfeat task=hpatches longest=1024 --limit 50
+  homolog evaluate matcher=xfeat task=hpatches resize=1024 --limit 50
       the first 50 samples, with a setting of the matcher as in homolog match
   homolog list
       names the tasks, and the data each of them needs

@@ -13,7 +13,7 @@ examples:
       one photo beside what the backbone sees in it
   homolog features a.jpg b.jpg c.jpg backbone=efficientnet_lite0 --map blocks.2
       several photos in common colours, with a map of your choice; a wrong name lists the right ones
-  homolog features a.jpg b.jpg backbone=mini backbone.grid=xfeat --longest 1024
+  homolog features a.jpg b.jpg backbone=mini backbone.grid=xfeat --resize 1024
       other settings of the backbone, and larger photos
   homolog list
       names the backbones
@@ -31,7 +31,7 @@ examples:
       what a place of a.jpg resembles in b.jpg; x,y in pixels of the file, from its upper left corner
   homolog heatmap a.jpg b.jpg --at 210,135 --at 88,140.5 matcher=dinov2_nn
       several places, and another matcher: one with head nearest and a backbone
-  homolog heatmap a.jpg b.jpg --at 210,135 matcher=mini longest=1024
+  homolog heatmap a.jpg b.jpg --at 210,135 matcher=mini resize=1024
       other settings of the matcher, as in homolog match
 
 results: OUT/<first>__<second>/heatmap.png, and a line for each place: where it was found, how similar that
@@ -47,7 +47,7 @@ def add_pictures(commands: Any) -> None:
     _add_words(features, "homolog features PHOTO [PHOTO ...] backbone=NAME [KEY=VALUE ...] [options]")
     features.add_argument("--map", metavar="NAME", help="which map (default: the backbone's last one)")
     features.add_argument(
-        "--longest",
+        "--resize",
         type=positive(int),
         default=640,
         metavar="PIXELS",

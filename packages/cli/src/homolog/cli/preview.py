@@ -83,7 +83,7 @@ def _pair(sample: PairSample) -> NDArray[np.uint8]:
 
 
 def _shown(image: Image) -> NDArray[np.uint8]:
-    return to_bytes(fit(image, longest=SIDE, enlarge=True).pixels)
+    return to_bytes(fit(image, longer_side=SIDE, enlarge=True).pixels)
 
 
 def _warp(sample: PairSample) -> NDArray[np.uint8]:
@@ -93,7 +93,7 @@ def _warp(sample: PairSample) -> NDArray[np.uint8]:
     place = field.grid.nan_to_num(nan=-2.0)
     warped = warp_maps(sample.image1.pixels[None], place)[0]
     here = (
-        fit(sample.image0, longest=max(field.size)).pixels
+        fit(sample.image0, longer_side=max(field.size)).pixels
         if field.size != sample.image0.size
         else sample.image0.pixels
     )

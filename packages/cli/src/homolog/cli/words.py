@@ -45,7 +45,7 @@ examples:
       two photos, with the default matcher
   homolog match a.jpg b.jpg matcher=xfeat_lighterglue
       another matcher; homolog list names them all
-  homolog match a.jpg b.jpg head.window=7 longest=1024
+  homolog match a.jpg b.jpg head.window=7 resize=1024
       other settings of the matcher; a wrong name lists the right ones
   homolog match photos/ --out results/
       every pair of the photos in a folder

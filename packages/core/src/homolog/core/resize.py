@@ -26,32 +26,32 @@ def resize(image: Image, size: Size) -> Image:
     return replace(image, pixels=pixels.clamp(0, 1), frame=frame)
 
 
-def fit(image: Image, *, longest: int | None = None, multiple: int = 1, enlarge: bool = False) -> Image:
+def fit(image: Image, *, longer_side: int | None = None, multiple: int = 1, enlarge: bool = False) -> Image:
     """Bring an image to a size that a network takes.
 
     Args:
         image: what to resize.
-        longest: upper bound of the longer side in pixels; None keeps the size.
+        longer_side: upper bound of the longer side in pixels; None keeps the size.
         multiple: each side of the result is the nearest multiple of this, at least one.
-        enlarge: also scale a smaller image up to `longest`.
+        enlarge: also scale a smaller image up to `longer_side`.
 
     Returns:
         The image with the aspect kept up to the rounding to `multiple`.
     """
-    return resize(image, fitted_size(image.size, longest=longest, multiple=multiple, enlarge=enlarge))
+    return resize(image, fitted_size(image.size, longer_side=longer_side, multiple=multiple, enlarge=enlarge))
 
 
-def fitted_size(size: Size, *, longest: int | None = None, multiple: int = 1, enlarge: bool = False) -> Size:
+def fitted_size(size: Size, *, longer_side: int | None = None, multiple: int = 1, enlarge: bool = False) -> Size:
     """Return the size that `fit` gives an image of `size`.
 
-    >>> fitted_size((480, 640), longest=320, multiple=14)
+    >>> fitted_size((480, 640), longer_side=320, multiple=14)
     (238, 322)
     >>> fitted_size((50, 20), multiple=32)
     (64, 32)
     """
     scale = 1.0
-    if longest is not None and (max(size) > longest or enlarge):
-        scale = longest / max(size)
+    if longer_side is not None and (max(size) > longer_side or enlarge):
+        scale = longer_side / max(size)
     height, width = (max(multiple, int(side * scale / multiple + 0.5) * multiple) for side in size)
     return height, width
 

@@ -146,24 +146,24 @@ class Limited:
     After juhongm999/hpf:model/util.py, `resize`.
 
     Attributes:
-        longest: side, pixels; 300 there.
+        longer_side: side, pixels; 300 there.
     """
 
-    longest: int
+    longer_side: int
 
     def __post_init__(self) -> None:
         """Refuse an image without pixels."""
-        _check_side(self.longest)
+        _check_side(self.longer_side)
 
     def __call__(self, size: Size, /) -> Placement:
         """Scale an image of `size`."""
-        scale = min(1.0, self.longest / max(_checked(size)))
+        scale = min(1.0, self.longer_side / max(_checked(size)))
         height, width = (max(1, round(part * scale)) for part in size)
         return Placement(scale=(scale, scale), offset=(0, 0), side=max(size) * scale, size=(height, width))
 
     def __str__(self) -> str:
         """Return what results say."""
-        return f"longer side at most {self.longest} px"
+        return f"longer side at most {self.longer_side} px"
 
 
 def _check_side(side: int) -> None:

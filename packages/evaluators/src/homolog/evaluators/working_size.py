@@ -20,26 +20,26 @@ class WorkingSize:
     """
 
     def __init__(
-        self, *, longest: int | None = None, shortest: int | None = None, exact: Sequence[int] | None = None
+        self, *, longer_side: int | None = None, shorter_side: int | None = None, exact: Sequence[int] | None = None
     ) -> None:
         """Choose one of the three, or none for the original size.
 
         Args:
-            longest: pixels of the longer side; the other keeps the shape, rounded down as in glue-factory.
-            shortest: pixels of the shorter side.
+            longer_side: pixels of the longer side; the other keeps the shape, rounded down as in glue-factory.
+            shorter_side: pixels of the shorter side.
             exact: (height, width), whatever the shape was.
 
         Raises:
             ConfigError: more than one of them, or no size.
         """
-        given = [part for part in (longest, shortest, exact) if part is not None]
+        given = [part for part in (longer_side, shorter_side, exact) if part is not None]
         sides = [side for part in given for side in ([part] if isinstance(part, int) else part)]
         if len(given) > 1 or any(side < 1 for side in sides) or (exact is not None and len(exact) != 2):
             raise ConfigError(
-                f"expected one of longest, shortest and exact [height, width], got {longest}, {shortest}, {exact}"
+                f"expected one of longer_side, shorter_side and exact [height, width], got {longer_side}, {shorter_side}, {exact}"
             )
-        self._longest = longest
-        self._shortest = shortest
+        self._longer_side = longer_side
+        self._shorter_side = shorter_side
         self._exact = exact
 
     def of(self, size: Size) -> Size:
@@ -47,11 +47,11 @@ class WorkingSize:
         height, width = size
         if self._exact is not None:
             return self._exact[0], self._exact[1]
-        if self._longest is None and self._shortest is None:
+        if self._longer_side is None and self._shorter_side is None:
             return size
-        side = self._longest or self._shortest or 1
+        side = self._longer_side or self._shorter_side or 1
         # The given side is the height of an upright image if it is the longer one, and so on.
-        if (height >= width) == (self._longest is not None):
+        if (height >= width) == (self._longer_side is not None):
             return side, max(int(side * width / height), 1)
         return max(int(side * height / width), 1), side
 
@@ -66,10 +66,10 @@ class WorkingSize:
         """Return the choice in words."""
         if self._exact is not None:
             return f"resized to {self._exact[1]} x {self._exact[0]}"
-        if self._longest is not None:
-            return f"longer side resized to {self._longest}"
-        if self._shortest is not None:
-            return f"shorter side resized to {self._shortest}"
+        if self._longer_side is not None:
+            return f"longer side resized to {self._longer_side}"
+        if self._shorter_side is not None:
+            return f"shorter side resized to {self._shorter_side}"
         return "original files"
 
 

@@ -27,12 +27,12 @@ class MutualMatches(NamedTuple):
     probability: Float[Tensor, "B N"]
 
 
-def mutual_matches(log_assignment: Float[Tensor, "B rows columns"], *, minimum: float) -> MutualMatches:
+def mutual_matches(log_assignment: Float[Tensor, "B rows columns"], *, match_threshold: float) -> MutualMatches:
     """Read off the pairs that are most probable both in their row and in their column.
 
     Args:
         log_assignment: [B N+1 M+1] with the dustbins as its last row and column, which take no part.
-        minimum: keep pairs of a probability above this.
+        match_threshold: keep pairs of a probability above this.
 
     Returns:
         The partners; of equal probabilities the one of lowest index is taken, both ways.
@@ -45,7 +45,7 @@ def mutual_matches(log_assignment: Float[Tensor, "B rows columns"], *, minimum: 
     back = inner.argmax(dim=1)
     mutual = back.gather(1, partner) == torch.arange(rows, device=inner.device)
     probability = torch.where(mutual, best.exp(), 0)
-    return MutualMatches(torch.where(mutual & (probability > minimum), partner, -1), probability)
+    return MutualMatches(torch.where(mutual & (probability > match_threshold), partner, -1), probability)
 
 
 def double_softmax(

@@ -61,7 +61,7 @@ class CoarseToFine(nn.Module):
         depth: int = 4,
         heads: int = 8,
         temperature: float = 0.1,
-        minimum: float = 0.2,
+        match_threshold: float = 0.2,
         border: int = 0,
         window: int = 5,
         fine_width: int = 128,
@@ -81,7 +81,7 @@ class CoarseToFine(nn.Module):
                 0 matches the projected features as they are.
             heads: of each attention.
             temperature: divides the coarse cosines; LoFTR takes 0.1.
-            minimum: keep matches of a coarse probability above this; LoFTR takes 0.2.
+            match_threshold: keep matches of a coarse probability above this; LoFTR takes 0.2.
             border: leave out this many cells along the borders.
             window: side, odd, of the fine window, in cells of the fine map; 1 does not refine.
             fine_width: of the fine descriptors.
@@ -117,7 +117,7 @@ class CoarseToFine(nn.Module):
                 f"features, got {width}; set start=random for others"
             )
         self.coarse, self.fine, self.start = coarse, fine, start
-        self.temperature, self.minimum, self.border, self.window = temperature, minimum, border, window
+        self.temperature, self.match_threshold, self.border, self.window = temperature, match_threshold, border, window
         self.project = nn.Conv2d(coarse_channels, width, 1)
         self.own = nn.ModuleList(Attention(width, heads) for _ in range(depth))
         self.other = nn.ModuleList(Attention(width, heads) for _ in range(depth))
@@ -137,7 +137,7 @@ class CoarseToFine(nn.Module):
         del keypoints0, keypoints1
         tokens0, tokens1 = self.tokens(features0, features1)
         cells0, cells1 = self._cells(features0), self._cells(features1)
-        found = mutual_cells(tokens0[0], tokens1[0], temperature=self.temperature, minimum=self.minimum)
+        found = mutual_cells(tokens0[0], tokens1[0], temperature=self.temperature, match_threshold=self.match_threshold)
         inner = _inner(found.index0, cells0, self.border) & _inner(found.index1, cells1, self.border)
         xy0 = _centres(found.index0[inner], cells0, features0.image_size)
         xy1 = _centres(found.index1[inner], cells1, features1.image_size)
@@ -280,7 +280,7 @@ def mutual_cells(
     descriptor1: Float[Tensor, "M D"],
     *,
     temperature: float,
-    minimum: float,
+    match_threshold: float,
     rows: int = ROWS,
 ) -> CoarseMatches:
     """Find the pairs whose dual softmax is the highest of their row and of their column, and above a minimum.
@@ -292,7 +292,7 @@ def mutual_cells(
         descriptor0: unit length.
         descriptor1: unit length.
         temperature: divides the cosines.
-        minimum: of the probability.
+        match_threshold: of the probability.
         rows: similarities held at a time.
     """
     blocks = descriptor0.split(max(1, rows // max(1, len(descriptor1))))
@@ -323,7 +323,7 @@ def mutual_cells(
         begin += len(block)
     index1, probability = torch.cat(index_row), torch.cat(best_row).exp()
     index0 = torch.arange(len(index1), device=index1.device)
-    keep = (index_column[index1] == index0) & (probability > minimum)
+    keep = (index_column[index1] == index0) & (probability > match_threshold)
     return CoarseMatches(index0[keep], index1[keep], probability[keep])
 
 

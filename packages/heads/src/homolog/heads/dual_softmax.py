@@ -24,27 +24,27 @@ def dual_softmax(similarity: Float[Tensor, "N M"], temperature: float) -> Float[
     return scaled.softmax(dim=0) * scaled.softmax(dim=1)
 
 
-def peaks_both_ways(probability: Float[Tensor, "N M"], *, minimum: float) -> Bool[Tensor, "N M"]:
+def peaks_both_ways(probability: Float[Tensor, "N M"], *, match_threshold: float) -> Bool[Tensor, "N M"]:
     """Mark pairs above a minimum that equal the maxima of both their row and their column.
 
     Under exact ties a row or a column can hold several; `DualSoftmax` takes the lowest index of a row.
     """
     if 0 in probability.shape:
-        return probability > minimum
+        return probability > match_threshold
     highest_row = probability.amax(dim=1, keepdim=True)
     highest_column = probability.amax(dim=0, keepdim=True)
-    return (probability > minimum) & (probability == highest_row) & (probability == highest_column)
+    return (probability > match_threshold) & (probability == highest_row) & (probability == highest_column)
 
 
 class DualSoftmax(nn.Module):
     """Pairs keypoints by the dual softmax of their cosines. It holds all N x M similarities at once."""
 
-    def __init__(self, *, temperature: float = 0.1, minimum: float = 0.2) -> None:
+    def __init__(self, *, temperature: float = 0.1, match_threshold: float = 0.2) -> None:
         """Choose how strict to be.
 
         Args:
             temperature: divides the cosines; smaller is surer of itself.
-            minimum: keep matches of a probability above this.
+            match_threshold: keep matches of a probability above this.
 
         Raises:
             ConfigError: a temperature that is not above 0.
@@ -53,7 +53,7 @@ class DualSoftmax(nn.Module):
         if temperature <= 0:
             raise ConfigError(f"dual_softmax: expected a temperature above 0, got {temperature}")
         self.temperature = temperature
-        self.minimum = minimum
+        self.match_threshold = minimum
 
     def forward(
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
@@ -65,7 +65,7 @@ class DualSoftmax(nn.Module):
         """
         similarity = _unit(keypoints0) @ _unit(keypoints1).T
         probability = dual_softmax(similarity, self.temperature)
-        index0, index1 = first_of_each_row(peaks_both_ways(probability, minimum=self.minimum))
+        index0, index1 = first_of_each_row(peaks_both_ways(probability, match_threshold=self.match_threshold))
         return Matches(
             xy0=keypoints0.xy[index0], xy1=keypoints1.xy[index1], score=probability[index0, index1]
         )
@@ -83,6 +83,6 @@ def first_of_each_row(mask: Bool[Tensor, "N M"]) -> tuple[Tensor, Tensor]:
 def _unit(keypoints: Keypoints) -> Tensor:
     if keypoints.descriptor is None:
         raise CapabilityError(
-            "dual_softmax: expected keypoints with descriptors, got none; name a map of the backbone as describe"
+            "dual_softmax: expected keypoints with descriptors, got none; name a map of the backbone as descriptor_map"
         )
     return F.normalize(keypoints.descriptor.float(), dim=1)

@@ -78,7 +78,7 @@ class GuidedGlue(nn.Module):
         iterations: int = 100,
         projection: bool = True,
         scaled: bool = True,
-        minimum: float = 0.2,
+        match_threshold: float = 0.2,
         start: Start = "random",
     ) -> None:
         """Build the network.
@@ -102,7 +102,7 @@ class GuidedGlue(nn.Module):
             iterations: of Sinkhorn, in training too: 100 in SuperGlue; the paper gives no number.
             projection: one more linear layer before the products, as in SuperGlue's equation 7.
             scaled: divide the products by the root of the width, as SuperGlue's code does.
-            minimum: keep matches of a probability above this; 0.2 in SuperGlue, 0.02 in the release's
+            match_threshold: keep matches of a probability above this; 0.2 in SuperGlue, 0.02 in the release's
                 demo. The paper's is unknown.
             start: of the weights where no checkpoint is given: `random`, or `nearest` (ours; no paper's),
                 whose assignment is that of the descriptors' cosines until the layers have learnt.
@@ -119,7 +119,7 @@ class GuidedGlue(nn.Module):
         self.guidance: Guidance = guidance
         self.keep = keep
         self.position: Position = position
-        self.minimum = minimum
+        self.match_threshold = minimum
         self.input = nn.Identity() if input_dim == width else nn.Linear(input_dim, width)
         self.encoder = (
             None
@@ -153,7 +153,7 @@ class GuidedGlue(nn.Module):
         if not len(keypoints0) or not len(keypoints1):
             none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
             return Matches(xy0=keypoints0.xy[none], xy1=keypoints1.xy[none], score=keypoints0.score[none])
-        found = mutual_matches(self.log_assignment(*sides), minimum=self.minimum)
+        found = mutual_matches(self.log_assignment(*sides), match_threshold=self.match_threshold)
         index0 = (found.partner[0] >= 0).nonzero()[:, 0]
         return Matches(
             xy0=keypoints0.xy[index0],

@@ -39,7 +39,7 @@ class LightGlue(nn.Module):
         scale_and_angle: bool = False,
         depth_confidence: float = -1,
         width_confidence: float = 0.95,
-        minimum: float = 0.1,
+        match_threshold: float = 0.1,
     ) -> None:
         """Build the network.
 
@@ -54,7 +54,7 @@ class LightGlue(nn.Module):
             scale_and_angle: let the position of a keypoint hold its scale and angle too, as for SIFT.
             depth_confidence: stop after the layer at which this share of points is sure; -1 never does.
             width_confidence: drop points that are this surely unmatchable; -1 never does.
-            minimum: keep matches of a probability above this.
+            match_threshold: keep matches of a probability above this.
 
         Raises:
             WeightsError: the file does not fit.
@@ -72,7 +72,7 @@ class LightGlue(nn.Module):
             add_scale_ori=scale_and_angle,
             depth_confidence=depth_confidence,
             width_confidence=width_confidence,
-            filter_threshold=minimum,
+            filter_threshold=match_threshold,
         )
         if checkpoint is not None:
             derived = {key: self.network.state_dict()[key] for key in DERIVED}

@@ -55,7 +55,7 @@ def mutual_nearest(
     descriptor0: Float[Tensor, "N D"],
     descriptor1: Float[Tensor, "M D"],
     *,
-    minimum: float | None = None,
+    match_threshold: float | None = None,
     ratio: float | None = None,
     metric: Metric = "cosine",
     chunk: int = CHUNK,
@@ -68,7 +68,7 @@ def mutual_nearest(
     Args:
         descriptor0: descriptors of image 0, of unit length for the cosine.
         descriptor1: descriptors of image 1, of unit length for the cosine.
-        minimum: keep pairs whose cosine is strictly greater, as XFeat's `match` does; None or a
+        match_threshold: keep pairs whose cosine is strictly greater, as XFeat's `match` does; None or a
             value <= 0 keeps all.
         ratio: keep pairs whose distance is at most this share of the distance to the second
             nearest, both ways (Lowe 2004, section 7.1; kornia's `match_smnn`). A pair without a
@@ -88,7 +88,7 @@ def mutual_nearest(
             f"expected descriptors of one length, got {list(descriptor0.shape)} and {list(descriptor1.shape)}; "
             "describe both images with the same map"
         )
-    _check(minimum, ratio, metric, chunk)
+    _check(match_threshold, ratio, metric, chunk)
     if not len(descriptor0) or not len(descriptor1):
         none = torch.zeros(0, dtype=torch.long, device=descriptor0.device)
         return MutualPairs(none, none, descriptor0.new_zeros(0))
@@ -97,8 +97,8 @@ def mutual_nearest(
     rows, columns = _search(descriptor0, descriptor1, chunk, runner_up=ratio is not None)
     index0 = torch.arange(len(descriptor0), device=descriptor0.device)
     keep = columns.place[rows.place] == index0
-    if minimum is not None and minimum > 0:
-        keep &= rows.value > minimum
+    if match_threshold is not None and match_threshold > 0:
+        keep &= rows.value > match_threshold
     if ratio is not None:
         keep &= _stands_out(rows, ratio, metric) & _stands_out(columns, ratio, metric)[rows.place]
     value = rows.value[keep]
@@ -107,10 +107,10 @@ def mutual_nearest(
     )
 
 
-def _check(minimum: float | None, ratio: float | None, metric: Metric, chunk: int) -> None:
+def _check(match_threshold: float | None, ratio: float | None, metric: Metric, chunk: int) -> None:
     if chunk < 1 or (ratio is not None and not 0 < ratio <= 1):
         raise ConfigError(f"expected chunk >= 1 and a ratio in (0, 1] or null, got {chunk} and {ratio}")
-    if metric == "euclidean" and minimum is not None and minimum > 0:
+    if metric == "euclidean" and match_threshold is not None and match_threshold > 0:
         raise ConfigError(f"a minimum cosine of {minimum} needs metric cosine, got euclidean; leave one out")
 
 

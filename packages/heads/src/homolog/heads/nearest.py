@@ -25,7 +25,7 @@ class Nearest(nn.Module):
         self,
         *,
         map: str | None = None,
-        minimum: float | None = None,
+        match_threshold: float | None = None,
         ratio: float | None = None,
         window: int | None = 3,
         temperature: float = 0.02,
@@ -37,7 +37,7 @@ class Nearest(nn.Module):
 
         Args:
             map: where to look for transferred points; None takes the only map there is.
-            minimum: keep matches of a cosine above this; None keeps all.
+            match_threshold: keep matches of a cosine above this; None keeps all.
             ratio: keep matches that are closer than this share of the second nearest, both ways;
                 None keeps all.
             window: side in cells, odd, of the surroundings that refine a transferred point; 1 takes the
@@ -59,7 +59,7 @@ class Nearest(nn.Module):
         if ratio is not None and not 0 < ratio <= 1:
             raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
         self.map = map
-        self.minimum = minimum
+        self.match_threshold = minimum
         self.ratio = ratio
         self.window = window
         self.temperature = temperature
@@ -79,7 +79,7 @@ class Nearest(nn.Module):
         index0, index1, cosine = mutual_nearest(
             _descriptor(keypoints0),
             _descriptor(keypoints1),
-            minimum=self.minimum,
+            match_threshold=self.match_threshold,
             ratio=self.ratio,
             chunk=self.chunk,
         )
@@ -157,6 +157,6 @@ class Nearest(nn.Module):
 def _descriptor(keypoints: Keypoints) -> Tensor:
     if keypoints.descriptor is None:
         raise CapabilityError(
-            "nearest: expected keypoints with descriptors, got none; name a map of the backbone as describe"
+            "nearest: expected keypoints with descriptors, got none; name a map of the backbone as descriptor_map"
         )
     return F.normalize(keypoints.descriptor.float(), dim=1)

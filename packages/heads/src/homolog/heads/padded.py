@@ -93,6 +93,6 @@ def _descriptor(keypoints: Keypoints) -> Tensor:
     if keypoints.descriptor is None:
         raise CapabilityError(
             "guided_glue: expected keypoints with descriptors, got none; use a detector that describes them, or "
-            "name a map of the backbone as describe"
+            "name a map of the backbone as descriptor_map"
         )
     return keypoints.descriptor

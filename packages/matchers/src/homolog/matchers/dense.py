@@ -40,7 +40,7 @@ class DenseMatcher(nn.Module):
         passes: Passes = "one",
         spacing: int = 8,
         cycle: float | int | None = None,
-        longest: int | None = None,
+        resize: int | None = None,
         enlarge: bool = False,
         memory: int = 512_000_000,
     ) -> None:
@@ -58,9 +58,9 @@ class DenseMatcher(nn.Module):
             spacing: pixels, as the networks see image 0, between the points that `matches` moves.
             cycle: `matches` leaves out points that end farther than this from where they started after
                 going there and back, in pixels as the networks see image 0; None leaves out none.
-            longest: images are scaled down to this longer side, in pixels; None keeps their size up to the
+            resize: images are scaled down to this longer side, in pixels; None keeps their size up to the
                 multiple that the backbone requires.
-            enlarge: also scale smaller images up to `longest`.
+            enlarge: also scale smaller images up to `resize`.
             memory: bytes of extracted features to remember.
 
         Raises:
@@ -86,7 +86,7 @@ class DenseMatcher(nn.Module):
         self.spacing = spacing
         self.cycle = cycle
         self.multiple = backbone.multiple
-        self.longest = longest
+        self.resize = resize
         self.enlarge = enlarge
         self.fitting()  # refuses what is out of range
         self._remembered = Remembered(memory)
@@ -113,7 +113,7 @@ class DenseMatcher(nn.Module):
 
     def fitting(self) -> Fitting:
         """Return how images are resized before the parts see them."""
-        return Fitting(multiple=self.multiple, longest=self.longest, enlarge=self.enlarge)
+        return Fitting(multiple=self.multiple, resize=self.resize, enlarge=self.enlarge)
 
     def use_cache(self, cache: FeatureCache, recipe: str) -> None:
         """Keep what is extracted on disk too, where later runs and other processes find it.

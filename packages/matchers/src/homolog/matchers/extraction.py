@@ -38,7 +38,7 @@ def extract(
     *,
     backbone: Backbone | None,
     detector: Detector | None = None,
-    describe: str | None = None,
+    descriptor_map: str | None = None,
 ) -> list[Extraction]:
     """Extract features and keypoints of images of one size.
 
@@ -46,7 +46,7 @@ def extract(
         views: RGB in [0, 1]; several views of one scene for a joint backbone.
         backbone: runs once for all views; None leaves the pixels as the only map.
         detector: sees each view with its features; None finds no keypoints.
-        describe: the map that describes the keypoints, and the only one kept afterwards; None keeps
+        descriptor_map: the map that describes the keypoints, and the only one kept afterwards; None keeps
             the detector's descriptors and all maps.
 
     Returns:
@@ -59,8 +59,8 @@ def extract(
         features = None if whole is None else whole.view(index)
         keypoints = _none_on(view) if detector is None else detector(view[None], features)[0]
         kept = Features(maps={PIXELS: view[None, None]}, image_size=size) if features is None else features
-        if describe is not None:
-            keypoints = keypoints.described_by(kept.at(describe, keypoints.xy))
+        if descriptor_map is not None:
+            keypoints = keypoints.described_by(kept.at(descriptor_map, keypoints.xy))
             kept = kept.select([describe])
         extractions.append(Extraction(features=_compact(kept), keypoints=keypoints))
     return extractions

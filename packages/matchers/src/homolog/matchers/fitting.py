@@ -14,27 +14,27 @@ class Fitting:
 
     Attributes:
         multiple: each side becomes a multiple of this.
-        longest: images are scaled down to this longer side, in pixels; None keeps their size up to
+        resize: images are scaled down to this longer side, in pixels; None keeps their size up to
             `multiple`.
-        enlarge: also scale smaller images up to `longest`.
+        enlarge: also scale smaller images up to `resize`.
     """
 
     multiple: int
-    longest: int | None = None
+    resize: int | None = None
     enlarge: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a size out of range.
 
         Raises:
-            ConfigError: `longest` below 1.
+            ConfigError: `resize` below 1.
         """
-        if self.longest is not None and self.longest < 1:
-            raise ConfigError(f"expected longest of at least 1 pixel or null, got {self.longest}")
+        if self.resize is not None and self.resize < 1:
+            raise ConfigError(f"expected resize of at least 1 pixel or null, got {self.resize}")
 
     def alone(self, image: Image) -> Image:
         """Resize an image that has no other beside it."""
-        return fit(image, longest=self.longest, multiple=self.multiple, enlarge=self.enlarge)
+        return fit(image, longer_side=self.resize, multiple=self.multiple, enlarge=self.enlarge)
 
     def together(self, image0: Image, image1: Image) -> tuple[Image, Image]:
         """Resize two images to one size, halfway between what they would have alone.
@@ -47,4 +47,4 @@ class Fitting:
         return resize(image0, size), resize(image1, size)
 
     def _size(self, size: Size) -> Size:
-        return fitted_size(size, longest=self.longest, multiple=self.multiple, enlarge=self.enlarge)
+        return fitted_size(size, longer_side=self.resize, multiple=self.multiple, enlarge=self.enlarge)

@@ -52,10 +52,10 @@ class Loftr(nn.Module):
         self,
         checkpoint: Path | None,
         *,
-        minimum: float = 0.2,
+        match_threshold: float = 0.2,
         border: int = 2,
         fixed_positions: bool = False,
-        longest: int | None = 840,
+        resize: int | None = 840,
         enlarge: bool = False,
         memory: int = 512_000_000,
     ) -> None:
@@ -64,13 +64,13 @@ class Loftr(nn.Module):
         Args:
             checkpoint: `loftr_outdoor.ckpt`, `loftr_indoor_ds_new.ckpt` or another that fits; None
                 leaves the weights random.
-            minimum: keep matches of a confidence above this; 0.2 in the paper.
+            match_threshold: keep matches of a confidence above this; 0.2 in the paper.
             border: cells at the edges of each image that take no part; 2 in the paper.
             fixed_positions: encode positions as the paper says. The first weights were trained with a
                 mistake there, those of `loftr_indoor_ds_new.ckpt` without.
-            longest: images are scaled down to this longer side, in pixels; None keeps their size up to
+            resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples of 8 that LoFTR requires. 840 for the published outdoor results.
-            enlarge: also scale smaller images up to `longest`.
+            enlarge: also scale smaller images up to `resize`.
             memory: bytes of extracted features to remember.
 
         Raises:
@@ -79,7 +79,7 @@ class Loftr(nn.Module):
         """
         super().__init__()
         configuration: dict[str, Any] = deepcopy(published_configuration)
-        configuration["match_coarse"] |= {"thr": minimum, "border_rm": border}
+        configuration["match_coarse"] |= {"thr": match_threshold, "border_rm": border}
         configuration["coarse"]["temp_bug_fix"] = fixed_positions
         # Without the name of published weights kornia downloads nothing.
         self.network = Network(None, configuration)
@@ -91,7 +91,7 @@ class Loftr(nn.Module):
                 {name.removeprefix("matcher."): value for name, value in state.items()},
                 name=f"LoFTR from {checkpoint.name}",
             )
-        self._fitting = Fitting(multiple=configuration["resolution"][0], longest=longest, enlarge=enlarge)
+        self._fitting = Fitting(multiple=configuration["resolution"][0], resize=resize, enlarge=enlarge)
         self._remembered = Remembered(memory)
         self.eval()
 

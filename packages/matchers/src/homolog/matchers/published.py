@@ -162,7 +162,7 @@ class PublishedReadOut(nn.Module):
 
         def make() -> list[Extraction]:
             views = torch.stack([image.pixels for image in images]).to(device)
-            return extract(views, backbone=self.backbone, describe=self.map)
+            return extract(views, backbone=self.backbone, descriptor_map=self.map)
 
         found = self._remembered.get(images, make, device=device)
         return [extraction.features[self.map][0, 0].float() for extraction in found]

@@ -33,8 +33,8 @@ class SparseMatcher(nn.Module):
         detector: Detector,
         head: SparseHead,
         backbone: Backbone | None = None,
-        describe: str | None = None,
-        longest: int | None = None,
+        descriptor_map: str | None = None,
+        resize: int | None = None,
         enlarge: bool = False,
         memory: int = 512_000_000,
     ) -> None:
@@ -44,11 +44,11 @@ class SparseMatcher(nn.Module):
             detector: finds the keypoints.
             head: pairs them; one that is a `TransferHead` too can transfer points, given a backbone.
             backbone: gives the maps; None for a detector that describes its keypoints itself.
-            describe: the backbone's map whose values describe the keypoints, and the one that points
+            descriptor_map: the backbone's map whose values describe the keypoints, and the one that points
                 are transferred on; None keeps the detector's own descriptors, and all maps.
-            longest: images are scaled down to this longer side, in pixels; None keeps their size up to
+            resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples that the parts require.
-            enlarge: also scale smaller images up to `longest`.
+            enlarge: also scale smaller images up to `resize`.
             memory: bytes of extracted features to remember.
 
         Raises:
@@ -61,20 +61,20 @@ class SparseMatcher(nn.Module):
                 f"a sparse matcher expects a head that pairs keypoints, such as nearest, got {type(head).__name__}; "
                 "take that one with a dense matcher, such as matcher=vggt_semantic"
             )
-        if describe is not None and backbone is None:
+        if descriptor_map is not None and backbone is None:
             raise ConfigError(
-                f"expected a backbone that has the map {describe}, got none; set backbone or describe=null"
+                f"expected a backbone that has the map {descriptor_map}, got none; set backbone or descriptor_map=null"
             )
-        if describe is not None and backbone is not None and describe not in backbone.channels:
+        if descriptor_map is not None and backbone is not None and descriptor_map not in backbone.channels:
             raise ConfigError(
-                f"the backbone has no map {describe}{did_you_mean(describe, backbone.channels)}"
+                f"the backbone has no map {descriptor_map}{did_you_mean(descriptor_map, backbone.channels)}"
             )
         self.detector = detector
         self.head = head
         self.backbone = backbone
-        self.describe = describe
+        self.descriptor_map = describe
         self.multiple = lcm(detector.multiple, 1 if backbone is None else backbone.multiple)
-        self.longest = longest
+        self.resize = resize
         self.enlarge = enlarge
         self.fitting()  # refuses what is out of range
         self._remembered = Remembered(memory)
@@ -103,7 +103,7 @@ class SparseMatcher(nn.Module):
 
     def fitting(self) -> Fitting:
         """Return how images are resized before the parts see them."""
-        return Fitting(multiple=self.multiple, longest=self.longest, enlarge=self.enlarge)
+        return Fitting(multiple=self.multiple, resize=self.resize, enlarge=self.enlarge)
 
     def use_cache(self, cache: FeatureCache, recipe: str) -> None:
         """Keep what is extracted on disk too, where later runs and other processes find it.
@@ -133,7 +133,7 @@ class SparseMatcher(nn.Module):
 
         def make() -> list[Extraction]:
             views = torch.stack([image.pixels for image in images]).to(device)
-            return extract(views, backbone=self.backbone, detector=self.detector, describe=self.describe)
+            return extract(views, backbone=self.backbone, detector=self.detector, descriptor_map=self.descriptor_map)
 
         return self._remembered.get(images, make, device=device)
 

@@ -63,9 +63,9 @@ class GlueObjective(nn.Module):
             DataError: a pair with neither homography nor depth and pose, or a batch of which only some
                 pairs were seen before.
         """
-        if getattr(matcher, "describe", None) is not None:
+        if getattr(matcher, "descriptor_map", None) is not None:
             raise ConfigError(
-                "glue objective: expected the detector's descriptors; set matcher.describe=null"
+                "glue objective: expected the detector's descriptors; set matcher.descriptor_map=null"
             )
         head = part(matcher, "head", AssigningHead)
         points, labels = self._known(head, batch) or self._seen(matcher, head, batch, step)
