@@ -21,12 +21,10 @@ from homolog.core.coords import (
 )
 from homolog.core.dense import DenseField
 from homolog.core.features import Features
-from homolog.core.image import Image
+from homolog.core.image import Image, crop, fit, pad, resize
+from homolog.core.io import read_image, read_matches, write_image, write_matches
 from homolog.core.keypoints import Keypoints, Matches
-from homolog.core.reading import read_image
-from homolog.core.resize import crop, fit, pad, resize
 from homolog.core.sampling import sample_points, warp_maps
-from homolog.core.writing import read_matches, write_image, write_matches
 
 X, Y = 61, 37
 """The pixel of the file on which the dot lies: column 61, row 37, counted from 0."""
@@ -75,7 +73,7 @@ def test_integer_pixels_are_centres_in_a_file(file: Path) -> None:
 def test_a_keypoint_of_any_variant_is_a_pixel_of_the_file(seen: Image) -> None:
     keypoints = Keypoints(xy=_found(seen)[None], score=torch.ones(1))
     # 0.1: what torch's antialiasing may move an edge by (a twentieth of a pixel of the halved image).
-    assert torch.allclose(seen.to_original(keypoints.xy), torch.tensor([[X, Y]]).float(), atol=0.1)
+    assert torch.allclose(seen.xy_to_original(keypoints.xy), torch.tensor([[X, Y]]).float(), atol=0.1)
 
 
 def test_a_feature_map_is_read_where_the_dot_is(seen: Image) -> None:
@@ -84,7 +82,7 @@ def test_a_feature_map_is_read_where_the_dot_is(seen: Image) -> None:
     image = crop(seen, x=0, y=0, size=size)
     map_ = F.avg_pool2d(image.pixels[None], 2)[:, None]
     features = Features(maps={"mean": map_}, image_size=image.size)
-    place = image.from_original(torch.tensor([[X, Y]]).float())
+    place = image.xy_from_original(torch.tensor([[X, Y]]).float())
     around = place + torch.tensor([[-4.0, 0], [4, 0], [0, -4], [0, 4]])
     left, right, above, below = features.at("mean", around)[:, 0].tolist()
     here = features.at("mean", place)[0, 0].item()
@@ -98,7 +96,7 @@ def test_matches_between_two_variants_are_pixels_of_the_files(file: Path, tmp_pa
     image = read_image(file)
     one, two = VARIANTS["half"](image), VARIANTS["cropped, fitted, padded"](image)
     matches = Matches(xy0=_found(one)[None], xy1=_found(two)[None], score=torch.ones(1))
-    write_matches(tmp_path / "m.npz", matches.moved(one.to_original, two.to_original))
+    write_matches(tmp_path / "m.npz", matches.moved(one.xy_to_original, two.xy_to_original))
     back = read_matches(tmp_path / "m.npz")
     assert torch.allclose(back.xy0, torch.tensor([[X, Y]]).float(), atol=0.1)
     assert torch.allclose(back.xy1, torch.tensor([[X, Y]]).float(), atol=0.1)
@@ -108,13 +106,13 @@ def test_a_dense_field_between_two_variants_carries_the_dot(file: Path) -> None:
     image = read_image(file)
     query, reference = VARIANTS["half"](image), VARIANTS["cropped"](image)
     # The true field on the query: each of its pixels, through the file, into the reference.
-    places = reference.from_original(query.to_original(pixel_grid(query.size)))
+    places = reference.xy_from_original(query.xy_to_original(pixel_grid(query.size)))
     grid = pixel_to_normalised(places, reference.size).T.reshape(1, 2, *query.size)
     field = DenseField(grid=grid, confidence=torch.ones(1, *query.size))
 
-    point = query.from_original(torch.tensor([[[X, Y]]]).float())
+    point = query.xy_from_original(torch.tensor([[[X, Y]]]).float())
     moved = field.transfer(point, query_size=query.size, reference_size=reference.size).xy
-    assert torch.allclose(reference.to_original(moved), torch.tensor([[[X, Y]]]).float(), atol=1e-3)
+    assert torch.allclose(reference.xy_to_original(moved), torch.tensor([[[X, Y]]]).float(), atol=1e-3)
 
     warped = Image(pixels=field.warp(reference.pixels[None])[0])
     assert torch.allclose(_found(warped), _found(query), atol=0.1)
@@ -123,7 +121,7 @@ def test_a_dense_field_between_two_variants_carries_the_dot(file: Path) -> None:
 def test_the_camera_of_any_variant_sees_the_dot_where_it_is(seen: Image) -> None:
     camera = Camera(K=torch.tensor([[100.0, 0, 63.5], [0, 100, 47.5], [0, 0, 1]]))
     point = camera.rays(torch.tensor([float(X), float(Y)])) * 7.0  # a point in space that shows as the dot
-    assert torch.allclose(camera.in_frame(seen.frame).project(point), _found(seen), atol=0.1)
+    assert torch.allclose(camera.resampled(seen.to_original).project(point), _found(seen), atol=0.1)
 
 
 # --- the neighbours' conventions ------------------------------------------------------------------

@@ -37,12 +37,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from homolog.core.atomic import write_json
 from homolog.core.coords import inside, pixel_grid, pixel_to_normalised
 from homolog.core.image import Image
+from homolog.core.io import read_image
 from homolog.core.protocols import Matcher
-from homolog.core.reading import read_image
 from homolog.core.sampling import warp_maps
-from homolog.core.writing import write_json
 from homolog.zoo import load_matcher
 
 FOLDER = Path(__file__).parent

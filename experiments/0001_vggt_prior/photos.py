@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from homolog.core.io import read_image
 from homolog.core.protocols import Matcher
-from homolog.core.reading import read_image
 
 ALPHAS = (0.1, 0.2)
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from homolog.core.coords import identity_grid, normalised_to_pixel, pixel_to_normalised
 from homolog.core.dense import Transfer
+from homolog.core.io import as_image
 from homolog.core.protocols import ImageLike
-from homolog.core.reading import as_image
 from homolog.core.samples import PairSample
 
 

@@ -30,9 +30,9 @@ from variants import PHOTOS, ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
 
 from homolog.cli.main import main as homolog
 from homolog.cli.provenance import commit, hardware
+from homolog.core.atomic import write_json
 from homolog.core.protocols import Matcher
-from homolog.core.writing import write_json
-from homolog.data.shards.reading import ShardedPairs
+from homolog.synthetic.shards.reading import ShardedPairs
 from homolog.zoo import load_matcher
 
 FOLDER = Path(__file__).parent

@@ -29,7 +29,7 @@ Weights of the product `mini_dense` in half precision: a VGGT of four pairs (`mi
 **Recipe.** `experiments/0001_vggt_prior`, `{variant}`, seed 0, the first: {steps}; steps of 8 pairs. The last stage has a
 homography of a photo beside every pair of made-up objects. {seconds} CPU seconds on one core of an EPYC. Commit: the one that added this file, on top of `{commit}`.
 
-**Data.** Made-up scenes and objects (`homolog.data.synthetic`): eight categories, none of them a bird or a chair; the photos of
+**Data.** Made-up scenes and objects (`homolog.synthetic`): eight categories, none of them a bird or a chair; the photos of
 `experiments/training_photos` (freely licensed, from Debian packages; the licence of each is in its list). No benchmark, no annotated
 photo, none of the development photos. That there is a last stage was decided after scores on development photos showed what
 made-up objects alone leave out.

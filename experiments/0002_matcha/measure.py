@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from homolog.core.image import Image
-from homolog.data.shards.reading import ShardedPairs
 from homolog.evaluators.benchmark import Benchmark
+from homolog.synthetic.shards.reading import ShardedPairs
 from homolog.zoo.task import load_task
 
 SLOW = ("pose", "video")

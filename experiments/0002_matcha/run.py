@@ -19,7 +19,7 @@ from variants import VARIANTS, Variant
 
 from homolog.cli.main import main as homolog
 from homolog.cli.provenance import commit, hardware, versions
-from homolog.core.writing import write_json
+from homolog.core.atomic import write_json
 from homolog.training.map_cache import MapCache
 from homolog.zoo import load_matcher
 

@@ -1,6 +1,6 @@
 """What a semi-dense matcher is worth: on made-up scenes whose truth is exact, and on photos.
 
-On scenes (`homolog.data.synthetic.scene_pairs`, test split, 256 pixels; means over pairs):
+On scenes (`homolog.synthetic.scene_pairs`, test split, 256 pixels; means over pairs):
   matches     of cells, per pair
   precision   share of them whose cell in image 1 is the right one or borders on it no further than half a cell:
               its centre is at most half a cell, in x and y, from where the centre of the cell of image 0 truly is
@@ -29,8 +29,8 @@ from homolog.core.dense import DenseField
 from homolog.core.keypoints import Matches
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points
-from homolog.data.synthetic.scene_pairs import ScenePairs
 from homolog.evaluators.ask_matches import AskMatches
+from homolog.synthetic.scene_pairs import ScenePairs
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 

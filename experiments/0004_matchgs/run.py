@@ -24,7 +24,7 @@ from pairs import KINDS, label_errors, label_share, render
 from training import SECONDS, Variant, keep_refinement, shared_words, train_branch, train_shared
 
 from homolog.cli.provenance import commit, hardware, versions
-from homolog.core.writing import write_json
+from homolog.core.atomic import write_json
 from homolog.training.map_cache import MapCache
 from homolog.zoo import load_matcher
 

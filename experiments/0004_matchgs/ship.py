@@ -27,7 +27,7 @@ own packages and did not learn.
 at 192 x 192 pixels, {seconds} CPU seconds on one core. What Gaussian scenes teach did not help reliably and is not in it.
 
 **Data.** Homographies of the training photos of `experiments/training_photos` (freely licensed photos from Debian packages; the
-licence of each is in its list) and made-up scenes (`homolog.data.synthetic.scene_pairs`). No benchmark, and none of the
+licence of each is in its list) and made-up scenes (`homolog.synthetic.scene_pairs`). No benchmark, and none of the
 development photos; those chose between the variants of the experiment.
 
 **Measured** (`experiments/0004_matchgs/results.json`; scenes are made up, photos are those of development):

@@ -28,18 +28,18 @@ import torch
 
 from homolog.core.camera import epipolar_distance, fundamental
 from homolog.core.coords import pixel_grid
-from homolog.data.synthetic.depth_pose import world_points
-from homolog.data.synthetic.seeds import Seeds, Split
-from homolog.data.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slanted_plane
-from homolog.data.synthetic.splats.depth_edges import depth_edges
-from homolog.data.synthetic.splats.gates import depth_at
-from homolog.data.synthetic.splats.gaussians import Gaussians
-from homolog.data.synthetic.splats.novel_views import strayed
-from homolog.data.synthetic.splats.sampled import OVERLAP
-from homolog.data.synthetic.splats.splat import splat
-from homolog.data.synthetic.splats.splat_scene import made_scene
-from homolog.data.synthetic.view import View
-from homolog.data.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.depth_pose import world_points
+from homolog.synthetic.seeds import Seeds, Split
+from homolog.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slanted_plane
+from homolog.synthetic.splats.depth_edges import depth_edges
+from homolog.synthetic.splats.gates import depth_at
+from homolog.synthetic.splats.gaussians import Gaussians
+from homolog.synthetic.splats.novel_views import strayed
+from homolog.synthetic.splats.sampled import OVERLAP
+from homolog.synthetic.splats.splat import splat
+from homolog.synthetic.splats.splat_scene import made_scene
+from homolog.synthetic.view import View
+from homolog.synthetic.viewpoint import Viewpoint
 
 SIZE = (256, 256)
 _NAMES = ("bottle", "chair", "quadruped")

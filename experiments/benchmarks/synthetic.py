@@ -19,21 +19,21 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from homolog.data.synthetic import semantic_pairs
-from homolog.data.synthetic.category import Category
-from homolog.data.synthetic.correspondence import dense_truth
-from homolog.data.synthetic.light import Light
-from homolog.data.synthetic.look import draw_look
-from homolog.data.synthetic.paint import paint
-from homolog.data.synthetic.photometry import Photometry
-from homolog.data.synthetic.rasteriser import rasterise
-from homolog.data.synthetic.scene import Body, Scene
-from homolog.data.synthetic.seeds import Seeds
-from homolog.data.synthetic.semantic_pairs import SemanticPairs
-from homolog.data.synthetic.solids import ring
-from homolog.data.synthetic.surface import Topology, sheets
-from homolog.data.synthetic.view import View
-from homolog.data.synthetic.viewpoint import Viewpoint
+from homolog.synthetic import semantic_pairs
+from homolog.synthetic.category import Category
+from homolog.synthetic.correspondence import dense_truth
+from homolog.synthetic.light import Light
+from homolog.synthetic.look import draw_look
+from homolog.synthetic.paint import paint
+from homolog.synthetic.photometry import Photometry
+from homolog.synthetic.rasteriser import rasterise
+from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.seeds import Seeds
+from homolog.synthetic.semantic_pairs import SemanticPairs
+from homolog.synthetic.solids import ring
+from homolog.synthetic.surface import Topology, sheets
+from homolog.synthetic.view import View
+from homolog.synthetic.viewpoint import Viewpoint
 
 STAGES: dict[str, list[tuple[object, str]]] = {
     "build": [

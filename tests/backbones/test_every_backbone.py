@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from homolog.core.errors import ShapeError
 from homolog.core.features import Features
+from homolog.core.image import fitted_size
 from homolog.core.protocols import Backbone
-from homolog.core.resize import fitted_size
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "configs/backbone").glob("*.yaml"))

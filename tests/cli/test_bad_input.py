@@ -131,7 +131,7 @@ WRONG_WORDS: dict[str, tuple[tuple[str, ...], str]] = {
         "_target_ 'os.system' is not allowed",
     ),
     "a matcher that is none": (
-        ("matcher=xfeat", "_target_=homolog.core.coords.identity_frame"),
+        ("matcher=xfeat", "_target_=homolog.core.coords.identity_affine"),
         "cannot build",
     ),
     "a missing checkpoint": (("matcher=xfeat", "backbone.checkpoint=no.pt"), "no.pt: expected a weight file"),

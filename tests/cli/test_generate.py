@@ -10,9 +10,9 @@ import pytest
 
 from homolog.cli.generate_words import size
 from homolog.cli.words import parse
-from homolog.data.shards.reading import ShardedPairs, ShardedVideos
 from homolog.data.spair import SpairPairs
 from homolog.data.tapvid import TapVid
+from homolog.synthetic.shards.reading import ShardedPairs, ShardedVideos
 
 SMALL = ("--size", "32", "displacement=6")
 
@@ -104,7 +104,7 @@ def test_verify_notices_other_photos(homolog, made: Path, photos: Path):
 
 def test_verify_builds_sources_of_data_only(homolog, made: Path):
     path = made / "dataset.json"
-    from homolog.data.shards.description import Description, read_description
+    from homolog.synthetic.shards.description import Description, read_description
 
     there = read_description(made)
     strange = Description(

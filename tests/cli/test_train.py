@@ -27,7 +27,7 @@ TINY = [
 
 @pytest.fixture
 def photo(tmp_path):
-    from homolog.core.writing import write_image
+    from homolog.core.io import write_image
 
     write_image(tmp_path / "a.png", torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)))
     return tmp_path / "a.png"

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from homolog.core.camera import Camera, RelativePose, epipolar_distance, fundamental
-from homolog.core.coords import apply_frame, compose_frames, invert_frame, resize_frame, shift_frame
+from homolog.core.coords import apply_affine, compose_affines, invert_affine, resize_affine, shift_affine
 from homolog.core.errors import ShapeError
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.core.image import Image, resize
 
 ANGLE = st.floats(-1.0, 1.0)
 SHIFT = st.floats(-2.0, 2.0)
@@ -60,21 +59,21 @@ def test_rays_are_the_inverse_of_projection() -> None:
 def test_the_camera_of_a_cropped_and_resized_image_sees_where_the_frame_says(
     x: float, y: float, height: int, width: int
 ) -> None:
-    frame = compose_frames(shift_frame(x, y), resize_frame((480, 640), (height, width)))
+    frame = compose_affines(shift_affine(x, y), resize_affine((480, 640), (height, width)))
     camera, points = _camera(), _scene()
-    expected = apply_frame(invert_frame(frame), camera.project(points))
-    assert torch.allclose(camera.in_frame(frame).project(points), expected, atol=1e-6)
+    expected = apply_affine(invert_affine(frame), camera.project(points))
+    assert torch.allclose(camera.resampled(frame).project(points), expected, atol=1e-6)
 
 
 def test_the_camera_of_a_halved_image_has_its_middle_in_the_middle() -> None:
     small = resize(Image(pixels=torch.zeros(3, 512, 512)), (256, 256))
-    K = _camera(focal=600, size=(512, 512)).in_frame(small.frame).K
+    K = _camera(focal=600, size=(512, 512)).resampled(small.to_original).K
     assert torch.allclose(K, torch.tensor([[300, 0, 127.5], [0, 300, 127.5], [0, 0, 1]]).double())
 
 
 def test_in_frame_keeps_the_precision_of_the_camera() -> None:
     camera = Camera(K=_camera().K.float())
-    assert camera.in_frame(shift_frame(1.0, 2.0)).K.dtype == torch.float32
+    assert camera.resampled(shift_affine(1.0, 2.0)).K.dtype == torch.float32
 
 
 @given(pose=poses(), other=poses())

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from homolog.core.coords import (
-    apply_frame,
-    compose_frames,
-    identity_frame,
+    apply_affine,
+    compose_affines,
+    identity_affine,
     identity_grid,
     inside,
-    invert_frame,
+    invert_affine,
     normalised_to_pixel,
     pixel_grid,
     pixel_to_normalised,
-    resize_frame,
+    resize_affine,
     resize_pixel,
-    shift_frame,
+    shift_affine,
 )
 from homolog.core.errors import ShapeError
 
@@ -133,8 +133,8 @@ def test_resizing_there_and_back_moves_nothing(
 def test_the_resize_frame_leads_back_to_the_source(
     xy: Tensor, source: tuple[int, int], target: tuple[int, int]
 ) -> None:
-    frame = resize_frame(source, target)
-    assert _close(apply_frame(frame, resize_pixel(xy, source, target)), xy)
+    frame = resize_affine(source, target)
+    assert _close(apply_affine(frame, resize_pixel(xy, source, target)), xy)
 
 
 @given(
@@ -149,8 +149,8 @@ def test_resizing_agrees_with_torch_interpolate(
     # An image that holds its own coordinates: interpolation is linear, so it holds them afterwards.
     image = pixel_grid((height, width)).double().T.reshape(1, 2, height, width)
     resized = F.interpolate(image, size=(to_height, to_width), mode="bilinear", align_corners=False)
-    back = apply_frame(
-        resize_frame((height, width), (to_height, to_width)), pixel_grid((to_height, to_width)).double()
+    back = apply_affine(
+        resize_affine((height, width), (to_height, to_width)), pixel_grid((to_height, to_width)).double()
     )
     limit = torch.tensor([width - 1, height - 1])
     expected = back.clamp_min(0).minimum(limit)  # torch repeats the border beyond the outermost centres
@@ -162,40 +162,40 @@ def test_resizing_agrees_with_torch_interpolate(
 
 @given(frame=frames(), xy=POINTS)
 def test_a_frame_and_its_inverse_move_nothing(frame: Tensor, xy: Tensor) -> None:
-    assert _close(apply_frame(invert_frame(frame), apply_frame(frame, xy)), xy, 1e-6)
+    assert _close(apply_affine(invert_affine(frame), apply_affine(frame, xy)), xy, 1e-6)
 
 
 @given(outer=frames(), inner=frames(), xy=POINTS)
 def test_composing_frames_is_applying_one_after_the_other(outer: Tensor, inner: Tensor, xy: Tensor) -> None:
-    expected = apply_frame(outer, apply_frame(inner, xy))
-    assert _close(apply_frame(compose_frames(outer, inner), xy), expected, 1e-4)
+    expected = apply_affine(outer, apply_affine(inner, xy))
+    assert _close(apply_affine(compose_affines(outer, inner), xy), expected, 1e-4)
 
 
 @given(a=frames(), b=frames(), c=frames())
 def test_composition_of_frames_is_associative(a: Tensor, b: Tensor, c: Tensor) -> None:
-    left, right = compose_frames(compose_frames(a, b), c), compose_frames(a, compose_frames(b, c))
+    left, right = compose_affines(compose_affines(a, b), c), compose_affines(a, compose_affines(b, c))
     assert torch.allclose(left, right, rtol=1e-9, atol=1e-3)
 
 
 @given(xy=POINTS)
 def test_the_identity_frame_moves_nothing(xy: Tensor) -> None:
-    assert torch.equal(apply_frame(identity_frame(), xy), xy)
+    assert torch.equal(apply_affine(identity_affine(), xy), xy)
 
 
 def test_a_shift_frame_adds() -> None:
-    assert apply_frame(shift_frame(3.0, -2.0), torch.tensor([1.0, 1.0])).tolist() == [4.0, -1.0]
+    assert apply_affine(shift_affine(3.0, -2.0), torch.tensor([1.0, 1.0])).tolist() == [4.0, -1.0]
 
 
 @given(first=SIZES, second=SIZES, third=SIZES)
 def test_resizing_twice_is_resizing_once(
     first: tuple[int, int], second: tuple[int, int], third: tuple[int, int]
 ) -> None:
-    twice = compose_frames(resize_frame(first, second), resize_frame(second, third))
-    assert torch.allclose(twice, resize_frame(first, third), rtol=1e-9, atol=1e-9)
+    twice = compose_affines(resize_affine(first, second), resize_affine(second, third))
+    assert torch.allclose(twice, resize_affine(first, third), rtol=1e-9, atol=1e-9)
 
 
 def test_points_keep_their_dtype_and_are_moved_in_double_precision() -> None:
-    moved = apply_frame(shift_frame(1e7, 0.0), torch.tensor([1.0, 0.0]))
+    moved = apply_affine(shift_affine(1e7, 0.0), torch.tensor([1.0, 0.0]))
     assert moved.dtype == torch.float32
     assert moved.tolist() == [1e7 + 1, 0.0]
 
@@ -204,7 +204,7 @@ def test_points_keep_their_dtype_and_are_moved_in_double_precision() -> None:
 def test_a_frame_that_squeezes_the_plane_cannot_be_undone(scale: tuple[float, float]) -> None:
     frame = torch.tensor([[scale[0], 0, 0], [0, scale[1], 0]], dtype=torch.float64)
     with pytest.raises(ShapeError, match="expected a frame that can be undone"):
-        invert_frame(frame)
+        invert_affine(frame)
 
 
 @given(xy=POINTS, size=SIZES)

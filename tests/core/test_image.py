@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from homolog.core.coords import compose_frames, resize_frame, shift_frame
+from homolog.core.coords import compose_affines, resize_affine, shift_affine
 from homolog.core.errors import ShapeError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample, VideoSample
@@ -38,16 +38,19 @@ def test_the_size_is_height_then_width() -> None:
 
 @given(x=st.floats(-500, 500), y=st.floats(-500, 500), left=st.floats(-50, 50), top=st.floats(-50, 50))
 def test_to_the_original_and_back_is_the_same_point(x: float, y: float, left: float, top: float) -> None:
-    frame = compose_frames(shift_frame(left, top), resize_frame((300, 200), (90, 120)))
+    frame = compose_affines(shift_affine(left, top), resize_affine((300, 200), (90, 120)))
     image = Image(pixels=torch.zeros(3, 90, 120), frame=frame)
     xy = torch.tensor([[x, y]], dtype=torch.float64)
-    assert torch.allclose(image.from_original(image.to_original(xy)), xy, atol=1e-9)
+    assert torch.allclose(image.xy_from_original(image.xy_to_original(xy)), xy, atol=1e-9)
 
 
 def test_the_digest_follows_the_pixels_alone() -> None:
     pixels = torch.rand(3, 6, 8)
     image = Image(pixels=pixels, name="a.jpg")
-    assert image.digest() == Image(pixels=pixels.clone(), frame=shift_frame(1.0, 2.0), name="b.jpg").digest()
+    assert (
+        image.digest()
+        == Image(pixels=pixels.clone(), to_original=shift_affine(1.0, 2.0), name="b.jpg").digest()
+    )
     changed = pixels.clone()
     changed[1, 2, 3] += 1e-6
     assert image.digest() != Image(pixels=changed).digest()

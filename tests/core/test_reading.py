@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from homolog.core.errors import DataError
 from homolog.core.image import Image
-from homolog.core.reading import MAXIMUM_PIXELS, as_image, read_image
+from homolog.core.io import MAXIMUM_PIXELS, as_image, read_image
 
 H, W = 20, 30
 ORIENTATION = 0x0112
@@ -71,7 +71,7 @@ def test_lossless_rgb_arrives_exactly(tmp_path: Path, ending: str) -> None:
     assert torch.equal(image.pixels, _expected(_scene()))
     assert image.size == (H, W)
     assert image.name == str(path)
-    assert torch.equal(image.frame, torch.eye(2, 3, dtype=torch.float64))
+    assert torch.equal(image.to_original, torch.eye(2, 3, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".webp"])

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from homolog.core.coords import pixel_grid, pixel_to_normalised
 from homolog.core.errors import ShapeError
-from homolog.core.image import Image
-from homolog.core.resize import check_multiple, crop, fit, fitted_size, pad, resize
+from homolog.core.image import Image, check_multiple, crop, fit, fitted_size, pad, resize
 from homolog.core.sampling import sample_points
 
 SIDE = 400
@@ -41,7 +40,7 @@ def chains(draw: st.DrawFn, image: Image, point: Tensor, *, reduce: bool) -> tup
     moved = 0.0
     for _ in range(draw(st.integers(1, 5))):
         height, width = image.size
-        x, y = image.from_original(point).tolist()
+        x, y = image.xy_from_original(point).tolist()
         operation = draw(
             st.sampled_from(["resize", "fit", "pad", "crop"] if reduce else ["enlarge", "pad", "crop"])
         )
@@ -64,7 +63,7 @@ def chains(draw: st.DrawFn, image: Image, point: Tensor, *, reduce: bool) -> tup
             bottom = draw(st.integers(min(height, int(y) + 31), height))
             image = crop(image, x=left, y=top, size=(bottom - top, right - left))
         if operation in {"resize", "fit"}:
-            moved += 0.05 * float(image.frame[:, :2].abs().max())
+            moved += 0.05 * float(image.to_original[:, :2].abs().max())
     return image, moved
 
 
@@ -73,7 +72,7 @@ def test_after_any_enlarging_chain_the_pixels_are_exactly_where_the_frame_says(d
     # Enlarging is linear interpolation, so an image of coordinates stays one.
     point = torch.tensor([90.0, 70.0])
     image, _ = data.draw(chains(_coordinates(150, 200), point, reduce=False))
-    here = image.from_original(point)
+    here = image.xy_from_original(point)
     seen = sample_points(image.pixels[None], pixel_to_normalised(here, image.size)[None, None])[0, 0]
     assert (seen[:2] * SIDE - point).abs().max() < 1e-3
 
@@ -82,7 +81,7 @@ def test_after_any_enlarging_chain_the_pixels_are_exactly_where_the_frame_says(d
 def test_a_dot_found_after_any_chain_is_the_dot_of_the_file(data: st.DataObject) -> None:
     point = torch.tensor([data.draw(st.floats(80, 110)), data.draw(st.floats(60, 80))])
     image, moved = data.draw(chains(_dot(150, 200, point), point, reduce=True))
-    assert (image.to_original(_centroid(image)) - point).abs().max() < 0.01 + moved
+    assert (image.xy_to_original(_centroid(image)) - point).abs().max() < 0.01 + moved
 
 
 @given(
@@ -98,7 +97,7 @@ def test_resize_gives_exactly_the_size_and_a_frame_that_spans_the_file(
     assert image.size == (to_height, to_width)
     corners = torch.tensor([[-0.5, -0.5], [to_width - 0.5, to_height - 0.5]], dtype=torch.float64)
     expected = torch.tensor([[-0.5, -0.5], [width - 0.5, height - 0.5]], dtype=torch.float64)
-    assert torch.allclose(image.to_original(corners), expected, atol=1e-9)
+    assert torch.allclose(image.xy_to_original(corners), expected, atol=1e-9)
     assert image.pixels.min() >= 0
     assert image.pixels.max() <= 1
 
@@ -120,7 +119,7 @@ def test_nothing_is_changed_in_place() -> None:
     for result in (resize(image, (10, 10)), pad(image, (40, 40)), crop(image, x=1, y=2, size=(5, 5))):
         assert result.name == "a.jpg"
     assert torch.equal(pixels, before)
-    assert torch.equal(image.frame, torch.eye(2, 3, dtype=torch.float64))
+    assert torch.equal(image.to_original, torch.eye(2, 3, dtype=torch.float64))
 
 
 def test_pad_extends_right_and_bottom_with_the_value() -> None:
@@ -129,14 +128,14 @@ def test_pad_extends_right_and_bottom_with_the_value() -> None:
     assert torch.equal(padded.pixels[:, :2, :3], image.pixels)
     assert (padded.pixels[:, 2:] == 0.25).all()
     assert (padded.pixels[:, :, 3:] == 0.25).all()
-    assert torch.equal(padded.frame, image.frame)
+    assert torch.equal(padded.to_original, image.to_original)
 
 
 def test_crop_cuts_the_named_rectangle() -> None:
     image = Image(pixels=torch.rand(3, 6, 8))
     cut = crop(image, x=3, y=1, size=(2, 4))
     assert torch.equal(cut.pixels, image.pixels[:, 1:3, 3:7])
-    assert cut.to_original(torch.tensor([0.0, 0.0])).tolist() == [3.0, 1.0]
+    assert cut.xy_to_original(torch.tensor([0.0, 0.0])).tolist() == [3.0, 1.0]
 
 
 @given(

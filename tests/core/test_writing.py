@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from homolog.core.atomic import atomic, write_json
 from homolog.core.errors import DataError
+from homolog.core.io import read_image, read_matches, write_image, write_matches
 from homolog.core.keypoints import Matches
-from homolog.core.reading import read_image
-from homolog.core.writing import read_matches, write_image, write_matches
 
 
 def _matches(count: int = 5) -> Matches:

@@ -10,8 +10,9 @@ from skimage import data as photos
 
 from homolog.core.coords import pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
+from homolog.core.homography import homography_of
 from homolog.core.sampling import sample_points
-from homolog.data.homography_pairs import HomographyPairs, homography_of
+from homolog.data.homography_pairs import HomographyPairs
 
 SIZE = (96, 128)
 

@@ -170,7 +170,7 @@ def test_mirrored_training_pairs_show_the_same_places_of_their_files(pascal: Pat
     assert (plain.facts, mirrored.facts) == ({}, {"mirrored": "1"})
     assert plain.xy0.tolist() == mirrored.xy0.tolist()
     x, y = (int(value) for value in plain.xy0[1])
-    there = mirrored.image0.from_original(mirrored.xy0[1]).tolist()
+    there = mirrored.image0.xy_from_original(mirrored.xy0[1]).tolist()
     assert there == [39 - x, y]
     assert mirrored.image0.pixels[:, y, 39 - x].tolist() == plain.image0.pixels[:, y, x].tolist()
     assert mirrored.image0.pixels[0].tolist() != plain.image0.pixels[0].tolist()

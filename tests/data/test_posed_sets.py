@@ -481,7 +481,7 @@ def test_a_turned_image_still_leads_to_the_pixels_of_the_file(tmp_path: Path) ->
     for turns in range(4):
         image = turned(PosePairs(root=tmp_path, pairs="list.txt", origin="centre")[0].image1, (turns + 1) % 4)
         for x, y in ((0, 0), (5, 2), (40, 30)):
-            there = image.to_original(torch.tensor([float(x), float(y)]))
+            there = image.xy_to_original(torch.tensor([float(x), float(y)]))
             column, row = (int(value) for value in there)
             expected = np.asarray(PIL.Image.open(tmp_path / "b.png"))[row, column] / 255
             np.testing.assert_allclose(image.pixels[:, y, x], expected, atol=1e-6)

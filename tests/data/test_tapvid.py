@@ -109,7 +109,7 @@ def test_frames_are_resampled_as_the_official_reader_does(tmp_path: Path) -> Non
     expected = PIL.Image.fromarray(content["a"]["video"][1]).resize((256, 256), PIL.Image.Resampling.LANCZOS)
     np.testing.assert_allclose(frame.pixels.permute(1, 2, 0) * 255, np.asarray(expected), atol=1e-3)
     assert torch.equal(
-        frame.to_original(torch.zeros(2)), torch.zeros(2)
+        frame.xy_to_original(torch.zeros(2)), torch.zeros(2)
     )  # tracks are in pixels of these frames
 
 

@@ -11,10 +11,9 @@ from torch import Tensor
 from homolog.core.coords import identity_grid
 from homolog.core.dense import DenseField, Transfer
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.core.image import Image
+from homolog.core.image import Image, crop
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Points
-from homolog.core.resize import crop
 from homolog.core.samples import PairSample
 from homolog.evaluators.ask_dense import AskDense
 from homolog.evaluators.benchmark import Predictor

@@ -9,14 +9,13 @@ from skimage import data
 from torch import nn
 
 from homolog.core.camera import Camera
-from homolog.core.coords import resize_frame
+from homolog.core.coords import resize_affine
 from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
-from homolog.core.image import Image
+from homolog.core.image import Image, crop, resize
+from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Points
-from homolog.core.reading import as_image
-from homolog.core.resize import crop, resize
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.ask_points import AskPoints
@@ -132,7 +131,10 @@ def test_sizes_are_those_of_the_files():
     small = resize(blank(100, 200), (50, 60))
     record = AskPoints()(
         Shifting(),
-        sample(image1=small, image0=Image(pixels=torch.zeros(3, 4, 6), frame=resize_frame((40, 30), (4, 6)))),
+        sample(
+            image1=small,
+            image0=Image(pixels=torch.zeros(3, 4, 6), to_original=resize_affine((40, 30), (4, 6))),
+        ),
     )
     assert record["size1"].tolist() == [100, 200]
     assert record["size0"].tolist() == [40, 30]

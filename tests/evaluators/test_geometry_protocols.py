@@ -12,9 +12,8 @@ import torch
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import resize_pixel
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.core.image import Image
+from homolog.core.image import Image, resize
 from homolog.core.keypoints import Matches
-from homolog.core.resize import resize
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.affine_protocol import AffineProtocol
@@ -292,7 +291,11 @@ def test_matching_accuracy_counts_forward_errors_up_to_the_threshold() -> None:
     assert value(scored, "MMA@3px", "v") == 0
     assert scored.curves["MMA over error"].y == pytest.approx([0.25, 0.25, 2 / 3])
     halved = MatchingAccuracyProtocol(
-        name="test/mma", headline=3, thresholds=[3], comparison="<=", working_size=WorkingSize(longer_side=320)
+        name="test/mma",
+        headline=3,
+        thresholds=[3],
+        comparison="<=",
+        working_size=WorkingSize(longer_side=320),
     )
     assert value(halved.score(records), "MMA@3px") == pytest.approx(2 / 3)
     with pytest.raises(ConfigError, match="headline among the thresholds"):
@@ -443,7 +446,9 @@ def test_points_rays_and_homographies_move_together() -> None:
     np.testing.assert_allclose(there, moved_plane.xy1, atol=1e-6)
 
 
-@pytest.mark.parametrize("chosen", [{"longer_side": 1, "shorter_side": 2}, {"longer_side": 0}, {"exact": [480]}])
+@pytest.mark.parametrize(
+    "chosen", [{"longer_side": 1, "shorter_side": 2}, {"longer_side": 0}, {"exact": [480]}]
+)
 def test_working_sizes_without_sense_are_refused(chosen: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="one of longer_side, shorter_side and exact"):
         WorkingSize(**chosen)

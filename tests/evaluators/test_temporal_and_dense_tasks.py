@@ -10,10 +10,9 @@ from skimage import data
 
 from homolog.core.coords import identity_grid
 from homolog.core.dense import DenseField
-from homolog.core.image import Image
+from homolog.core.image import Image, resize
+from homolog.core.io import as_image
 from homolog.core.protocols import Matcher
-from homolog.core.reading import as_image
-from homolog.core.resize import resize
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.benchmark import Benchmark

@@ -50,7 +50,9 @@ def test_peaks_are_highest_in_row_and_column_and_strictly_above_the_minimum():
 
 
 def test_of_tied_peaks_the_first_of_each_row_is_taken():
-    mask = peaks_both_ways(torch.tensor([[0.3, 0.3, 0.1], [0.1, 0.3, 0.3], [0.0, 0.0, 0.0]]), match_threshold=0.2)
+    mask = peaks_both_ways(
+        torch.tensor([[0.3, 0.3, 0.1], [0.1, 0.3, 0.3], [0.0, 0.0, 0.0]]), match_threshold=0.2
+    )
     assert mask.nonzero().tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]]
     rows, columns = first_of_each_row(mask)
     assert (rows.tolist(), columns.tolist()) == ([0, 1], [0, 1])

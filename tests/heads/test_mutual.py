@@ -83,7 +83,10 @@ def test_it_finds_what_plain_loops_find_whatever_the_ties(sets, match_threshold,
         for each in sets
     ]
     expected = plain_twin(*sets, match_threshold=match_threshold, ratio=ratio, metric=metric)
-    assert pairs_of(*tensors, match_threshold=match_threshold, ratio=ratio, metric=metric, chunk=chunk) == expected
+    assert (
+        pairs_of(*tensors, match_threshold=match_threshold, ratio=ratio, metric=metric, chunk=chunk)
+        == expected
+    )
 
 
 def unit(count: int, *, size: int = 32, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:

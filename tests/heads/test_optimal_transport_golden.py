@@ -64,7 +64,9 @@ def test_golden_mutual_matches_are_those_of_superglue(golden, transport):
             threshold = re.fullmatch(r"matches0_thr([\d.]+)", key)
             if not threshold:
                 continue
-            found = mutual_matches(solved(transport, case, torch.float32), match_threshold=float(threshold[1]))
+            found = mutual_matches(
+                solved(transport, case, torch.float32), match_threshold=float(threshold[1])
+            )
             assert found.partner.tolist() == expected, case["name"]
             torch.testing.assert_close(
                 found.probability, torch.tensor(case["matching_scores0"]), rtol=2e-4, atol=1e-6

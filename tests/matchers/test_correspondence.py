@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from homolog.core.errors import CapabilityError, DataError, ShapeError
-from homolog.core.resize import crop
+from homolog.core.image import crop
 from homolog.matchers.sparse import SparseMatcher
 
 

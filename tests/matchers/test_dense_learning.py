@@ -8,9 +8,8 @@ from skimage import data
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_grid, pixel_to_normalised
-from homolog.core.image import Image
-from homolog.core.reading import as_image
-from homolog.core.resize import crop, resize
+from homolog.core.image import Image, crop, resize
+from homolog.core.io import as_image
 from homolog.core.sampling import warp_maps
 from homolog.matchers.dense import DenseMatcher
 from homolog.training.trainable import freeze

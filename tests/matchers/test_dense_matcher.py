@@ -12,8 +12,8 @@ from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
+from homolog.core.image import crop
 from homolog.core.protocols import Correspondence, KeepsFeatures, Matcher
-from homolog.core.resize import crop
 from homolog.matchers.dense import DenseMatcher
 from homolog.matchers.sparse import SparseMatcher
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from homolog.core.errors import CapabilityError, ConfigError, DataError
-from homolog.core.image import Image
+from homolog.core.image import Image, crop, resize
 from homolog.core.protocols import Correspondence, Matcher
-from homolog.core.resize import crop, resize
 from homolog.matchers.external import ExternalMatcher, load_function
 
 XY0 = np.array([[1.0, 2.0], [30.0, 20.0]])

@@ -24,7 +24,7 @@ def test_together_two_images_get_one_size_halfway_in_either_order(scene):
 def test_both_keep_the_way_back_to_their_originals(scene):
     wide, tall = scene((50, 128)), scene((128, 50))
     for given, fitted in zip((wide, tall), Fitting(multiple=8, resize=64).together(wide, tall), strict=True):
-        corner = fitted.to_original(torch.tensor([[-0.5, -0.5], [47.5, 47.5]]))
+        corner = fitted.xy_to_original(torch.tensor([[-0.5, -0.5], [47.5, 47.5]]))
         height, width = given.size
         torch.testing.assert_close(corner, torch.tensor([[-0.5, -0.5], [width - 0.5, height - 0.5]]))
 

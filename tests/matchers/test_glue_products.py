@@ -6,11 +6,10 @@ from skimage import data
 
 from homolog.core.errors import CapabilityError, ShapeError
 from homolog.core.features import Features
-from homolog.core.image import Image
+from homolog.core.image import Image, crop
+from homolog.core.io import as_image
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.protocols import SparseHead
-from homolog.core.reading import as_image
-from homolog.core.resize import crop
 from homolog.matchers.sparse import SparseMatcher
 from homolog.zoo import load_matcher
 from homolog.zoo.compose import compose

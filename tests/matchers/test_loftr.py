@@ -12,9 +12,8 @@ from torch import Tensor
 
 from homolog.core.errors import CapabilityError, MissingDependencyError, WeightsError
 from homolog.core.feature_cache import FeatureCache
-from homolog.core.image import Image
+from homolog.core.image import Image, crop
 from homolog.core.protocols import Correspondence, KeepsFeatures, Matcher
-from homolog.core.resize import crop
 from homolog.matchers.loftr import Loftr
 
 

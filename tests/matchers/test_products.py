@@ -10,10 +10,9 @@ from torch import Tensor
 
 from homolog.core.coords import inside, pixel_grid, pixel_to_normalised
 from homolog.core.errors import CapabilityError
-from homolog.core.image import Image
+from homolog.core.image import Image, crop, resize
+from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
-from homolog.core.reading import as_image
-from homolog.core.resize import crop, resize
 from homolog.core.sampling import warp_maps
 from homolog.zoo import load_matcher
 

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.feature_cache import FeatureCache
-from homolog.core.image import Image
+from homolog.core.image import Image, crop
+from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
-from homolog.core.reading import as_image
-from homolog.core.resize import crop
 from homolog.evaluators.error_frame import Original, PaddedSquare, StretchedSquare
 from homolog.evaluators.read_out import dift, distilldift, geoaware, visual_ai
 from homolog.matchers.published import PublishedReadOut

@@ -9,8 +9,8 @@ import torch
 
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.features import PIXELS
+from homolog.core.image import crop
 from homolog.core.protocols import Correspondence, Matcher
-from homolog.core.resize import crop
 from homolog.matchers.sparse import SparseMatcher
 
 XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
@@ -87,7 +87,9 @@ def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
 
 def test_all_pairs_of_n_images_cost_n_extractions(tiny, scene):
     backbone, detector = tiny.Colours(), tiny.Points(XY)
-    matcher = SparseMatcher(detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour")
+    matcher = SparseMatcher(
+        detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour"
+    )
     images = [scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3, 0.4)]
     for first in images:
         for second in images:
@@ -100,7 +102,9 @@ def test_content_decides_what_is_the_same_image_and_each_keeps_its_own_frame(tin
     matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder(), backbone=backbone)
     whole = scene((40, 40), name="one")
     moved = crop(scene((40, 40), name="two"), x=0, y=0, size=(40, 40))
-    moved = type(moved)(pixels=moved.pixels, frame=moved.frame + torch.tensor([[0, 0, 7.0], [0, 0, 9.0]]))
+    moved = type(moved)(
+        pixels=moved.pixels, frame=moved.to_original + torch.tensor([[0, 0, 7.0], [0, 0, 9.0]])
+    )
     matches = matcher.match(whole, moved).matches()
     assert len(backbone.seen) == 1
     assert (matches.xy0.tolist(), matches.xy1.tolist()) == ([[5.0, 6.0]], [[12.0, 15.0]])

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
-from homolog.core.image import Image
+from homolog.core.image import Image, resize
+from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Matcher, Points, Tracker
-from homolog.core.reading import as_image
-from homolog.core.resize import resize
 from homolog.core.tracks import Queries
 from homolog.matchers.recall import Recall
 from homolog.matchers.sparse import SparseMatcher

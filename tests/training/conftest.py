@@ -12,8 +12,7 @@ from torch import nn
 
 from homolog.core.coords import identity_grid, pixel_to_normalised
 from homolog.core.dense import DenseField
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.core.image import Image, resize
 from homolog.core.samples import PairSample
 from homolog.training.objectives.dense import DenseObjective
 from homolog.training.recipe import Recipe

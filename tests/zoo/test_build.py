@@ -12,7 +12,7 @@ import torch
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError, WeightsError
 from homolog.zoo.build import build, check_target
 
-FRAME = "homolog.core.coords.shift_frame"
+FRAME = "homolog.core.coords.shift_affine"
 
 
 def built(config: dict[str, Any]) -> Any:
@@ -22,7 +22,7 @@ def built(config: dict[str, Any]) -> Any:
 def test_leaves_are_built_first():
     inner = {"_target_": FRAME, "x": 0.5, "y": 2.0}
     outer = {"_target_": FRAME, "x": 3.0, "y": 0.0}
-    frame = built({"_target_": "homolog.core.coords.compose_frames", "outer": outer, "inner": inner})
+    frame = built({"_target_": "homolog.core.coords.compose_affines", "outer": outer, "inner": inner})
     expected = torch.tensor([[1, 0, 3.5], [0, 1, 2]], dtype=torch.float64)
     torch.testing.assert_close(frame, expected)
 
@@ -52,7 +52,7 @@ def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
         "pathlib.Path.unlink",
         "pathlib.PosixPath",
         "homolog",
-        "homologue.core.coords.shift_frame",
+        "homologue.core.coords.shift_affine",
         "homolog.core.fetch.os.system",
         "homolog.core.fetch.Path",
         "homolog.core.fetch.json.loads",
@@ -64,10 +64,10 @@ def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
         "homolog.core.fetch.fetch.__globals__",
         "homolog.core.fetch.fetch.__class__",
         "homolog.core.fetch._accept",
-        "homolog.core.coords.shift_frame.__call__",
+        "homolog.core.coords.shift_affine.__call__",
         "homolog.core.image.Image.mro",
         "homolog.core.coords",
-        "homolog.core.reading.MINIMUM_SIDE",
+        "homolog.core.io.MINIMUM_SIDE",
         "homolog.core.device.torch.device",
         "torch.optim.optimizer.torch.load",
         "torch.optim.lr_scheduler.partial",
@@ -140,9 +140,9 @@ def test_an_interpolation_that_would_be_resolved_after_the_check_is_refused():
     [
         (
             "homolog.core.coords.shift_fram",
-            "head: no homolog.core.coords.shift_fram; did you mean shift_frame?",
+            "head: no homolog.core.coords.shift_fram; did you mean shift_affine?",
         ),
-        ("homolog.core.cords.shift_frame", "head: no homolog.core.cords; did you mean coords?"),
+        ("homolog.core.cords.shift_affine", "head: no homolog.core.cords; did you mean coords?"),
         ("homolog.croe.coords.x", "head: no homolog.croe; did you mean core?"),
         (
             "homolog.core.image.Image.diggest",
@@ -203,7 +203,7 @@ def test_an_error_of_a_part_passes_through_unchanged():
             }
         )
     with pytest.raises(DataError, match="no such file"):
-        built({"_target_": "homolog.core.reading.read_image", "path": "no.jpg"})
+        built({"_target_": "homolog.core.io.read_image", "path": "no.jpg"})
 
 
 @pytest.mark.parametrize(

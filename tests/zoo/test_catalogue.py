@@ -52,14 +52,14 @@ def test_the_status_says_where_weights_are(configs: Path, tmp_path: Path, monkey
 
 
 def test_a_part_that_learns_but_has_no_weights_is_untrained_wherever_those_of_the_others_are(configs: Path):
-    text = "# Mine\n_target_: homolog.core.coords.shift_frame\n"
+    text = "# Mine\n_target_: homolog.core.coords.shift_affine\n"
     (configs / "head" / "mine.yaml").write_text(f"{text}checkpoint: null\n")
     (configs / "head" / "outer.yaml").write_text(f"{text}parts: [{{net: {{encoder_checkpoint: null}}}}]\n")
     (configs / "head" / "filled.yaml").write_text(f"{text}checkpoint: some/file.pt\n")
     (configs / "matcher" / "both.yaml").write_text(
         "# @package _global_\n# Trained and untrained\n"
         "defaults: [/backbone@backbone: light, /head@head: mine, _self_]\n"
-        "_target_: homolog.core.coords.shift_frame\n"
+        "_target_: homolog.core.coords.shift_affine\n"
     )
     products = by_name(configs)
     assert products["head/mine"].status == "untrained"

@@ -18,7 +18,7 @@ from homolog.zoo.compose import compose, configs_folder
 
 def test_composing_chooses_files_and_sets_values(configs: Path):
     config = compose("match", ["head=far", "x=3"], configs=configs)
-    assert config["head"] == {"_target_": "homolog.core.coords.shift_frame", "x": 9.0, "y": 0.0}
+    assert config["head"] == {"_target_": "homolog.core.coords.shift_affine", "x": 9.0, "y": 0.0}
     assert config["x"] == 3
     assert resolved(compose("match", ["x=3"], configs=configs))["head"]["x"] == 3
 

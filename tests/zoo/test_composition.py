@@ -9,10 +9,9 @@ import yaml
 from skimage import data
 
 from homolog.core.errors import HomologError
-from homolog.core.image import Image
+from homolog.core.image import Image, crop
+from homolog.core.io import as_image
 from homolog.core.protocols import Matcher
-from homolog.core.reading import as_image
-from homolog.core.resize import crop
 from homolog.zoo import load_matcher
 from homolog.zoo.build import build, resolved
 from homolog.zoo.compose import compose
@@ -46,12 +45,12 @@ def check(matcher: Matcher, photos: tuple[Image, Image], *, transfers: bool = Tr
     found = matcher.match(*photos)
     matches = found.matches()
     for xy, photo in ((matches.xy0, photos[0]), (matches.xy1, photos[1])):
-        inner = photo.from_original(xy)
+        inner = photo.xy_from_original(xy)
         assert (inner >= -0.5).all()
         assert (inner <= torch.tensor(photo.size).flip(0)).all()
     assert found.can_transfer == transfers
     if transfers:
-        moved = found.transfer(photos[0].to_original(torch.tensor([[20.0, 30.0], [60.0, 70.0]])))
+        moved = found.transfer(photos[0].xy_to_original(torch.tensor([[20.0, 30.0], [60.0, 70.0]])))
         assert moved.xy.isfinite().all()
         assert ((moved.confidence >= 0) & (moved.confidence <= 1)).all()
 
@@ -119,7 +118,7 @@ def test_every_read_out_of_others_reads_a_backbone_in_its_square(
     matcher: str, backbone: str, settings: tuple[str, ...], photos: tuple[Image, Image]
 ):
     found = loaded(matcher, *tiny("backbone", backbone), *settings).match(*photos)
-    moved = found.transfer(photos[0].to_original(torch.tensor([[20.0, 30.0], [60.0, 70.0]])))
+    moved = found.transfer(photos[0].xy_to_original(torch.tensor([[20.0, 30.0], [60.0, 70.0]])))
     assert moved.xy.isfinite().all()
     assert moved.confidence.tolist() == [1, 1]
 

@@ -37,7 +37,7 @@ def test_what_is_no_matcher_is_refused(configs: Path):
 
 
 def without_parts(configs: Path) -> Path:
-    text = "# @package _global_\n_target_: homolog.core.coords.shift_frame\nx: 1.0\ny: 2.0\n"
+    text = "# @package _global_\n_target_: homolog.core.coords.shift_affine\nx: 1.0\ny: 2.0\n"
     (configs / "matcher" / "plain.yaml").write_text(f"{text}defaults: [_self_]\n")
     return configs
 

@@ -5,8 +5,8 @@ import torch
 
 from homolog.core.coords import normalised_to_pixel, pixel_to_normalised
 from homolog.core.sampling import sample_points
-from homolog.data.synthetic.scene_pairs import ScenePairs
-from homolog.data.synthetic.semantic_pairs import SemanticPairs
+from homolog.synthetic.scene_pairs import ScenePairs
+from homolog.synthetic.semantic_pairs import SemanticPairs
 from homolog.zoo import load_matcher
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from homolog.core.errors import ConfigError
 from homolog.core.features import Features
-from homolog.core.resize import check_multiple
+from homolog.core.image import check_multiple
 from homolog.core.weights import load_state, restore
 
 

@@ -18,7 +18,7 @@ from homolog.backbones.dift_noise import Noise, seeded_noise
 from homolog.backbones.dift_prompt import read_embedding
 from homolog.core.errors import ConfigError, ShapeError, WeightsError
 from homolog.core.features import Features
-from homolog.core.resize import check_multiple
+from homolog.core.image import check_multiple
 
 CELL = 8
 """A latent has one cell for 8 x 8 pixels."""

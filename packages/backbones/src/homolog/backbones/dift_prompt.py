@@ -18,10 +18,10 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
+from homolog.core.atomic import atomic
 from homolog.core.errors import MissingDependencyError, WeightsError
 from homolog.core.hub import fetch_folder
 from homolog.core.weights import load_state
-from homolog.core.writing import atomic
 
 TEXT_FILES = (
     "text_encoder/config.json",

@@ -68,7 +68,9 @@ class Disk(nn.Module):
                 f"DISK: expected height and width that are multiples of {self.multiple}, "
                 f"got {height} x {width}; resize first"
             )
-        found = self.network(images, n=self.max_keypoints, window_size=self.window, score_threshold=self.threshold)
+        found = self.network(
+            images, n=self.max_keypoints, window_size=self.window, score_threshold=self.threshold
+        )
         return [
             Keypoints(
                 xy=one.keypoints.float(),

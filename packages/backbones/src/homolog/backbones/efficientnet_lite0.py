@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from homolog.core.errors import ConfigError, WeightsError, did_you_mean
 from homolog.core.features import Features
-from homolog.core.resize import check_multiple
+from homolog.core.image import check_multiple
 from homolog.core.weights import load_state, restore
 
 STRIDES = {"blocks.0": 2, "blocks.1": 4, "blocks.2": 8, "blocks.4": 16, "blocks.6": 32}

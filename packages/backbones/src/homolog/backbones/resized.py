@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError
 from homolog.core.features import Features
+from homolog.core.image import check_multiple, fitted_size
 from homolog.core.protocols import Backbone
-from homolog.core.resize import check_multiple, fitted_size
 
 Rounding = Literal["nearest", "down"]
 """Which multiple of the backbone's a side becomes."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.features import Features
+from homolog.core.image import check_multiple
 from homolog.core.protocols import Backbone
-from homolog.core.resize import check_multiple
 
 
 class SdDino(nn.Module):

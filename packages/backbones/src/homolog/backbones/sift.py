@@ -29,7 +29,12 @@ class Sift(nn.Module):
     multiple = 1
 
     def __init__(
-        self, *, max_keypoints: int | None = 2048, contrast: float = 0.04, edge: float = 10.0, root: bool = True
+        self,
+        *,
+        max_keypoints: int | None = 2048,
+        contrast: float = 0.04,
+        edge: float = 10.0,
+        root: bool = True,
     ) -> None:
         """Choose the keypoints and the descriptor.
 

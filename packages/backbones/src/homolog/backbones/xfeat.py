@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from homolog.backbones.peaks import strict_maxima
 from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.features import Features
+from homolog.core.image import check_multiple
 from homolog.core.keypoints import Keypoints
-from homolog.core.resize import check_multiple
 from homolog.core.sampling import sample_points
 from homolog.core.weights import load_state, restore
 
@@ -83,7 +83,12 @@ class XFeatDetector(nn.Module):
     multiple = XFeat.multiple
 
     def __init__(
-        self, checkpoint: Path | None, *, threshold: float = 0.05, nms_radius: int = 2, max_keypoints: int | None = 4096
+        self,
+        checkpoint: Path | None,
+        *,
+        threshold: float = 0.05,
+        nms_radius: int = 2,
+        max_keypoints: int | None = 4096,
     ) -> None:
         """Build network and peak finder.
 

@@ -20,9 +20,9 @@ from homolog.cli.studio import draw_page
 from homolog.cli.verify import Verdict
 from homolog.core.errors import DataError, HomologError
 from homolog.core.image import Image
+from homolog.core.io import read_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Matcher
-from homolog.core.reading import read_image
 
 FAILURES = (HomologError, RuntimeError, MemoryError, OSError)
 """What may go wrong with one pair while the others are fine; anything else is a mistake of ours."""

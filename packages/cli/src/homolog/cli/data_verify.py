@@ -64,7 +64,7 @@ def verify(arguments: argparse.Namespace) -> int:
         DataError: no shards there.
         HomologError: what makes the samples cannot be built.
     """
-    check = build({"_target_": "homolog.data.shards.verification.verify_shards", "_partial_": True})
+    check = build({"_target_": "homolog.synthetic.shards.verification.verify_shards", "_partial_": True})
     with loading(), progress_bar("checks") as progress:
         checked = cast(
             _Checked,

@@ -22,8 +22,7 @@ from homolog.cli.results import check_folder
 from homolog.cli.summary import print_summary, write_summary
 from homolog.core.coords import pixel_grid, resize_pixel
 from homolog.core.errors import MissingDependencyError
-from homolog.core.reading import read_image
-from homolog.core.writing import write_image
+from homolog.core.io import read_image, write_image
 from homolog.zoo.compose import compose
 from homolog.zoo.model import build_matcher
 

@@ -11,8 +11,7 @@ from torch import Tensor
 from homolog.cli.page import GAP, DenseView
 from homolog.core.coords import Size
 from homolog.core.dense import DenseField
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.core.image import Image, resize
 from homolog.core.sampling import warp_maps
 
 PANELS = 5

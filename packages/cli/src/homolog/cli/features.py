@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         from homolog.cli.results import check_folder
         from homolog.core.atomic import write_bytes
         from homolog.core.device import choose_device
-        from homolog.core.reading import read_image
+        from homolog.core.io import read_image
 
         check_folder(arguments.out)
         images = [read_image(path) for path in arguments.photos]
@@ -101,7 +101,7 @@ def _chosen_map(backbone: "Backbone", name: str | None) -> str:
 
 def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, resize: int) -> "list[Image]":
     """Bring photos to sizes that the backbone takes: to one size if it sees them together."""
-    from homolog.core.resize import fit, fitted_size, resize
+    from homolog.core.image import fit, fitted_size, resize
 
     if not backbone.joint:
         return [fit(image, longer_side=resize, multiple=backbone.multiple) for image in images]
@@ -145,7 +145,7 @@ def _picture(
 
     from homolog.cli.board import Panel, draw_board
     from homolog.cli.dense_presentation import to_bytes
-    from homolog.core.resize import fit
+    from homolog.core.image import fit
 
     pairs: list[list[Panel]] = []
     for image, map_ in zip(images, maps, strict=True):

@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
         from homolog.cli.kept_features import kept_features
         from homolog.cli.results import check_folder
         from homolog.core.atomic import write_bytes
+        from homolog.core.io import read_image
         from homolog.core.protocols import ShowsSimilarity
-        from homolog.core.reading import read_image
         from homolog.zoo.model import build_matcher
 
         check_folder(arguments.out)

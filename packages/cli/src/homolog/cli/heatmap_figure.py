@@ -17,8 +17,7 @@ from homolog.cli.page import GAP
 from homolog.cli.sheet import printable
 from homolog.core.coords import Size
 from homolog.core.dense import Transfer
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.core.image import Image, resize
 
 COLOURS = "inferno"
 
@@ -44,8 +43,8 @@ def draw_heatmaps(
     sizes = _sizes(images[0].size, images[1].size, columns)
     first, second = resize(images[0], sizes[0]), resize(images[1], sizes[1])
     tints: list[tuple[float, ...]] = [tuple(tint) for tint in mpl.colormaps["tab10"](np.arange(10))]
-    starts = first.from_original(torch.tensor(places, dtype=torch.float64)).tolist()
-    ends = second.from_original(moved.xy.double()).tolist()
+    starts = first.xy_from_original(torch.tensor(places, dtype=torch.float64)).tolist()
+    ends = second.xy_from_original(moved.xy.double()).tolist()
     names = [printable(Path(image.name).name, 24) for image in images]
     panels = [
         Panel(

@@ -69,7 +69,7 @@ def photos_in(folder: Path) -> list[Path]:
         DataError: it cannot be listed, or holds fewer than two.
     """
     # Here, because it brings torch along, and the other ways to name pairs do without.
-    from homolog.core.reading import IMAGE_ENDINGS
+    from homolog.core.io import IMAGE_ENDINGS
 
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)

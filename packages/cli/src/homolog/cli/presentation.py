@@ -10,9 +10,8 @@ from homolog.cli.page import Page, Points, shown_sizes
 from homolog.cli.spread import choose_spread
 from homolog.core.coords import Size, pixel_grid, resize_pixel
 from homolog.core.dense import Transfer
-from homolog.core.image import Image
+from homolog.core.image import Image, resize
 from homolog.core.protocols import HasFields
-from homolog.core.resize import resize
 
 POINTS = 20
 """How many points a transfer picture shows."""
@@ -105,4 +104,4 @@ def _candidates(comparison: Comparison) -> NDArray[np.float32]:
 
 
 def _placed(shown: Image, xy: torch.Tensor) -> NDArray[np.float64]:
-    return shown.from_original(xy.double()).numpy()
+    return shown.xy_from_original(xy.double()).numpy()

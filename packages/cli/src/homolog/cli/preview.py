@@ -11,8 +11,7 @@ from homolog.cli.board import Panel, draw_board
 from homolog.cli.dense_presentation import to_bytes
 from homolog.cli.overlay import Canvas
 from homolog.core.coords import normalised_to_pixel
-from homolog.core.image import Image
-from homolog.core.resize import fit
+from homolog.core.image import Image, fit
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.sampling import warp_maps
 

@@ -9,8 +9,8 @@ from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
 from homolog.cli.verify import Verdict
 from homolog.core.atomic import write_bytes
 from homolog.core.errors import ConfigError
+from homolog.core.io import write_matches
 from homolog.core.keypoints import Matches
-from homolog.core.writing import write_matches
 
 MATCHES = "matches.npz"
 

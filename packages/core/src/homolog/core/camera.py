@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from homolog.core.coords import invert_frame
+from homolog.core.coords import invert_affine
 from homolog.core.errors import ShapeError
 
 
@@ -38,14 +38,14 @@ class Camera:
         """Return the direction with Z = 1 through each pixel."""
         return torch.cat((xy, torch.ones_like(xy[..., :1])), dim=-1) @ torch.linalg.inv(self.K).T
 
-    def in_frame(self, frame: Float[Tensor, "2 3"]) -> "Camera":
+    def resampled(self, to_original: Float[Tensor, "2 3"]) -> "Camera":
         """Return the camera of a resized or cropped image.
 
         Args:
-            frame: the image's frame, from its pixels to those this camera was given for.
+            to_original: of the image, from its pixels to those this camera was given for.
         """
         inverse = torch.eye(3, dtype=torch.float64, device=self.K.device)
-        inverse[:2] = invert_frame(frame).to(inverse)
+        inverse[:2] = invert_affine(to_original).to(inverse)
         return Camera(K=(inverse @ self.K.to(torch.float64)).to(self.K.dtype))
 
 

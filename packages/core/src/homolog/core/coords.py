@@ -8,7 +8,7 @@ Convention:
     - Resizing by a factor s moves a pixel coordinate to `(x + 0.5) s - 0.5`; its normalised
       coordinate does not change.
     - Sizes are always (height, width), as in tensor shapes.
-    - A *frame* is a 2 x 3 affine map between two pixel coordinate systems.
+    - An affine map [2 3] leads from one pixel coordinate system to another; `Image.to_original` is one.
 
 No other file of homolog converts between pixel and normalised coordinates by hand.
 """
@@ -81,57 +81,57 @@ def inside(xy: Float[Tensor, "*batch 2"], size: Size) -> Tensor:
     return ((xy >= -0.5) & (xy <= limit)).all(dim=-1)
 
 
-def identity_frame() -> Float[Tensor, "2 3"]:
-    """Return the frame that moves nothing (float64, as all frames)."""
+def identity_affine() -> Float[Tensor, "2 3"]:
+    """Return the affine map that moves nothing (float64, as all of them)."""
     return torch.eye(2, 3, dtype=torch.float64)
 
 
-def resize_frame(source: Size, target: Size) -> Float[Tensor, "2 3"]:
-    """Return the frame from pixels of an image of size `target` back to the `source` it was resized from."""
+def resize_affine(source: Size, target: Size) -> Float[Tensor, "2 3"]:
+    """Return the affine map from pixels of an image of size `target` back to the `source` it was resized from."""
     scale = [s / t for s, t in zip(reversed(source), reversed(target), strict=True)]
     return torch.tensor(
         [[scale[0], 0, 0.5 * scale[0] - 0.5], [0, scale[1], 0.5 * scale[1] - 0.5]], dtype=torch.float64
     )
 
 
-def shift_frame(x: float, y: float) -> Float[Tensor, "2 3"]:
-    """Return the frame that adds (x, y): from pixels of a crop with that corner to pixels of the whole."""
+def shift_affine(x: float, y: float) -> Float[Tensor, "2 3"]:
+    """Return the affine map that adds (x, y): from pixels of a crop with that corner to pixels of the whole."""
     return torch.tensor([[1, 0, x], [0, 1, y]], dtype=torch.float64)
 
 
-def apply_frame(frame: Float[Tensor, "2 3"], xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    """Move points through a frame; computed in float64, returned in the dtype and on the device of `xy`.
+def apply_affine(affine: Float[Tensor, "2 3"], xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """Move points through an affine map; computed in float64, returned in the dtype and on the device of `xy`.
 
-    >>> apply_frame(resize_frame((4, 4), (8, 8)), torch.tensor([0.5, 0.5])).tolist()
+    >>> apply_affine(resize_affine((4, 4), (8, 8)), torch.tensor([0.5, 0.5])).tolist()
     [0.0, 0.0]
     """
     # Apple's GPUs know no float64; points are few, so they visit the CPU there.
     device = torch.device("cpu") if xy.device.type == "mps" else xy.device
-    frame = frame.to(device, torch.float64)
-    moved = xy.to(device, torch.float64) @ frame[:, :2].T + frame[:, 2]
+    affine = affine.to(device, torch.float64)
+    moved = xy.to(device, torch.float64) @ affine[:, :2].T + affine[:, 2]
     return moved.to(xy.device, xy.dtype)
 
 
-def compose_frames(outer: Float[Tensor, "2 3"], inner: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """Return the frame that applies `inner` first and `outer` second; it lies where `outer` lies."""
+def compose_affines(outer: Float[Tensor, "2 3"], inner: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
+    """Return the affine map that applies `inner` first and `outer` second; it lies where `outer` lies."""
     inner = inner.to(outer)
     linear = outer[:, :2] @ inner[:, :2]
     offset = outer[:, :2] @ inner[:, 2] + outer[:, 2]
     return torch.cat((linear, offset[:, None]), dim=1)
 
 
-def invert_frame(frame: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """Return the frame that undoes `frame`.
+def invert_affine(affine: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
+    """Return the affine map that undoes `affine`.
 
     Raises:
-        ShapeError: the frame squeezes the plane onto a line or a point.
+        ShapeError: the map squeezes the plane onto a line or a point.
     """
-    linear, info = torch.linalg.inv_ex(frame[:, :2])
+    linear, info = torch.linalg.inv_ex(affine[:, :2])
     if int(info.item()) != 0 or not bool(linear.isfinite().all()):
         raise ShapeError(
-            f"expected a frame that can be undone, got {frame.tolist()}; check the image's sizes"
+            f"expected an affine map that can be undone, got {affine.tolist()}; check the image's sizes"
         )
-    return torch.cat((linear, -(linear @ frame[:, 2])[:, None]), dim=1)
+    return torch.cat((linear, -(linear @ affine[:, 2])[:, None]), dim=1)
 
 
 def _width_height(like: Tensor, size: Size) -> Tensor:

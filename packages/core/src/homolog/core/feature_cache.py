@@ -23,9 +23,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from homolog.core.atomic import atomic
 from homolog.core.errors import ConfigError
 from homolog.core.weights import cache_folder
-from homolog.core.writing import atomic
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.tracks import Queries, Tracks
 
 ImageLike = Image | str | Path | PILImage | np.ndarray
-"""What a user may hand over as an image; `homolog.core.reading.as_image` reads all of them.
+"""What a user may hand over as an image; `homolog.core.io.as_image` reads all of them.
 
 Arrays are [H W 3] or [H W], uint8 or floating point in [0, 1]; any other gets a `DataError` there.
 """

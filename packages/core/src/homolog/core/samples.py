@@ -2,15 +2,46 @@
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.dense import DenseField
 from homolog.core.errors import ShapeError
-from homolog.core.gaussians import ShownGaussians
 from homolog.core.image import Image
 from homolog.core.tracks import Tracks
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ShownGaussians:
+    """The Gaussians that two images show; both count the same ones.
+
+    Attributes:
+        id0: [H W] the row of `attributes` that each pixel of image 0 shows most of, -1 for none.
+        id1: [h w] the same of image 1.
+        attributes: [N A] what each Gaussian is like; what the columns are is told by who made them.
+    """
+
+    id0: Int[Tensor, "H W"]
+    id1: Int[Tensor, "h w"]
+    attributes: Float[Tensor, "N A"]
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of no row.
+
+        Raises:
+            ShapeError: see above.
+        """
+        highest = max(int(ids.max()) if ids.numel() else -1 for ids in (self.id0, self.id1))
+        if highest >= len(self.attributes):
+            raise ShapeError(
+                f"expected numbers of Gaussians below {len(self.attributes)}, got {highest}; give the "
+                "attributes of all that are shown"
+            )
+
+    def swapped(self) -> "ShownGaussians":
+        """Return the same with the two images exchanged."""
+        return ShownGaussians(id0=self.id1, id1=self.id0, attributes=self.attributes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from homolog.core.errors import DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.data.layout import Layout
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from homolog.core.coords import Size, normalised_to_pixel, pixel_grid, pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points
 from homolog.data.annotation import inside, read_lines, root_of

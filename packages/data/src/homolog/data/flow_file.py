@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from homolog.core.errors import DataError
-from homolog.core.reading import MAXIMUM_PIXELS
+from homolog.core.io import MAXIMUM_PIXELS
 
 MAGIC = 202021.25
 """The first four bytes as a little-endian float32; they read "PIEH"."""

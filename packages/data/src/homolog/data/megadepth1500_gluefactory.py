@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from homolog.core.calibration import camera_of, pinhole, relative_pose
 from homolog.core.coords import Size
 from homolog.core.errors import DataError
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import inside, read_lines, root_of
 from homolog.data.layout import Expected, Layout
 from homolog.data.matrix_text import matrix
-from homolog.data.posed_cameras import camera_of, pinhole, relative_pose
 
 LAYOUT = Layout(
     name="MegaDepth-1500 (glue-factory)",

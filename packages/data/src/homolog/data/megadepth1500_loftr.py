@@ -12,13 +12,13 @@ are, beside keypoints whose integers are pixel centres.
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from homolog.core.calibration import Origin, camera_of, relative_pose
 from homolog.core.errors import DataError
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import inside, root_of
 from homolog.data.converted import read_any
 from homolog.data.layout import Expected, Layout
-from homolog.data.posed_cameras import Origin, camera_of, relative_pose
 
 LAYOUT = Layout(
     name="MegaDepth-1500 (LoFTR)",

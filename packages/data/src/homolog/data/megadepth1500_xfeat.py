@@ -10,15 +10,15 @@ disk are noticed by the stored sizes, and their intrinsics scaled along.
 from pathlib import Path
 from typing import Any
 
+from homolog.core.calibration import Origin, camera_of, numbers, pose_of
 from homolog.core.coords import Size
 from homolog.core.errors import DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import entry, inside, root_of
 from homolog.data.layout import Expected, Layout
 from homolog.data.matrix_text import read_records
-from homolog.data.posed_cameras import Origin, camera_of, numbers, pose_of
 
 LAYOUT = Layout(
     name="MegaDepth-1500 (XFeat)",

@@ -13,18 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
+from homolog.core.calibration import camera_of, relative_pose, rigid
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import inside, read_lines, root_of
 from homolog.data.depth_field import field_from_depth
 from homolog.data.depth_file import read_depth
 from homolog.data.layout import Expected, Layout
 from homolog.data.megadepth_scene import Scene, read_scene
-from homolog.data.posed_cameras import camera_of, relative_pose, rigid
 
 LAYOUT = Layout(
     name="MegaDepth (training)",

@@ -20,15 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homolog.core.calibration import camera_of, numbers, pinhole, relative_pose
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import entry, inside, read_lines, root_of
 from homolog.data.layout import Expected, Layout
 from homolog.data.matrix_text import read_records
-from homolog.data.posed_cameras import camera_of, numbers, pinhole, relative_pose
 
 _LISTS = "custom_splits/pairwise_pixel_correspondences"
 

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from homolog.core.calibration import camera_of, numbers, pose_of
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size
 from homolog.core.errors import DataError, did_you_mean
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import entry, inside, read_json, read_lines
-from homolog.data.posed_cameras import camera_of, numbers, pose_of
 
 _ADVICE = 'write two paths a line, or {"pairs": [{"image0": "a.jpg", "image1": "b.jpg"}]} as .json'
 _ENTRIES = frozenset(

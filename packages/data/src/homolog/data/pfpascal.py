@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from homolog.core.coords import compose_frames
+from homolog.core.coords import compose_affines
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
@@ -259,4 +259,4 @@ def mirrored(image: Image) -> Image:
     """Return an image with left and right exchanged; its frame leads back to the same file."""
     last = image.size[1] - 1
     back = torch.tensor([[-1, 0, last], [0, 1, 0]], dtype=torch.float64)
-    return replace(image, pixels=image.pixels.flip(-1), frame=compose_frames(image.frame, back))
+    return replace(image, pixels=image.pixels.flip(-1), to_original=compose_affines(image.to_original, back))

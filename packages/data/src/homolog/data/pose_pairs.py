@@ -16,14 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from homolog.core.calibration import Origin, camera_of, pose_of
 from homolog.core.coords import Size
 from homolog.core.errors import DataError
 from homolog.core.image import Image
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import inside, read_lines
 from homolog.data.matrix_text import matrix
-from homolog.data.posed_cameras import Origin, camera_of, pose_of
 
 _FIELDS = {38: 2, 36: 0, 32: 0}  # words of a line, and how many of them are rotations
 
@@ -109,9 +109,9 @@ def turned(image: Image, turns: int) -> Image:
         width = image.size[1]
         # The pixel (x, y) of the turned image was (width - 1 - y, x).
         quarter = torch.tensor([[0, -1, width - 1], [1, 0, 0]], dtype=torch.float64)
-        linear = image.frame[:, :2]
+        linear = image.to_original[:, :2]
         frame = torch.cat(
-            (linear @ quarter[:, :2], (linear @ quarter[:, 2] + image.frame[:, 2])[:, None]), dim=1
+            (linear @ quarter[:, :2], (linear @ quarter[:, 2] + image.to_original[:, 2])[:, None]), dim=1
         )
         image = replace(image, pixels=image.pixels.rot90(1, (1, 2)), frame=frame)
     return image

@@ -13,16 +13,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from homolog.core.calibration import camera_of, pose_of, relative_pose, rigid
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import root_of
 from homolog.data.converted import read_any
 from homolog.data.layout import Expected, Layout
 from homolog.data.matrix_text import read_matrix
-from homolog.data.posed_cameras import camera_of, pose_of, relative_pose, rigid
 
 LAYOUT = Layout(
     name="ScanNet-1500 (LoFTR)",

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from homolog.core.errors import ConfigError, DataError
-from homolog.core.reading import read_image
+from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.data.annotation import root_of
 from homolog.data.layout import Expected, Layout

@@ -56,9 +56,9 @@ class AskDense:
             )
         image0, image1 = sample.image0, sample.image1
         at, truth = self._known(sample, sample.dense0)
-        xy0 = image0.to_original(at)
+        xy0 = image0.xy_to_original(at)
         found = self._transfer(matcher.match(image0, image1), xy0)
-        colours = [_colours(image1, place) for place in (image1.from_original(found.xy), truth)]
+        colours = [_colours(image1, place) for place in (image1.xy_from_original(found.xy), truth)]
         return Record(
             name=sample.name,
             category=sample.category or "",
@@ -66,7 +66,7 @@ class AskDense:
                 "size0": np.array(image0.size),
                 "size1": np.array(image1.size),
                 "xy0": xy0.numpy(),
-                "xy1": image1.to_original(truth).numpy(),
+                "xy1": image1.xy_to_original(truth).numpy(),
                 "visible": np.ones(len(xy0), dtype=np.bool_),
                 "predicted": found.xy.numpy(),
                 "confidence": found.confidence.numpy(),

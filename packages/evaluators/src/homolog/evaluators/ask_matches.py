@@ -102,7 +102,7 @@ def _masked(mask: Tensor, image: Image, xy: Tensor, name: str) -> Tensor:
         raise ShapeError(
             f"{name}: expected a mask of the size of its image, {image.size}, got {tuple(mask.shape)}; check the data set"
         )
-    at = image.from_original(xy.double())
+    at = image.xy_from_original(xy.double())
     on_image = inside(at, image.size)
     height, width = image.size
     x, y = at.nan_to_num(nan=0.0).round().long().unbind(dim=1)

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from homolog.core.coords import Size, resize_pixel
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.core.image import Image
+from homolog.core.image import Image, resize
 from homolog.core.protocols import Matcher, Tracker
-from homolog.core.resize import resize
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Queries, Tracks
 from homolog.evaluators.query_sampling import QueryMode, sample_queries

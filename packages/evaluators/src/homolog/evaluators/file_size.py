@@ -10,5 +10,5 @@ def file_size(image: Image) -> Size:
     The size of a file that it was cropped from is not known; then this is the size of the crop there.
     """
     height, width = image.size
-    linear = image.frame[:, :2].abs()
+    linear = image.to_original[:, :2].abs()
     return round(height * float(linear[1].max())), round(width * float(linear[0].max()))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from homolog.core.coords import Size, resize_frame
+from homolog.core.coords import Size, resize_affine
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.evaluators.record import Record
 from homolog.evaluators.two_view import MatchedPair
@@ -20,7 +20,11 @@ class WorkingSize:
     """
 
     def __init__(
-        self, *, longer_side: int | None = None, shorter_side: int | None = None, exact: Sequence[int] | None = None
+        self,
+        *,
+        longer_side: int | None = None,
+        shorter_side: int | None = None,
+        exact: Sequence[int] | None = None,
     ) -> None:
         """Choose one of the three, or none for the original size.
 
@@ -59,7 +63,7 @@ class WorkingSize:
         """Return the matrix that takes pixels of an original of this size to pixels at the working size."""
         matrix = np.eye(3)
         if self.of(size) != size:
-            matrix[:2] = resize_frame(self.of(size), size).numpy()
+            matrix[:2] = resize_affine(self.of(size), size).numpy()
         return matrix
 
     def __str__(self) -> str:

@@ -27,7 +27,9 @@ class MutualMatches(NamedTuple):
     probability: Float[Tensor, "B N"]
 
 
-def mutual_matches(log_assignment: Float[Tensor, "B rows columns"], *, match_threshold: float) -> MutualMatches:
+def mutual_matches(
+    log_assignment: Float[Tensor, "B rows columns"], *, match_threshold: float
+) -> MutualMatches:
     """Read off the pairs that are most probable both in their row and in their column.
 
     Args:

@@ -117,7 +117,12 @@ class CoarseToFine(nn.Module):
                 f"features, got {width}; set start=random for others"
             )
         self.coarse, self.fine, self.start = coarse, fine, start
-        self.temperature, self.match_threshold, self.border, self.window = temperature, match_threshold, border, window
+        self.temperature, self.match_threshold, self.border, self.window = (
+            temperature,
+            match_threshold,
+            border,
+            window,
+        )
         self.project = nn.Conv2d(coarse_channels, width, 1)
         self.own = nn.ModuleList(Attention(width, heads) for _ in range(depth))
         self.other = nn.ModuleList(Attention(width, heads) for _ in range(depth))
@@ -137,7 +142,9 @@ class CoarseToFine(nn.Module):
         del keypoints0, keypoints1
         tokens0, tokens1 = self.tokens(features0, features1)
         cells0, cells1 = self._cells(features0), self._cells(features1)
-        found = mutual_cells(tokens0[0], tokens1[0], temperature=self.temperature, match_threshold=self.match_threshold)
+        found = mutual_cells(
+            tokens0[0], tokens1[0], temperature=self.temperature, match_threshold=self.match_threshold
+        )
         inner = _inner(found.index0, cells0, self.border) & _inner(found.index1, cells1, self.border)
         xy0 = _centres(found.index0[inner], cells0, features0.image_size)
         xy1 = _centres(found.index1[inner], cells1, features1.image_size)

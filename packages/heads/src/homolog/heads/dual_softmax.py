@@ -53,7 +53,7 @@ class DualSoftmax(nn.Module):
         if temperature <= 0:
             raise ConfigError(f"dual_softmax: expected a temperature above 0, got {temperature}")
         self.temperature = temperature
-        self.match_threshold = minimum
+        self.match_threshold = match_threshold
 
     def forward(
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features

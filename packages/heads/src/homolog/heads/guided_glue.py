@@ -119,7 +119,7 @@ class GuidedGlue(nn.Module):
         self.guidance: Guidance = guidance
         self.keep = keep
         self.position: Position = position
-        self.match_threshold = minimum
+        self.match_threshold = match_threshold
         self.input = nn.Identity() if input_dim == width else nn.Linear(input_dim, width)
         self.encoder = (
             None

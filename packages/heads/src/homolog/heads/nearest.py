@@ -59,7 +59,7 @@ class Nearest(nn.Module):
         if ratio is not None and not 0 < ratio <= 1:
             raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
         self.map = map
-        self.match_threshold = minimum
+        self.match_threshold = match_threshold
         self.ratio = ratio
         self.window = window
         self.temperature = temperature

@@ -63,7 +63,7 @@ class AnsweredCorrespondence:
         """
         if self._matches is None:
             found = _matches(self._answers.match(), self._image0, self._image1, self._answers.name)
-            self._matches = found.moved(self._image0.to_original, self._image1.to_original)
+            self._matches = found.moved(self._image0.xy_to_original, self._image1.xy_to_original)
         return self._matches.best(limit)
 
     def transfer(self, xy0: Points) -> Transfer:
@@ -84,10 +84,12 @@ class AnsweredCorrespondence:
                 "matcher=mini, or give matcher=external a transfer function"
             )
         height, width = self._image0.size
-        at = self._image0.from_original(as_points(xy0))
+        at = self._image0.xy_from_original(as_points(xy0))
         nearest = at.clamp_min(-0.5).minimum(at.new_tensor((width - 0.5, height - 0.5)))
         found = _transfer(self._answers.transfer(nearest.numpy()), len(at), self._answers.name)
-        return Transfer(self._image1.to_original(found.xy), found.confidence * inside(at, self._image0.size))
+        return Transfer(
+            self._image1.xy_to_original(found.xy), found.confidence * inside(at, self._image0.size)
+        )
 
 
 def _matches(raw: Any, image0: Image, image1: Image, name: str) -> Matches:

@@ -49,12 +49,12 @@ class SparseCorrespondence:
     @property
     def keypoints0(self) -> Float[Tensor, "N 2"]:
         """Where image 0 has keypoints, matched or not, in pixels of the original file (float32, on the CPU)."""
-        return self._side0.to_original(self._seen0.keypoints.xy)
+        return self._side0.xy_to_original(self._seen0.keypoints.xy)
 
     @property
     def keypoints1(self) -> Float[Tensor, "N 2"]:
         """Where image 1 has keypoints; see `keypoints0`."""
-        return self._side1.to_original(self._seen1.keypoints.xy)
+        return self._side1.xy_to_original(self._seen1.keypoints.xy)
 
     def matches(self, limit: int | None = None) -> Matches:
         """Return the best matches, best first, in pixels of the original files (float32, on the CPU).
@@ -90,12 +90,12 @@ class SparseCorrespondence:
                 "backbone, such as matcher=mini"
             )
         seen0, seen1 = self._seen0.features, self._seen1.features
-        at, on_image = self._side0.from_original(as_points(xy0))
+        at, on_image = self._side0.xy_from_original(as_points(xy0))
         first = next(iter(seen0.maps.values()))
         with torch.inference_mode():
             found = self._reader.transfer(at.to(first.device, torch.float32), seen0, seen1)
         confidence = found.confidence.to("cpu", torch.float32) * on_image
-        return Transfer(self._side1.to_original(found.xy), confidence)
+        return Transfer(self._side1.xy_to_original(found.xy), confidence)
 
     def similarity(self, xy0: Points) -> Float[Tensor, "N h w"]:
         """Compare points of image 0 with every cell of image 1, to see what else they resemble.
@@ -118,7 +118,7 @@ class SparseCorrespondence:
                 "and a backbone, such as matcher=mini"
             )
         seen0, seen1 = self._seen0.features, self._seen1.features
-        at, _ = self._side0.from_original(as_points(xy0))
+        at, _ = self._side0.xy_from_original(as_points(xy0))
         first = next(iter(seen0.maps.values()))
         with torch.inference_mode():
             cosine = self._reader.similarity(at.to(first.device, torch.float32), seen0, seen1)
@@ -132,5 +132,5 @@ class SparseCorrespondence:
         # Cloned outside of inference mode, so that callers may do with it what they like.
         score = found.score.to("cpu", torch.float32).clone()
         return Matches(
-            xy0=self._side0.to_original(found.xy0), xy1=self._side1.to_original(found.xy1), score=score
+            xy0=self._side0.xy_to_original(found.xy0), xy1=self._side1.xy_to_original(found.xy1), score=score
         )

@@ -13,8 +13,8 @@ from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.protocols import Backbone, DenseHead, ImageLike
-from homolog.core.reading import as_image
 from homolog.matchers.dense_correspondence import DenseCorrespondence
 from homolog.matchers.extraction import Extraction, extract
 from homolog.matchers.fitting import Fitting
@@ -106,7 +106,9 @@ class DenseMatcher(nn.Module):
         orders = [(first, second)] if self.passes == "one" else [(first, second), (second, first)]
         with torch.inference_mode():
             seen = [self._extracted(order) for order in orders]
-        side0, side1 = (Side(size=image.size, frame=image.frame, seen_size=first.size) for image in given)
+        side0, side1 = (
+            Side(size=image.size, frame=image.to_original, seen_size=first.size) for image in given
+        )
         return DenseCorrespondence(
             (side0, side1), partial(self._solve, seen), spacing=self.spacing, cycle=self.cycle
         )

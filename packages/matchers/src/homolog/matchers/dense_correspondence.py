@@ -91,10 +91,10 @@ class DenseCorrespondence:
             ShapeError: not [N 2].
             DataError: a coordinate that is not finite.
         """
-        at, on_image = self._side0.from_original(as_points(xy0))
+        at, on_image = self._side0.xy_from_original(as_points(xy0))
         xy1, confidence = self._there(at.float())
         visible = on_image & _on(xy1, self._side1)
-        return Transfer(self._side1.to_original(xy1), confidence * visible)
+        return Transfer(self._side1.xy_to_original(xy1), confidence * visible)
 
     def cycle_error(self, xy0: Points) -> Float[Tensor, " N"]:
         """Measure how far points of image 0 land from themselves after going to image 1 and back.
@@ -110,9 +110,9 @@ class DenseCorrespondence:
             ShapeError: not [N 2].
             DataError: a coordinate that is not finite.
         """
-        at, on_image = self._side0.from_original(as_points(xy0))
+        at, on_image = self._side0.xy_from_original(as_points(xy0))
         xy1, _ = self._there(at.float())
-        start, end = (self._side0.to_original(xy, bounded=False) for xy in (at.float(), self._back(xy1)))
+        start, end = (self._side0.xy_to_original(xy, bounded=False) for xy in (at.float(), self._back(xy1)))
         lost = ~on_image | ~_on(xy1, self._side1)
         return (end - start).norm(dim=1).masked_fill(lost, torch.inf)
 
@@ -125,7 +125,7 @@ class DenseCorrespondence:
         if self._cycle is not None:
             keep &= (self._back(xy1) - xy0).norm(dim=1) <= self._cycle
         found = Matches(xy0=xy0, xy1=xy1, score=confidence).select(keep)
-        return found.moved(self._side0.to_original, self._side1.to_original)
+        return found.moved(self._side0.xy_to_original, self._side1.xy_to_original)
 
     def _there(self, xy0: Tensor) -> Transfer:
         return _moved(self.fields[0], xy0, self._side0, self._side1)

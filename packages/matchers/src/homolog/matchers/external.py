@@ -13,8 +13,8 @@ from jaxtyping import UInt8
 
 from homolog.core.errors import ConfigError, DataError, HomologError
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.protocols import ImageLike
-from homolog.core.reading import as_image
 from homolog.matchers.answered import AnsweredCorrespondence, Answers
 
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError
-from homolog.core.image import Image
-from homolog.core.resize import fit, fitted_size, resize
+from homolog.core.image import Image, fit, fitted_size, resize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,9 @@ from homolog.core.errors import MissingDependencyError
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.protocols import ImageLike
-from homolog.core.reading import as_image
 from homolog.core.weights import load_state, restore
 from homolog.matchers.correspondence import SparseCorrespondence
 from homolog.matchers.extraction import Extraction
@@ -169,4 +169,4 @@ def _maps(features: Features) -> dict[str, Tensor]:
 
 
 def _side(image: Image, seen: Extraction) -> Side:
-    return Side(size=image.size, frame=image.frame, seen_size=seen.features.image_size)
+    return Side(size=image.size, frame=image.to_original, seen_size=seen.features.image_size)

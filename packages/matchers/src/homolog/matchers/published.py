@@ -15,9 +15,9 @@ from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError, ConfigError, did_you_mean
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Backbone, ImageLike, Points
-from homolog.core.reading import as_image
 from homolog.matchers.extraction import Extraction, extract
 from homolog.matchers.points import as_points
 from homolog.matchers.remembered import Remembered
@@ -221,7 +221,7 @@ class PublishedCorrespondence:
             DataError: a coordinate that is not finite.
         """
         image0, image1 = self._images
-        at = image0.from_original(as_points(xy0))
+        at = image0.xy_from_original(as_points(xy0))
         last = at.new_tensor((image0.size[1] - 1, image0.size[0] - 1))
         first, second = self._places
         asked = _scaled(at.clamp_min(0).minimum(last), first)
@@ -230,7 +230,7 @@ class PublishedCorrespondence:
             found = self._read_out(map0, map1, asked.to(map0), size0=first.size, size1=second.size)
         moved = found.cpu().double().clone()  # theirs is an inference tensor
         scale, offset = moved.new_tensor(second.scale), moved.new_tensor(second.offset)
-        xy = image1.to_original((moved - offset) / scale).float()
+        xy = image1.xy_to_original((moved - offset) / scale).float()
         return Transfer(xy, inside(at, image0.size).float())
 
 

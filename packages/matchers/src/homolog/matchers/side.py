@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from homolog.core.coords import Size, apply_frame, inside, invert_frame, resize_pixel
+from homolog.core.coords import Size, apply_affine, inside, invert_affine, resize_pixel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,7 +22,7 @@ class Side:
     frame: Float[Tensor, "2 3"]
     seen_size: Size
 
-    def to_original(self, xy: Float[Tensor, "N 2"], *, bounded: bool = True) -> Float[Tensor, "N 2"]:
+    def xy_to_original(self, xy: Float[Tensor, "N 2"], *, bounded: bool = True) -> Float[Tensor, "N 2"]:
         """Move points from the resized image to the original; float32, on the CPU.
 
         Args:
@@ -35,14 +35,14 @@ class Side:
         at = resize_pixel(xy.cpu().double(), self.seen_size, self.size)
         if bounded:
             at = at.clamp_min(0).minimum(at.new_tensor((width - 1, height - 1)))
-        return apply_frame(self.frame, at).float()
+        return apply_affine(self.frame, at).float()
 
-    def from_original(self, xy: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
+    def xy_from_original(self, xy: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
         """Move points of the original to the resized image, and tell which lie on the given image.
 
         Those that do not come out at the nearest place that does.
         """
         height, width = self.size
-        at = apply_frame(invert_frame(self.frame), xy.double())
+        at = apply_affine(invert_affine(self.frame), xy.double())
         nearest = at.clamp_min(-0.5).minimum(at.new_tensor((width - 0.5, height - 0.5)))
         return resize_pixel(nearest, self.size, self.seen_size), inside(at, self.size)

@@ -10,8 +10,8 @@ from torch import nn
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.core.feature_cache import FeatureCache
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.protocols import Backbone, DenseHead, Detector, ImageLike, SparseHead, TransferHead
-from homolog.core.reading import as_image
 from homolog.matchers.correspondence import SparseCorrespondence
 from homolog.matchers.extraction import Extraction, extract
 from homolog.matchers.fitting import Fitting
@@ -72,7 +72,7 @@ class SparseMatcher(nn.Module):
         self.detector = detector
         self.head = head
         self.backbone = backbone
-        self.descriptor_map = describe
+        self.descriptor_map = descriptor_map
         self.multiple = lcm(detector.multiple, 1 if backbone is None else backbone.multiple)
         self.resize = resize
         self.enlarge = enlarge
@@ -93,7 +93,7 @@ class SparseMatcher(nn.Module):
         with torch.inference_mode():
             seen0, seen1 = self._together(*given) if self._joint else map(self._alone, given)
         side0, side1 = (
-            Side(size=image.size, frame=image.frame, seen_size=seen.features.image_size)
+            Side(size=image.size, frame=image.to_original, seen_size=seen.features.image_size)
             for image, seen in zip(given, (seen0, seen1), strict=True)
         )
         reads = isinstance(self.head, TransferHead) and self.backbone is not None
@@ -133,7 +133,9 @@ class SparseMatcher(nn.Module):
 
         def make() -> list[Extraction]:
             views = torch.stack([image.pixels for image in images]).to(device)
-            return extract(views, backbone=self.backbone, detector=self.detector, descriptor_map=self.descriptor_map)
+            return extract(
+                views, backbone=self.backbone, detector=self.detector, descriptor_map=self.descriptor_map
+            )
 
         return self._remembered.get(images, make, device=device)
 

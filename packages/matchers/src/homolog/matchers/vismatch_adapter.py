@@ -10,8 +10,8 @@ from torch import nn
 
 from homolog.core.errors import ConfigError, DataError, HomologError, MissingDependencyError, did_you_mean
 from homolog.core.image import Image
+from homolog.core.io import as_image
 from homolog.core.protocols import ImageLike
-from homolog.core.reading import as_image
 from homolog.matchers.answered import AnsweredCorrespondence, Answers
 
 

@@ -10,8 +10,7 @@ from torch import Tensor
 from homolog.core.coords import Size, identity_grid, normalised_to_pixel, pixel_to_normalised
 from homolog.core.dense import DenseField
 from homolog.core.errors import ShapeError
-from homolog.core.image import Image
-from homolog.core.resize import resize
+from homolog.core.image import Image, resize
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points, warp_maps
 
@@ -134,7 +133,7 @@ def _points(sample: PairSample, pair: tuple[Image, Image]) -> tuple[Tensor, Tens
     if sample.xy0 is None or sample.xy1 is None:
         return torch.zeros(0, 2), torch.zeros(0, 2)
     xy0, xy1 = (
-        image.from_original(xy.double()).float()
+        image.xy_from_original(xy.double()).float()
         for image, xy in zip(pair, (sample.xy0, sample.xy1), strict=True)
     )
     kept = (xy0.isfinite() & xy1.isfinite()).all(dim=1)

@@ -76,7 +76,7 @@ class GlueTruth:
             if depth is not None
         )
         camera0, camera1 = (
-            camera.in_frame(image.frame)
+            camera.resampled(image.to_original)
             for image, camera in zip(images, cameras, strict=True)
             if camera is not None
         )
@@ -94,8 +94,8 @@ class GlueTruth:
 
 
 def _square(image: Image) -> Float[Tensor, "3 3"]:
-    last = image.frame.new_tensor([[0.0, 0.0, 1.0]])
-    return torch.cat((image.frame, last)).double()
+    last = image.to_original.new_tensor([[0.0, 0.0, 1.0]])
+    return torch.cat((image.to_original, last)).double()
 
 
 def _depth(depth: Tensor, size: Size) -> Tensor:

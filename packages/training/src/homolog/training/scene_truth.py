@@ -79,7 +79,7 @@ def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor, Tensor]:
     depth0, depth1, camera0, camera1 = sample.depth0, sample.depth1, sample.camera0, sample.camera1
     if depth0 is None or depth1 is None or camera0 is None or camera1 is None or sample.pose is None:
         return nothing
-    cameras = camera0.in_frame(sample.image0.frame), camera1.in_frame(sample.image1.frame)
+    cameras = camera0.resampled(sample.image0.to_original), camera1.resampled(sample.image1.to_original)
     depth = torch.stack([_resized(each, size) for each in (depth0, depth1)]).double()
     still = RelativePose(R=torch.eye(3, dtype=torch.float64), t=torch.zeros(3, dtype=torch.float64))
     poses = still, RelativePose(R=sample.pose.R.double(), t=sample.pose.t.double())

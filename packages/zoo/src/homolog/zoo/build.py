@@ -23,7 +23,18 @@ from homolog.zoo.compose import one_line
 ROOTS = ("homolog", "torch.optim", "lightning.pytorch")
 """Only what is defined below these may be a `_target_`; and `pathlib.Path`."""
 
-DISTRIBUTIONS = ("backbones", "cli", "core", "data", "evaluators", "heads", "matchers", "training", "zoo")
+DISTRIBUTIONS = (
+    "backbones",
+    "cli",
+    "core",
+    "data",
+    "evaluators",
+    "heads",
+    "matchers",
+    "synthetic",
+    "training",
+    "zoo",
+)
 """The portions of homolog, each the distribution `homolog-NAME`."""
 
 

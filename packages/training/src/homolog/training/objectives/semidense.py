@@ -176,7 +176,7 @@ def _encoder(attributes: int, channels: int) -> nn.Module:
 def _shown(ids: Int[Tensor, "H W"], image: Image, centres: Float[Tensor, "N 2"]) -> Int[Tensor, " N"]:
     """Return the Gaussian at the pixel of the original file that is nearest to the centre of each cell."""
     last = torch.tensor((ids.shape[1] - 1, ids.shape[0] - 1))
-    at = (image.to_original(centres.cpu()) + 0.5).floor().long().clamp_min(0).minimum(last)
+    at = (image.xy_to_original(centres.cpu()) + 0.5).floor().long().clamp_min(0).minimum(last)
     return ids[at[:, 1], at[:, 0]].long()
 
 

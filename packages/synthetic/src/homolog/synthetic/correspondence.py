@@ -1,0 +1,216 @@
+"""Dense truth between two views, in both directions, and what may be done with each pixel of it."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int32
+from torch import Tensor
+
+from homolog.core.coords import Size, pixel_to_normalised
+from homolog.core.dense import DenseField
+from homolog.synthetic.compiled import compiled
+from homolog.synthetic.transfer import Tolerance, transfer
+from homolog.synthetic.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DenseTruth:
+    """For each pixel of the query image, the place in the reference image that shows the same.
+
+    Attributes:
+        xy: [H W 2] pixel coordinates in the reference; NaN wherever `valid` is False.
+        valid: [H W] a label exists and may be learnt from.
+        fg: [H W] the pixel shows a body that the reference scene has too, in sight there or not.
+        covisible: [H W] it is in sight there.
+        interior: [H W] so are all four reference pixels around the place, and they show the same part. Only
+            there may pixels of the reference be interpolated: elsewhere they mix the body with what is
+            behind it.
+        reference_size: (height, width) of the reference in pixels.
+    """
+
+    xy: Float32[np.ndarray, "H W 2"]
+    valid: Bool[np.ndarray, "H W"]
+    fg: Bool[np.ndarray, "H W"]
+    covisible: Bool[np.ndarray, "H W"]
+    interior: Bool[np.ndarray, "H W"]
+    reference_size: Size
+
+    def field(self) -> DenseField:
+        """Return the field [1 2 H W]; its grid is NaN and its confidence 0 where no label exists."""
+        shift, step = _to_normalised(self.reference_size)
+        grid = torch.addcmul(shift, torch.from_numpy(self.xy).permute(2, 0, 1), step)
+        return DenseField(
+            grid=grid.contiguous()[None], confidence=torch.from_numpy(self.valid.astype(np.float32))[None]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OneWay:
+    """Labels that live on one view, before they were held against those of the other.
+
+    Attributes:
+        xy: [H W 2] pixel coordinates in the other view.
+        covisible: [H W] where they mean something.
+        part: [H W] which part of which body a pixel shows, in numbers that both views share; -1 where it
+            shows none that both scenes have.
+    """
+
+    xy: Float32[np.ndarray, "H W 2"]
+    covisible: Bool[np.ndarray, "H W"]
+    part: Int32[np.ndarray, "H W"]
+
+
+def dense_truth(
+    view0: View, view1: View, *, tolerance: Tolerance | None = None, two_way: float | None = None
+) -> tuple[DenseTruth, DenseTruth]:
+    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+
+    Args:
+        view0: one view.
+        view1: another instance, pose or camera.
+        tolerance: of the test of visibility.
+        two_way: drop labels that do not lead back to within so many pixels; None keeps them. Labels by
+            transfer are exact: what it would drop are surfaces seen at a grazing angle.
+    """
+    shared0 = view0.scene.partners(view1.scene)
+    names0 = np.where(shared0 >= 0, np.arange(len(shared0), dtype=np.int32), np.int32(-1))
+    names1 = view1.scene.partners(view0.scene)
+    return both_ways(
+        _labels(view0, view1, names0, tolerance), _labels(view1, view0, names1, tolerance), two_way=two_way
+    )
+
+
+def both_ways(there: OneWay, back: OneWay, *, two_way: float | None = None) -> tuple[DenseTruth, DenseTruth]:
+    """Complete the labels of two views with what only both together can tell.
+
+    Args:
+        there: labels that live on view 0.
+        back: labels that live on view 1.
+        two_way: drop labels that do not lead back to within so many pixels; None keeps them.
+    """
+    return _completed(there, back, two_way), _completed(back, there, two_way)
+
+
+def shared_parts(view: View, names: Int32[np.ndarray, " B"]) -> Int32[np.ndarray, "H W"]:
+    """Return a number for the body and the part that each pixel shows, -1 where both scenes do not have it.
+
+    Args:
+        view: what the pixels show.
+        names: [B] a number for each body of its scene that both scenes agree on, -1 for none.
+    """
+    part = np.empty_like(view.raster.face)
+    _name_parts(view.raster.face, view.scene.object, view.scene.part, names, part)
+    return part
+
+
+def _labels(source: View, target: View, names: np.ndarray, tolerance: Tolerance | None) -> OneWay:
+    landing = transfer(source.points(), source, target, tolerance)
+    return OneWay(
+        xy=landing.xy.reshape(*source.size, 2),
+        covisible=landing.visible.reshape(source.size),
+        part=shared_parts(source, names),
+    )
+
+
+def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
+    valid = way.covisible if two_way is None else way.covisible & (_two_way_error(way, back) <= two_way)
+    interior = np.empty(valid.shape, np.bool_)
+    # Planes: a grid of [2 H W] is what they become.
+    planes = np.empty((2, *valid.shape), np.float32)
+    _keep_valid(way.xy, valid, way.part, back.covisible, back.part, planes, interior)
+    return DenseTruth(
+        xy=planes.transpose(1, 2, 0),
+        valid=valid,
+        fg=way.part >= 0,
+        covisible=way.covisible,
+        interior=interior,
+        reference_size=(back.part.shape[0], back.part.shape[1]),
+    )
+
+
+def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
+    """Return how many pixels from home a label and the way back lead; infinite where they do not."""
+    error = np.empty(way.covisible.shape, np.float32)
+    _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
+    return error
+
+
+@lru_cache(maxsize=16)
+def _to_normalised(size: Size) -> tuple[Tensor, Tensor]:
+    """Return `pixel_to_normalised` as shift and step of both planes of a grid: one pass over it instead of four."""
+    ends = pixel_to_normalised(torch.tensor(((0.0, 0.0), (1.0, 1.0)), dtype=torch.float64), size)
+    return ends[0].float()[:, None, None], (ends[1] - ends[0]).float()[:, None, None]
+
+
+@compiled
+def _name_parts(
+    face: np.ndarray, body_of_face: np.ndarray, part_of_face: np.ndarray, names: np.ndarray, part: np.ndarray
+) -> None:
+    height, width = face.shape
+    for y in range(height):
+        for x in range(width):
+            f, part[y, x] = face[y, x], -1
+            if f >= 0 and names[body_of_face[f]] >= 0:
+                part[y, x] = names[body_of_face[f]] * (1 << 16) + part_of_face[f]
+
+
+@compiled
+def _keep_valid(
+    xy: np.ndarray,
+    valid: np.ndarray,
+    part: np.ndarray,
+    back_covisible: np.ndarray,
+    back_part: np.ndarray,
+    kept: np.ndarray,
+    interior: np.ndarray,
+) -> None:
+    """Copy the valid labels, and tell where all four reference pixels around one are in sight and of its part."""
+    height, width = valid.shape
+    far_height, far_width = back_part.shape
+    for y in range(height):
+        for x in range(width):
+            interior[y, x] = False
+            if not valid[y, x]:
+                kept[0, y, x], kept[1, y, x] = np.nan, np.nan
+                continue
+            u, v = xy[y, x, 0], xy[y, x, 1]
+            kept[0, y, x], kept[1, y, x] = u, v
+            if u < 0 or v < 0 or u >= far_width - 1 or v >= far_height - 1:
+                continue
+            left, top, same = int(u), int(v), part[y, x]
+            interior[y, x] = (
+                back_part[top, left] == same
+                and back_part[top, left + 1] == same
+                and back_part[top + 1, left] == same
+                and back_part[top + 1, left + 1] == same
+                and back_covisible[top, left]
+                and back_covisible[top, left + 1]
+                and back_covisible[top + 1, left]
+                and back_covisible[top + 1, left + 1]
+            )
+
+
+@compiled
+def _round_trip(
+    xy: np.ndarray, covisible: np.ndarray, back_xy: np.ndarray, back_covisible: np.ndarray, error: np.ndarray
+) -> None:
+    height, width = covisible.shape
+    far_height, far_width = back_covisible.shape
+    for y in range(height):
+        for x in range(width):
+            error[y, x] = np.inf
+            u, v = xy[y, x, 0], xy[y, x, 1]
+            if not covisible[y, x] or not (u >= 0 and v >= 0 and u < far_width - 1 and v < far_height - 1):
+                continue
+            left, top = int(u), int(v)
+            home_x, home_y, good = 0.0, 0.0, True
+            for tap in range(4):
+                row, column = top + tap // 2, left + tap % 2
+                weight = abs(1 - tap % 2 - (u - left)) * abs(1 - tap // 2 - (v - top))
+                good = good and back_covisible[row, column]
+                home_x += weight * back_xy[row, column, 0]
+                home_y += weight * back_xy[row, column, 1]
+            if good:
+                error[y, x] = np.hypot(home_x - x, home_y - y)

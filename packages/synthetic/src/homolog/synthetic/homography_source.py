@@ -1,0 +1,167 @@
+"""Homographies of photos as training data: dense truth in both directions, photometry for each image, seeds and splits.
+
+`homolog.data.homography_pairs` makes the same kind of pair as a benchmark (SH100, SH200 of OmniGlue), whose
+lists stay what they are. Here an index of a split draws from the streams that all synthetic data have.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+
+from homolog.core.coords import Size, inside, pixel_grid
+from homolog.core.errors import ConfigError
+from homolog.core.homography import drawn_pair
+from homolog.core.io import photos_below, read_image
+from homolog.core.samples import PairSample
+from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways
+from homolog.synthetic.on_demand import PairsOnDemand
+from homolog.synthetic.photometry import Photometry
+from homolog.synthetic.picture import as_sample_image, taken
+from homolog.synthetic.seeds import Factor
+from homolog.synthetic.sizes import image_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HomographyPair:
+    """Everything that is known of a pair; `sample` is what a matcher learns from.
+
+    Attributes:
+        homography: [3 3] from pixels of image 0 to pixels of image 1.
+        pictures: pixels of both images; the second is black where the photo ends.
+        truths: dense truth that lives on image 0, and that which lives on image 1.
+        photo: path of the photo below the folder.
+        name: unique within its data set.
+    """
+
+    homography: Float64[np.ndarray, "3 3"]
+    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
+    truths: tuple[DenseTruth, DenseTruth]
+    photo: str
+    name: str
+
+    def sample(self) -> PairSample:
+        """Return the pair with its homography, dense truth, and masks of where the photo is."""
+        image0, image1 = (
+            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
+        )
+        share0, share1 = (float(truth.valid.mean()) for truth in self.truths)
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            homography=torch.from_numpy(self.homography),
+            dense0=self.truths[0].field(),
+            dense1=self.truths[1].field(),
+            mask0=torch.from_numpy(self.truths[0].fg),
+            mask1=torch.from_numpy(self.truths[1].fg),
+            name=self.name,
+            facts={
+                "photo": self.photo,
+                "overlap": f"{min(share0, share1):.4f}",
+                "overlap0": f"{share0:.4f}",
+                "overlap1": f"{share1:.4f}",
+            },
+        )
+
+
+class HomographySource(PairsOnDemand):
+    """Pairs of photos and homographies of them, made when asked for; the same whatever the order or the worker."""
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        photos: str | Path,
+        size: int | Sequence[int] = (480, 640),
+        displacement: float | int = 100.0,
+        seed: int = 0,
+        split: Literal["trn", "val", "test"] = "trn",
+        photometry: bool = True,
+    ) -> None:
+        """Find the photos.
+
+        Args:
+            count: number of pairs.
+            photos: a folder of photos, searched with all its folders. Splits draw from the same photos:
+                give each a folder of its own to keep them apart.
+            size: of both images in pixels, one number or [height, width].
+            displacement: how far a corner moves at most, in x and in y, in pixels: 100 and 200 are the
+                settings of SH100 and SH200.
+            seed: of everything.
+            split: equal indices of different splits draw other photos and other maps.
+            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+
+        Raises:
+            ConfigError: a number out of its range.
+            DataError: no photos there.
+        """
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
+        if count < 0 or not 0 <= displacement < max(self._size):
+            raise ConfigError(
+                f"expected count >= 0 and a displacement in [0, {max(self._size)}), got {count}, {displacement}"
+            )
+        self._root = Path(photos).expanduser()
+        self._photos = photos_below(self._root)
+        self._displacement, self._photometry = float(displacement), photometry
+
+    def pair(self, index: int) -> HomographyPair:
+        """Make one pair with everything that is known of it.
+
+        Raises:
+            IndexError: there is no such pair.
+            DataError: the photo is damaged.
+        """
+        seeds = self._seeds(index)
+        path = self._photos[int(seeds.generator(Factor.choice).integers(len(self._photos)))]
+        drawn = drawn_pair(
+            read_image(path),
+            seeds.generator(Factor.layout),
+            size=self._size,
+            displacement=self._displacement,
+        )
+        picture0, picture1 = (
+            taken(
+                np.ascontiguousarray(pixels.numpy().transpose(1, 2, 0)),
+                Photometry.drawn(seeds.generator(Factor.photometry, side)) if self._photometry else None,
+            )
+            for side, pixels in enumerate((drawn.pixels0, drawn.pixels1))
+        )
+        return HomographyPair(
+            homography=drawn.homography,
+            pictures=(picture0, picture1),
+            truths=homography_truth(drawn.homography, drawn.known1.numpy()),
+            photo=path.relative_to(self._root).as_posix(),
+            name=self._name("homography", index),
+        )
+
+
+def homography_truth(
+    homography: Float64[np.ndarray, "3 3"], known1: np.ndarray
+) -> tuple[DenseTruth, DenseTruth]:
+    """Return the dense truth of two images of one size: a map leaves nothing hidden but what is outside.
+
+    Args:
+        homography: from pixels of image 0 to pixels of image 1.
+        known1: [H W] where image 1 shows anything.
+    """
+    size = (known1.shape[0], known1.shape[1])
+    there = _labels(homography, np.ones(size, np.bool_), size)
+    back = _labels(np.linalg.inv(homography), known1, size)
+    return both_ways(there, back)
+
+
+def _labels(homography: np.ndarray, known: np.ndarray, size: Size) -> OneWay:
+    at = pixel_grid(size).double().numpy()
+    seen = np.concatenate((at, np.ones_like(at[:, :1])), axis=1) @ homography.T
+    ahead = seen[:, 2:] > 0
+    xy = np.where(ahead, seen[:, :2] / np.where(ahead, seen[:, 2:], 1.0), np.nan)
+    within = inside(torch.from_numpy(xy), size).numpy().reshape(size)
+    return OneWay(
+        xy=xy.astype(np.float32).reshape(*size, 2),
+        covisible=within & known,
+        part=np.where(known, np.int32(0), np.int32(-1)),
+    )

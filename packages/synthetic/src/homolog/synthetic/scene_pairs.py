@@ -1,0 +1,249 @@
+"""Geometric pairs: a rigid scene full of texture, seen by two cameras that stand far apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from homolog.core.errors import ConfigError
+from homolog.core.samples import PairSample
+from homolog.synthetic.actors import Actor
+from homolog.synthetic.category import chosen
+from homolog.synthetic.correspondence import DenseTruth, dense_truth
+from homolog.synthetic.floor_plan import FloorPlan
+from homolog.synthetic.light import Light
+from homolog.synthetic.look import Look
+from homolog.synthetic.on_demand import PairsOnDemand
+from homolog.synthetic.paint import paint
+from homolog.synthetic.photometry import Photometry
+from homolog.synthetic.picture import as_sample_image, taken
+from homolog.synthetic.props import Prop, furnished, pedestal
+from homolog.synthetic.room import Room
+from homolog.synthetic.scene import Scene
+from homolog.synthetic.seeds import Factor, Seeds
+from homolog.synthetic.sizes import image_size
+from homolog.synthetic.sky import Sky
+from homolog.synthetic.view import View
+from homolog.synthetic.viewpoint import Viewpoint
+
+TRIES = 20
+"""Second cameras that are looked through before the one that comes closest to what is wanted is taken."""
+
+_ROUGH = 64
+"""Longer side, in pixels, of the views by which cameras are judged before they are looked through."""
+
+_ROUGHLY = 0.03
+"""How far the overlap of rough views may be off."""
+
+_MARGIN = 0.4
+"""Nearest that a camera comes to a wall or a thing, in units of the world."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ScenePair:
+    """Everything that is known of a pair; `sample` is what a matcher learns from.
+
+    Attributes:
+        views: geometry of both images; their scene is the same.
+        looks: one for each body.
+        pictures: pixels of both images.
+        truths: dense truth that lives on image 0, and that which lives on image 1.
+        fits: whether the overlap is in the range that was wanted.
+        name: unique within its data set.
+    """
+
+    views: tuple[View, View]
+    looks: tuple[Look, ...]
+    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
+    truths: tuple[DenseTruth, DenseTruth]
+    fits: bool
+    name: str
+
+    def sample(self) -> PairSample:
+        """Return the pair with dense truth, depth, cameras, pose, and the overlap among its facts."""
+        image0, image1 = (
+            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
+        )
+        depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
+        camera0, camera1 = (view.viewpoint for view in self.views)
+        share0, share1 = overlap(self.truths)
+        axes = float(np.clip(camera0.R[2] @ camera1.R[2], -1, 1))
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            camera0=camera0.camera(),
+            camera1=camera1.camera(),
+            pose=camera0.pose_to(camera1),
+            dense0=self.truths[0].field(),
+            dense1=self.truths[1].field(),
+            depth0=depth0,
+            depth1=depth1,
+            name=self.name,
+            facts={
+                "overlap": f"{min(share0, share1):.4f}",
+                "overlap0": f"{share0:.4f}",
+                "overlap1": f"{share1:.4f}",
+                "overlap_fits": "yes" if self.fits else "no",
+                "angle": f"{np.degrees(np.arccos(axes)):.1f}",
+                "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
+            },
+        )
+
+
+class ScenePairs(PairsOnDemand):
+    """Pairs of views of made-up scenes, made when asked for; the same whatever the order or the worker."""
+
+    def __init__(
+        self,
+        *,
+        count: int,
+        size: int | Sequence[int] = 256,
+        seed: int = 0,
+        split: Literal["trn", "val", "test"] = "trn",
+        names: list[str] | None = None,
+        objects: int = 4,
+        clutter: int = 8,
+        turn: float | int = 120.0,
+        overlap: Sequence[float] = (0.1, 0.7),
+        photometry: bool = True,
+    ) -> None:
+        """Choose what to make.
+
+        Args:
+            count: number of pairs.
+            size: of the images in pixels, one number or [height, width].
+            seed: of everything.
+            split: equal indices of different splits have nothing in common.
+            names: categories of the objects; all by default.
+            objects: how many instances of them there are.
+            clutter: how many crates, pillars and balls stand about.
+            turn: how far apart the cameras may be in azimuth, degrees.
+            overlap: lowest and highest share of the pixels of either image that the other shows too, of the
+                image in which it is smaller. Second cameras are drawn until one fits, `TRIES` at most;
+                where none does, the pair has the one that came closest, and says so among its facts.
+            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+
+        Raises:
+            ConfigError: a category that does not exist, or a number out of its range.
+        """
+        low, high = overlap if len(overlap) == 2 else (1.0, 0.0)
+        if min(count, objects, clutter) < 0 or not (0 <= turn <= 180 and 0 <= low < high <= 1):
+            raise ConfigError(
+                "expected count, objects and clutter >= 0, turn in [0, 180] and an overlap [lowest, highest] in "
+                f"[0, 1], got {count}, {objects}, {clutter}, {turn}, {list(overlap)}"
+            )
+        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
+        self._names = chosen(names)
+        self._objects, self._clutter = objects, clutter
+        self._turn, self._overlap, self._photometry = turn, (float(low), float(high)), photometry
+
+    def pair(self, index: int) -> ScenePair:
+        """Make one pair with everything that is known of it.
+
+        Raises:
+            IndexError: there is no such pair.
+        """
+        seeds = self._seeds(index)
+        room = Room.drawn(seeds.generator(Factor.layout))
+        plan = FloorPlan()
+        props = self._props(room, plan, seeds)
+        scene, looks = Scene.of([prop.body for prop in props]), tuple(prop.look for prop in props)
+        views, truths, fits = self._views(scene, room, plan, seeds)
+        light, sky = Light.drawn(seeds.generator(Factor.light)), Sky.drawn(seeds.generator(Factor.background))
+        picture0, picture1 = (
+            taken(
+                paint(view, looks, light, sky.behind(view)),
+                Photometry.drawn(seeds.generator(Factor.photometry, side)) if self._photometry else None,
+            )
+            for side, view in enumerate(views)
+        )
+        return ScenePair(
+            views=views,
+            looks=looks,
+            pictures=(picture0, picture1),
+            truths=truths,
+            fits=fits,
+            name=self._name("scene", index),
+        )
+
+    def _props(self, room: Room, plan: FloorPlan, seeds: Seeds) -> list[Prop]:
+        """Return what the scene is made of: instances in the middle of a furnished room."""
+        shapes, colours = seeds.generator(Factor.layout, 1), seeds.generator(Factor.texture)
+        props: list[Prop] = []
+        for number in range(self._objects):
+            actor = Actor.drawn(seeds, number, self._names)
+            floor = float(shapes.uniform(0.3, 0.9)) if shapes.random() < 0.3 and actor.lift == 0 else 0.0
+            reach = (0.45 * room.half[0], 0.45 * room.half[1])
+            place = plan.place(shapes, actor.radius, reach=reach, top=floor + 2 * actor.radius)
+            if floor > 0:
+                props.append(pedestal(place, 0.8 * actor.radius, floor, colours, f"pedestal {number}"))
+            body = actor.body(place=place, floor=floor, heading=float(shapes.uniform(0, 2 * np.pi)))
+            props.append(Prop(body=body, look=actor.look))
+        return furnished(room, plan, shapes, colours, clutter=self._clutter) + props
+
+    def _views(
+        self, scene: Scene, room: Room, plan: FloorPlan, seeds: Seeds
+    ) -> tuple[tuple[View, View], tuple[DenseTruth, DenseTruth], bool]:
+        random = seeds.generator(Factor.camera)
+        azimuth = float(random.uniform(0, 2 * np.pi))
+        # In a corner full of things the freest of a few places must do.
+        cameras = [self._camera(random, azimuth, room) for _ in range(6)]
+        first = next((camera for camera in cameras if _free(camera, plan)), cameras[0])
+        view, rough = View.of(scene, first), View.of(scene, _rough(first))
+        closest: tuple[float, Viewpoint] | None = None
+        for number in range(TRIES):
+            random = seeds.generator(Factor.camera, 1 + number)
+            turn = float(np.radians(random.uniform(-self._turn, self._turn)))
+            camera = self._camera(random, azimuth + turn, room)
+            if not _free(camera, plan):
+                continue
+            share = min(overlap(dense_truth(rough, View.of(scene, _rough(camera)))))
+            missed = max(self._overlap[0] - share, share - self._overlap[1], 0.0)
+            if closest is None or missed < closest[0]:
+                closest = missed, camera
+            if missed <= _ROUGHLY:
+                pair = view, View.of(scene, camera)
+                truths = dense_truth(*pair)
+                if self._overlap[0] <= min(overlap(truths)) <= self._overlap[1]:
+                    return pair, truths, True
+        # Seen from where camera 0 stands, if every other place is taken.
+        pair = view, View.of(scene, first if closest is None else closest[1])
+        truths = dense_truth(*pair)
+        return pair, truths, self._overlap[0] <= min(overlap(truths)) <= self._overlap[1]
+
+    def _camera(self, random: np.random.Generator, azimuth: float, room: Room) -> Viewpoint:
+        reach = 0.3 * np.array(room.half)
+        x, z = (random.uniform(-1, 1, 2) * reach).tolist()
+        target = np.array((x, random.uniform(0.3, 1.1), z))
+        elevation = float(np.radians(random.uniform(4, 38)))
+        away = np.array(
+            (np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth))
+        )
+        farthest = room.way_to_wall(target, away, margin=_MARGIN)
+        return Viewpoint.towards(
+            target,
+            azimuth=azimuth,
+            elevation=elevation,
+            distance=farthest * float(random.uniform(0.6, 1.0)),
+            focal=float(np.exp(random.uniform(np.log(0.6), np.log(1.2)))),
+            size=self._size,
+            roll=float(np.radians(5 * random.standard_normal())),
+        )
+
+
+def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
+    """Return the share of the pixels of each of two images that the other shows too."""
+    return float(truths[0].valid.mean()), float(truths[1].valid.mean())
+
+
+def _rough(camera: Viewpoint) -> Viewpoint:
+    scale = min(1.0, _ROUGH / max(camera.size))
+    return camera.resized((max(1, round(camera.size[0] * scale)), max(1, round(camera.size[1] * scale))))
+
+
+def _free(camera: Viewpoint, plan: FloorPlan) -> bool:
+    x, y, z = camera.centre.tolist()
+    return float(plan.clearance(np.array(((x, z),)), above=y - _MARGIN)[0]) > _MARGIN

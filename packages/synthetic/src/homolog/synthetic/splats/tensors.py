@@ -1,0 +1,233 @@
+"""Gaussians that can be learnt, what a differentiable renderer makes of them, and what both renderers share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from torch import Tensor
+
+from homolog.core.camera import Camera
+from homolog.core.coords import Size, pixel_grid
+from homolog.core.errors import ShapeError
+from homolog.synthetic.splats.gaussians import Gaussians
+from homolog.synthetic.splats.harmonics import shade
+from homolog.synthetic.splats.rendering import (
+    BEYOND,
+    BLUR,
+    GRAZING,
+    NEAR,
+    SMALLEST_ALPHA,
+    SOLID,
+    Rendering,
+)
+from homolog.synthetic.viewpoint import Viewpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GaussianTensors:
+    """The same as `Gaussians`, on any device and in any precision.
+
+    Attributes:
+        means: [N 3].
+        scales: [N 3], positive.
+        rotations: [N 4] quaternions (w, x, y, z) of any length but 0.
+        opacity: [N] in [0, 1].
+        harmonics: [N K 3].
+    """
+
+    means: Float[Tensor, "N 3"]
+    scales: Float[Tensor, "N 3"]
+    rotations: Float[Tensor, "N 4"]
+    opacity: Float[Tensor, " N"]
+    harmonics: Float[Tensor, "N K 3"]
+
+    @classmethod
+    def of(
+        cls, gaussians: Gaussians, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+    ) -> "GaussianTensors":
+        """Copy Gaussians to a device."""
+        means, scales, rotations, opacity, harmonics = (
+            torch.tensor(part, device=device, dtype=dtype)
+            for part in (
+                gaussians.means,
+                gaussians.scales,
+                gaussians.rotations,
+                gaussians.opacity,
+                gaussians.harmonics,
+            )
+        )
+        return cls(means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics)
+
+    def gaussians(self) -> Gaussians:
+        """Copy them back, without gradients."""
+        turn = torch.nn.functional.normalize(self.rotations, dim=1)
+        means, scales, rotations, opacity, harmonics = (
+            part.detach().cpu().to(torch.float32).numpy()
+            for part in (self.means, self.scales, turn, self.opacity, self.harmonics)
+        )
+        return Gaussians(
+            means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Rendered:
+    """The same as `Rendering`, with gradients.
+
+    Attributes:
+        rgb: [3 H W], not cut off at 1.
+        alpha: [H W].
+        expected_depth: [H W], NaN where alpha < 0.95.
+        plane_depth: [H W], NaN where it is not valid. Select what is valid before a loss: NaN times 0 is NaN.
+        normal: [3 H W] blended, in the camera's frame, not normalised.
+        distance: [H W] blended, not normalised.
+        gaussian_id: [H W], -1 for none; None if it was not asked for.
+    """
+
+    rgb: Float[Tensor, "3 H W"]
+    alpha: Float[Tensor, "H W"]
+    expected_depth: Float[Tensor, "H W"]
+    plane_depth: Float[Tensor, "H W"]
+    normal: Float[Tensor, "3 H W"]
+    distance: Float[Tensor, "H W"]
+    gaussian_id: Int64[Tensor, "H W"] | None
+
+    def rendering(self) -> Rendering:
+        """Copy it to arrays, without gradients.
+
+        Raises:
+            ShapeError: it has no `gaussian_id`.
+        """
+        if self.gaussian_id is None:
+            raise ShapeError("expected a rendering with gaussian_id, got one without; render with ids=True")
+        return Rendering(
+            rgb=_array(self.rgb.permute(1, 2, 0).clamp(max=1)),
+            alpha=_array(self.alpha),
+            expected_depth=_array(self.expected_depth),
+            plane_depth=_array(self.plane_depth),
+            normal=_array(self.normal.permute(1, 2, 0)),
+            distance=_array(self.distance),
+            gaussian_id=self.gaussian_id.cpu().to(torch.int32).numpy(),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Splats:
+    """Gaussians as ellipses in an image, and what is blended of them.
+
+    Attributes:
+        xy: [N 2] centres in pixels.
+        inverse: [N 3] inverse covariance: xx, xy, yy.
+        half: [N 2] half extents of what is blended.
+        opacity: [N].
+        features: [N 8] RGB, depth, normal towards the camera in its frame, distance of the plane.
+        visible: [N] whether it lies before the camera and reaches into the image.
+    """
+
+    xy: Float[Tensor, "N 2"]
+    inverse: Float[Tensor, "N 3"]
+    half: Float[Tensor, "N 2"]
+    opacity: Float[Tensor, " N"]
+    features: Float[Tensor, "N 8"]
+    visible: Bool[Tensor, " N"]
+
+
+def project(gaussians: GaussianTensors, viewpoint: Viewpoint) -> Splats:
+    """Project Gaussians, by the rules of `homolog.synthetic.splats.splat`."""
+    like = gaussians.means
+    K, R, t = (
+        torch.from_numpy(part.astype(np.float64)).to(like) for part in (viewpoint.K, viewpoint.R, viewpoint.t)
+    )
+    height, width = viewpoint.size
+    seen = like @ R.T + t
+    # What lies behind the camera is not drawn; a depth of 1 keeps its gradients finite.
+    before = seen[:, 2] >= NEAR
+    z = torch.where(before, seen[:, 2], 1)
+    xy = torch.stack((K[0, 0] * seen[:, 0] + K[0, 1] * seen[:, 1], K[1, 1] * seen[:, 1]), 1) / z[:, None]
+    xy = xy + K[:2, 2]
+    axes = R @ rotation_matrices(gaussians.rotations)
+    place = seen[:, :2] / z[:, None]
+    tx = _kept(place[:, 0], -0.5 - K[0, 2], width - 0.5 - K[0, 2], K[0, 0])[:, None]
+    ty = _kept(place[:, 1], -0.5 - K[1, 2], height - 0.5 - K[1, 2], K[1, 1])[:, None]
+    right, down = axes[:, 0] - tx * axes[:, 2], axes[:, 1] - ty * axes[:, 2]
+    across = (K[0, 0] * right + K[0, 1] * down) / z[:, None] * gaussians.scales
+    along = K[1, 1] * down / z[:, None] * gaussians.scales
+    xx, cross, yy = (across**2).sum(1) + BLUR, (across * along).sum(1), (along**2).sum(1) + BLUR
+    inverse = torch.stack((yy, -cross, xx), 1) / (xx * yy - cross**2)[:, None]
+    opacity = gaussians.opacity
+    with torch.no_grad():
+        reach = (2 * torch.log((opacity / SMALLEST_ALPHA).clamp(min=1))).sqrt()
+        half = reach[:, None] * torch.stack((xx, yy), 1).sqrt()
+        corner = torch.tensor((width - 1, height - 1), device=like.device)
+        visible = before & (opacity >= SMALLEST_ALPHA)
+        visible &= ((xy + half >= 0) & (xy - half <= corner)).all(1)
+    normal, distance = _planes(axes, gaussians.scales, seen)
+    centre = torch.from_numpy(viewpoint.centre.astype(np.float64)).to(like)
+    colour = shade(gaussians.harmonics, torch.nn.functional.normalize(like - centre, dim=1))
+    features = torch.cat((colour, z[:, None], normal, distance[:, None]), 1)
+    return Splats(xy=xy, inverse=inverse, half=half, opacity=opacity, features=features, visible=visible)
+
+
+def finished(
+    blended: Float[Tensor, "8 H W"],
+    alpha: Float[Tensor, "H W"],
+    gaussian_id: Int64[Tensor, "H W"] | None,
+    viewpoint: Viewpoint,
+    background: Float[Tensor, "3 H W"] | None,
+) -> Rendered:
+    """Turn blended features into pictures and depths; see `homolog.synthetic.splats.rendering`."""
+    rgb, depth, normal, distance = blended[:3], blended[3], blended[4:7], blended[7]
+    if background is not None:
+        rgb = rgb + (1 - alpha) * background
+    slope = (normal * pixel_rays(viewpoint.K, viewpoint.size, blended)).sum(0)
+    solid = alpha >= SOLID
+    planar = solid & (slope <= -GRAZING)
+    # Divisors of what is thrown away are replaced first, or its gradient would be NaN too.
+    mean = depth / torch.where(solid, alpha, 1)
+    plane = -distance / torch.where(planar, slope, 1)
+    return Rendered(
+        rgb=rgb,
+        alpha=alpha,
+        expected_depth=torch.where(solid, mean, torch.nan),
+        plane_depth=torch.where(planar, plane, torch.nan),
+        normal=normal,
+        distance=distance,
+        gaussian_id=gaussian_id,
+    )
+
+
+def pixel_rays(K: np.ndarray, size: Size, like: Tensor) -> Float[Tensor, "3 H W"]:
+    """Return the direction with z = 1 through the centre of every pixel."""
+    xy = pixel_grid(size, device=like.device).to(like.dtype)
+    camera = Camera(K=torch.from_numpy(K.astype(np.float64)).to(like))
+    return camera.rays(xy).T.reshape(3, *size)
+
+
+def rotation_matrices(quaternions: Float[Tensor, "N 4"]) -> Float[Tensor, "N 3 3"]:
+    """Return the rotations of quaternions (w, x, y, z) of any length but 0."""
+    w, x, y, z = torch.nn.functional.normalize(quaternions, dim=1).unbind(1)
+    rows = (
+        torch.stack((1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)), 1),
+        torch.stack((2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)), 1),
+        torch.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), 1),
+    )
+    return torch.stack(rows, 1)
+
+
+def _kept(place: Tensor, low: Tensor, high: Tensor, focal: Tensor) -> Tensor:
+    margin = (BEYOND - 1) * 0.5 * (high - low)
+    return place.clamp((low - margin) / focal, (high + margin) / focal)
+
+
+def _planes(axes: Tensor, scales: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return normals towards the camera in its frame, and the distances of the planes from it."""
+    thin = scales.argmin(1)
+    normal = axes[torch.arange(len(axes), device=axes.device), :, thin]
+    distance = -(normal * seen).sum(1)
+    sign = torch.where(distance < 0, -1.0, 1.0).to(axes)
+    return normal * sign[:, None], distance * sign
+
+
+def _array(values: Tensor) -> Float32[np.ndarray, "..."]:
+    return values.detach().cpu().to(torch.float32).contiguous().numpy()

@@ -1,0 +1,34 @@
+"""Small scenes whose truth can be worked out by hand."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from homolog.synthetic.scene import Body
+from homolog.synthetic.surface import Topology, sheets
+
+
+def _quad(name: str, corners: list[tuple[float, float, float]], key: str | None = "quad") -> Body:
+    """A rectangle of two triangles, seen from both sides; its canonical positions are its own."""
+    vertices = np.array(corners, np.float64)
+    faces = np.array(((0, 1, 2), (0, 2, 3)), np.int32)
+    topology = Topology(
+        name=name,
+        faces=faces,
+        canonical=vertices / np.ptp(vertices, axis=0).max(),
+        part=np.zeros(2, np.int32),
+        sheet=sheets(faces),
+        part_names=("all",),
+        finishes=("paint",),
+        closed=False,
+        landmark_names=("corner",),
+        landmark_face=np.zeros(1, np.int32),
+        landmark_bary=np.array(((1.0, 0, 0),), np.float32),
+    )
+    return Body(topology=topology, vertices=vertices, key=key)
+
+
+@pytest.fixture
+def quad() -> Callable[..., Body]:
+    return _quad

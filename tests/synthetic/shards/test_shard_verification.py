@@ -1,0 +1,145 @@
+"""Verification finds a flipped byte, a changed label, a lost file; and says that a sound folder is sound."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from homolog.core.errors import ConfigError, DataError
+from homolog.synthetic.shards.sidecar import read_sidecar
+from homolog.synthetic.shards.verification import verify_shards
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_sound_folder_has_no_problems(pairs: Any, videos: Any, write: Any, tmp_path: Path):
+    for name, source in (("a", pairs()), ("b", videos())):
+        write(source, tmp_path / name)
+        seen: list[tuple[int, int]] = []
+        steps = source.count + -(-source.count // 3)
+        checked = verify_shards(
+            tmp_path / name,
+            lambda config, source=source: source,
+            fraction=1,
+            progress=lambda done, of, seen=seen: seen.append((done, of)),
+        )
+        assert checked.problems == []
+        assert checked.regenerated == source.count
+        assert checked.worst == 0
+        assert checked.members == sum(
+            len(read_sidecar(tmp_path / name, shard).members) for shard in range(checked.shards)
+        )
+        assert seen[-1] == (steps, steps)
+
+
+def test_a_flipped_byte_is_found_in_every_kind_of_member(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    for name, member in read_sidecar(tmp_path, 1).members.items():
+        path = tmp_path / "shard-000001.tar"
+        before = path.read_bytes()
+        flip(path, member.offset + member.size // 2)
+        checked = verify_shards(tmp_path, lambda config: pairs(), fraction=0)
+        (problem,) = checked.problems
+        assert (problem.shard, problem.member) == ("shard-000001.tar", name)
+        assert "SHA-256" in problem.what
+        path.write_bytes(before)
+
+
+def test_a_changed_header_is_found(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    flip(tmp_path / "shard-000000.tar", 3)  # in the name of the first member
+    checked = verify_shards(tmp_path, lambda config: pairs(), fraction=0)
+    assert [problem.shard for problem in checked.problems] == ["shard-000000.tar"]
+
+
+def test_samples_of_another_generator_are_found_and_named(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    checked = verify_shards(tmp_path, lambda config: pairs(seed=6), fraction=0.2)
+    assert checked.regenerated == 2
+    members = {problem.member for problem in checked.problems}
+    assert {"00000000.grid01.png", "00000000.json", "00000000.0.jpg", "00000006.mask1.png"} <= members
+    assert {member.split(".")[0] for member in members} == {"00000000", "00000006"}
+    assert checked.worst > 2
+
+
+def test_one_label_that_differs_in_its_last_bit_is_found(
+    pairs: Any, write: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write(pairs(), tmp_path)
+
+    class Off(pairs):
+        def __getitem__(self, index: int) -> Any:
+            sample = super().__getitem__(index)
+            if index == 4:
+                y, x = sample.mask0.nonzero()[0]
+                sample.mask0[y, x] = False
+            return sample
+
+    checked = verify_shards(tmp_path, lambda config: Off(), fraction=1)
+    assert [problem.member for problem in checked.problems] == ["00000004.mask0.png"]
+
+
+def test_lost_files_are_found(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    (tmp_path / "shard-000000.tar").unlink()
+    (tmp_path / "shard-000001.json").unlink()
+    (tmp_path / "shard-000009.tar").touch()
+    checked = verify_shards(tmp_path, lambda config: pairs(), fraction=1)
+    told = {problem.shard: problem.what for problem in checked.problems if not problem.member}
+    assert set(told) == {"shard-000000.tar", "shard-000001.tar", "shard-000009.tar"}
+    assert checked.shards == 1
+    assert checked.regenerated == 1  # the sample of the last shard
+
+
+def test_a_cut_tar_is_found(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    with (tmp_path / "shard-000002.tar").open("r+b") as file:
+        file.truncate(2000)
+    problems = verify_shards(tmp_path, lambda config: pairs(), fraction=0).problems
+    assert {problem.shard for problem in problems} == {"shard-000002.tar"}
+
+
+def test_a_tar_made_with_other_settings_is_found(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    path = tmp_path / "shard-000000.json"
+    path.write_text(path.read_text().replace(read_sidecar(tmp_path, 0).digest, "0" * 64))
+    (problem,) = verify_shards(tmp_path, lambda config: pairs(), fraction=0).problems
+    assert problem.what == "was made with other settings than the folder"
+
+
+@pytest.mark.parametrize(("fraction", "samples"), [(0, 0), (0.01, 1), (0.5, 4), (1, 7)])
+def test_a_fraction_is_spread_over_all_shards(
+    pairs: Any, write: Any, tmp_path: Path, fraction: float, samples: int
+):
+    write(pairs(), tmp_path)
+    source = pairs()
+    assert verify_shards(tmp_path, lambda config: source, fraction=fraction).regenerated == samples
+    assert len(set(source.asked)) == samples
+    if samples > 1:
+        assert {0, 6} <= set(source.asked)
+
+
+def test_the_source_gets_the_configuration_of_the_folder(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    given: list[Any] = []
+
+    def make(config: Any) -> Any:
+        given.append(config)
+        return pairs()
+
+    verify_shards(tmp_path, make, fraction=0.1)
+    assert given == [{"_target_": "Pairs", "count": 7, "seed": 5}]
+    assert given == [json.loads((tmp_path / "dataset.json").read_text())["config"]]
+
+
+def test_wrong_use_is_one_line(pairs: Any, write: Any, tmp_path: Path):
+    with pytest.raises(DataError, match="expected a folder of shards"):
+        verify_shards(tmp_path, lambda config: pairs())
+    write(pairs(), tmp_path)
+    with pytest.raises(ConfigError, match=r"fraction in \[0, 1\], got 2"):
+        verify_shards(tmp_path, lambda config: pairs(), fraction=2)
