@@ -53,7 +53,7 @@ VARIANTS: dict[str, Callable[[Image], Image]] = {
     "cropped": lambda image: crop(image, x=30, y=20, size=(50, 70)),
     "padded": lambda image: pad(image, (130, 131)),
     "cropped, fitted, padded": lambda image: pad(
-        fit(crop(image, x=20, y=10, size=(70, 90)), resize=140, multiple=14, enlarge=True), (160, 170)
+        fit(crop(image, x=20, y=10, size=(70, 90)), longer_side=140, multiple=14, enlarge=True), (160, 170)
     ),
 }
 

@@ -39,7 +39,7 @@ def test_the_size_is_height_then_width() -> None:
 @given(x=st.floats(-500, 500), y=st.floats(-500, 500), left=st.floats(-50, 50), top=st.floats(-50, 50))
 def test_to_the_original_and_back_is_the_same_point(x: float, y: float, left: float, top: float) -> None:
     frame = compose_affines(shift_affine(left, top), resize_affine((300, 200), (90, 120)))
-    image = Image(pixels=torch.zeros(3, 90, 120), frame=frame)
+    image = Image(pixels=torch.zeros(3, 90, 120), to_original=frame)
     xy = torch.tensor([[x, y]], dtype=torch.float64)
     assert torch.allclose(image.xy_from_original(image.xy_to_original(xy)), xy, atol=1e-9)
 

@@ -92,7 +92,7 @@ def test_queries_are_asked_for_in_pixels_of_the_frames_that_the_tracker_sees(ask
     ((frames, queries),) = oracle.seen
     # Twice as large: (x + 0.5) * 2 - 0.5.
     assert queries.xy.tolist() == [[20.5, 10.5], [45.5, 15.0]]
-    assert all(torch.equal(image.to_original, Image(pixels=image.pixels).frame) for image in frames)
+    assert all(torch.equal(image.to_original, Image(pixels=image.pixels).to_original) for image in frames)
 
 
 def test_strided_queries_ask_for_a_track_several_times(asked, sample):

@@ -14,7 +14,7 @@ from homolog.matchers.side import Side
 
 FRAME = torch.eye(2, 3, dtype=torch.float64)
 # Image 0 is 80 wide and 40 high and seen at half its size; image 1 is 60 x 60 and seen at 40 x 20 too.
-SIDES = (Side(size=(40, 80), frame=FRAME, seen_size=(20, 40)), Side(size=(60, 60), frame=FRAME, seen_size=(20, 40)))  # fmt: skip
+SIDES = (Side(size=(40, 80), to_original=FRAME, seen_size=(20, 40)), Side(size=(60, 60), to_original=FRAME, seen_size=(20, 40)))  # fmt: skip
 
 
 class Identity(nn.Module):

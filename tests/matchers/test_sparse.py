@@ -103,7 +103,7 @@ def test_content_decides_what_is_the_same_image_and_each_keeps_its_own_frame(tin
     whole = scene((40, 40), name="one")
     moved = crop(scene((40, 40), name="two"), x=0, y=0, size=(40, 40))
     moved = type(moved)(
-        pixels=moved.pixels, frame=moved.to_original + torch.tensor([[0, 0, 7.0], [0, 0, 9.0]])
+        pixels=moved.pixels, to_original=moved.to_original + torch.tensor([[0, 0, 7.0], [0, 0, 9.0]])
     )
     matches = matcher.match(whole, moved).matches()
     assert len(backbone.seen) == 1

@@ -80,7 +80,7 @@ def test_gaussians_go_with_their_images(shifts):
 def test_a_cell_shows_the_gaussian_at_its_centre_in_the_file():
     ids = torch.arange(24).reshape(4, 6)
     # The file has 4 x 6 pixels and the network saw it at 8 x 12: the centre (2.5, 5.5) there is (1, 2.5) here.
-    image = Image(pixels=torch.zeros(3, 8, 12), frame=torch.tensor(((0.5, 0, -0.25), (0, 0.5, -0.25))))
+    image = Image(pixels=torch.zeros(3, 8, 12), to_original=torch.tensor(((0.5, 0, -0.25), (0, 0.5, -0.25))))
     centres = torch.tensor(((2.5, 5.5), (-0.5, 0.0), (11.5, 7.5)))
     assert _shown(ids, image, centres).tolist() == [3 * 6 + 1, 0, 23]
 

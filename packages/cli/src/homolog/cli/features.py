@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         images = [read_image(path) for path in arguments.photos]
         backbone = _built(config, choose_device(arguments.device))
     name = _chosen_map(backbone, arguments.map)
-    seen = _fitted(images, backbone, resize=arguments.resize)
+    seen = _fitted(images, backbone, longer_side=arguments.resize)
     maps = _extracted(backbone, seen, name)
     colours = principal_colours(maps)
     meaning = _meaning(len(maps[0]), len(maps), colours.explained)
@@ -99,14 +99,14 @@ def _chosen_map(backbone: "Backbone", name: str | None) -> str:
     return name
 
 
-def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, resize: int) -> "list[Image]":
+def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, longer_side: int) -> "list[Image]":
     """Bring photos to sizes that the backbone takes: to one size if it sees them together."""
     from homolog.core.image import fit, fitted_size, resize
 
     if not backbone.joint:
-        return [fit(image, longer_side=resize, multiple=backbone.multiple) for image in images]
+        return [fit(image, longer_side=longer_side, multiple=backbone.multiple) for image in images]
     # The mean, so that no photo is squeezed more than the others.
-    sizes = [fitted_size(image.size, longer_side=resize) for image in images]
+    sizes = [fitted_size(image.size, longer_side=longer_side) for image in images]
     height, width = (round(sum(sides) / len(sizes)) for sides in zip(*sizes, strict=True))
     size = fitted_size((height, width), multiple=backbone.multiple)
     return [resize(image, size) for image in images]

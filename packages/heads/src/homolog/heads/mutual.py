@@ -111,7 +111,9 @@ def _check(match_threshold: float | None, ratio: float | None, metric: Metric, c
     if chunk < 1 or (ratio is not None and not 0 < ratio <= 1):
         raise ConfigError(f"expected chunk >= 1 and a ratio in (0, 1] or null, got {chunk} and {ratio}")
     if metric == "euclidean" and match_threshold is not None and match_threshold > 0:
-        raise ConfigError(f"a minimum cosine of {minimum} needs metric cosine, got euclidean; leave one out")
+        raise ConfigError(
+            f"a minimum cosine of {match_threshold} needs metric cosine, got euclidean; leave one out"
+        )
 
 
 def _lifted(descriptor0: Tensor, descriptor1: Tensor) -> tuple[Tensor, Tensor]:

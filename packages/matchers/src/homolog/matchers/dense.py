@@ -107,7 +107,7 @@ class DenseMatcher(nn.Module):
         with torch.inference_mode():
             seen = [self._extracted(order) for order in orders]
         side0, side1 = (
-            Side(size=image.size, frame=image.to_original, seen_size=first.size) for image in given
+            Side(size=image.size, to_original=image.to_original, seen_size=first.size) for image in given
         )
         return DenseCorrespondence(
             (side0, side1), partial(self._solve, seen), spacing=self.spacing, cycle=self.cycle

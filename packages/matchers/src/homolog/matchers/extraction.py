@@ -61,7 +61,7 @@ def extract(
         kept = Features(maps={PIXELS: view[None, None]}, image_size=size) if features is None else features
         if descriptor_map is not None:
             keypoints = keypoints.described_by(kept.at(descriptor_map, keypoints.xy))
-            kept = kept.select([describe])
+            kept = kept.select([descriptor_map])
         extractions.append(Extraction(features=_compact(kept), keypoints=keypoints))
     return extractions
 

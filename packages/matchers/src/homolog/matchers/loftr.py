@@ -169,4 +169,4 @@ def _maps(features: Features) -> dict[str, Tensor]:
 
 
 def _side(image: Image, seen: Extraction) -> Side:
-    return Side(size=image.size, frame=image.to_original, seen_size=seen.features.image_size)
+    return Side(size=image.size, to_original=image.to_original, seen_size=seen.features.image_size)

@@ -14,12 +14,12 @@ class Side:
 
     Attributes:
         size: (height, width) of the image that was given.
-        frame: from its pixels to those of the original file.
+        to_original: from its pixels to those of the original file.
         seen_size: (height, width) that it was resized to for the networks.
     """
 
     size: Size
-    frame: Float[Tensor, "2 3"]
+    to_original: Float[Tensor, "2 3"]
     seen_size: Size
 
     def xy_to_original(self, xy: Float[Tensor, "N 2"], *, bounded: bool = True) -> Float[Tensor, "N 2"]:
@@ -35,7 +35,7 @@ class Side:
         at = resize_pixel(xy.cpu().double(), self.seen_size, self.size)
         if bounded:
             at = at.clamp_min(0).minimum(at.new_tensor((width - 1, height - 1)))
-        return apply_affine(self.frame, at).float()
+        return apply_affine(self.to_original, at).float()
 
     def xy_from_original(self, xy: Float[Tensor, "N 2"]) -> tuple[Float[Tensor, "N 2"], Bool[Tensor, " N"]]:
         """Move points of the original to the resized image, and tell which lie on the given image.
@@ -43,6 +43,6 @@ class Side:
         Those that do not come out at the nearest place that does.
         """
         height, width = self.size
-        at = apply_affine(invert_affine(self.frame), xy.double())
+        at = apply_affine(invert_affine(self.to_original), xy.double())
         nearest = at.clamp_min(-0.5).minimum(at.new_tensor((width - 0.5, height - 0.5)))
         return resize_pixel(nearest, self.size, self.seen_size), inside(at, self.size)

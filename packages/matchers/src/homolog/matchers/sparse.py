@@ -93,7 +93,7 @@ class SparseMatcher(nn.Module):
         with torch.inference_mode():
             seen0, seen1 = self._together(*given) if self._joint else map(self._alone, given)
         side0, side1 = (
-            Side(size=image.size, frame=image.to_original, seen_size=seen.features.image_size)
+            Side(size=image.size, to_original=image.to_original, seen_size=seen.features.image_size)
             for image, seen in zip(given, (seen0, seen1), strict=True)
         )
         reads = isinstance(self.head, TransferHead) and self.backbone is not None

@@ -40,7 +40,7 @@ def encode_video(sample: VideoSample, pictures: Pictures) -> dict[str, bytes]:
         ShapeError: no frames, or frames that were cut or resized.
     """
     frames = sample.frames
-    if not frames or not all(torch.equal(frame.frame.cpu(), identity_affine()) for frame in frames):
+    if not frames or not all(torch.equal(frame.to_original.cpu(), identity_affine()) for frame in frames):
         raise ShapeError(f"{sample.name}: expected frames as they were made, got none or resized ones")
     members = {
         f"{number:04d}.{pictures}": encode_picture(frame.pixels, pictures)
