@@ -23,7 +23,7 @@ class Disk(nn.Module):
         checkpoint: the official `depth-save.pth` or `epipolar-save.pth`, which keep the weights in
             an entry `extractor`, or those weights alone as safetensors; None leaves them random.
         descriptor_dim: channels of a descriptor.
-        window: side of the window, odd, in which a keypoint has the one highest score.
+        nms_radius: a keypoint has the one highest score within this many pixels, horizontally and vertically.
         threshold: a keypoint's score, a logit, is above this.
         max_keypoints: keep at most this many keypoints of an image; None keeps all.
 
@@ -38,13 +38,13 @@ class Disk(nn.Module):
         *,
         checkpoint: Path | None = None,
         descriptor_dim: int = 128,
-        window: int = 5,
+        nms_radius: int = 2,
         threshold: float = 0.0,
         max_keypoints: int | None = None,
     ) -> None:
         super().__init__()
         self.network = kornia.feature.DISK(desc_dim=descriptor_dim)
-        self.window = window
+        self.nms_radius = nms_radius
         self.threshold = threshold
         self.max_keypoints = max_keypoints
         if checkpoint is not None:
@@ -69,7 +69,7 @@ class Disk(nn.Module):
                 f"got {height} x {width}; resize first"
             )
         found = self.network(
-            images, n=self.max_keypoints, window_size=self.window, score_threshold=self.threshold
+            images, n=self.max_keypoints, window_size=2 * self.nms_radius + 1, score_threshold=self.threshold
         )
         return [
             Keypoints(

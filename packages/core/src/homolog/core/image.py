@@ -85,8 +85,8 @@ def resize(image: Image, size: Size) -> Image:
     pixels = F.interpolate(
         image.pixels[None], size=size, mode="bilinear", antialias=True, align_corners=False
     )[0]
-    frame = compose_affines(image.to_original, resize_affine(image.size, size))
-    return replace(image, pixels=pixels.clamp(0, 1), frame=frame)
+    to_original = compose_affines(image.to_original, resize_affine(image.size, size))
+    return replace(image, pixels=pixels.clamp(0, 1), to_original=to_original)
 
 
 def fit(image: Image, *, longer_side: int | None = None, multiple: int = 1, enlarge: bool = False) -> Image:

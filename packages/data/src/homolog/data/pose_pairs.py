@@ -110,10 +110,10 @@ def turned(image: Image, turns: int) -> Image:
         # The pixel (x, y) of the turned image was (width - 1 - y, x).
         quarter = torch.tensor([[0, -1, width - 1], [1, 0, 0]], dtype=torch.float64)
         linear = image.to_original[:, :2]
-        frame = torch.cat(
+        to_original = torch.cat(
             (linear @ quarter[:, :2], (linear @ quarter[:, 2] + image.to_original[:, 2])[:, None]), dim=1
         )
-        image = replace(image, pixels=image.pixels.rot90(1, (1, 2)), frame=frame)
+        image = replace(image, pixels=image.pixels.rot90(1, (1, 2)), to_original=to_original)
     return image
 
 
