@@ -8,6 +8,7 @@ does not know homolog would catch.
 import difflib
 import shlex
 from collections.abc import Iterable
+from typing import TypeVar
 
 
 class HomologError(Exception):
@@ -86,3 +87,28 @@ def did_you_mean(name: str, options: Iterable[str], *, show: int = 30) -> str:
         return f"; did you mean {close[0]}?"
     more = f" and {len(names) - show} more" if len(names) > show else ""
     return f"; choose from {', '.join(names[:show])}{more}" if names else "; there are none"
+
+
+T = TypeVar("T", bound=str)
+
+
+def one_of(name: str, value: T, choices: Iterable[T]) -> T:
+    """Return a setting if it is one of the allowed values.
+
+    Args:
+        name: of the setting, for the message.
+        value: what the user wrote.
+        choices: what is allowed; `typing.get_args` lists those of a `Literal`.
+
+    Raises:
+        ConfigError: it is not among them.
+
+    >>> one_of("metric", "cosine", ["cosine", "euclidean"])
+    'cosine'
+    """
+    allowed = list(choices)
+    if value not in allowed:
+        raise ConfigError(
+            f"expected {name} to be one of {', '.join(allowed)}, got {value!r}{did_you_mean(str(value), allowed)}"
+        )
+    return value

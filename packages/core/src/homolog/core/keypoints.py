@@ -59,23 +59,36 @@ class Keypoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Matches:
-    """M pairs of points: coordinates, not indices.
+    """M pairs of points.
 
     Attributes:
         xy0: [M 2] pixel coordinates in image 0.
         xy1: [M 2] pixel coordinates in image 1.
         score: [M], higher is better.
+        index0: [M] which keypoint of image 0 each match uses; None for a method without keypoints.
+        index1: [M] which keypoint of image 1; None exactly when `index0` is.
     """
 
     xy0: Float[Tensor, "M 2"]
     xy1: Float[Tensor, "M 2"]
     score: Float[Tensor, " M"]
+    index0: Int[Tensor, " M"] | None = None
+    index1: Int[Tensor, " M"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts of different lengths."""
-        _check_equal_lengths(
-            "Matches", {"xy0": len(self.xy0), "xy1": len(self.xy1), "score": len(self.score)}
-        )
+        """Check that all parts have one length.
+
+        Raises:
+            ShapeError: they have not, or only one of the two indices is given.
+        """
+        parts = {"xy0": self.xy0, "xy1": self.xy1, "score": self.score}
+        if self.index0 is not None and self.index1 is not None:
+            parts |= {"index0": self.index0, "index1": self.index1}
+        elif self.index0 is not None or self.index1 is not None:
+            raise ShapeError(
+                "Matches: expected index0 and index1 together, got one of them; give both or none"
+            )
+        _check_equal_lengths("Matches", {name: len(part) for name, part in parts.items()})
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -83,7 +96,13 @@ class Matches:
 
     def select(self, keep: Int[Tensor, " K"] | Bool[Tensor, " M"]) -> "Matches":
         """Keep the pairs of an index or a mask, in its order."""
-        return Matches(xy0=self.xy0[keep], xy1=self.xy1[keep], score=self.score[keep])
+        return Matches(
+            xy0=self.xy0[keep],
+            xy1=self.xy1[keep],
+            score=self.score[keep],
+            index0=None if self.index0 is None else self.index0[keep],
+            index1=None if self.index1 is None else self.index1[keep],
+        )
 
     def best(self, limit: int | None) -> "Matches":
         """Keep the `limit` pairs of highest score, best first; None keeps all of them, best first."""
@@ -91,17 +110,21 @@ class Matches:
 
     def swapped(self) -> "Matches":
         """Return the same pairs with image 0 and image 1 exchanged."""
-        return Matches(xy0=self.xy1, xy1=self.xy0, score=self.score)
+        return Matches(xy0=self.xy1, xy1=self.xy0, score=self.score, index0=self.index1, index1=self.index0)
 
     def moved(self, move0: Callable[[Tensor], Tensor], move1: Callable[[Tensor], Tensor]) -> "Matches":
         """Return the pairs with each side's coordinates mapped, as from network to original pixels."""
-        return Matches(xy0=move0(self.xy0), xy1=move1(self.xy1), score=self.score)
+        return replace(self, xy0=move0(self.xy0), xy1=move1(self.xy1))
 
     def cpu(self) -> "Matches":
-        """Return the matches on the CPU in float32, for writing and drawing."""
-        parts = (part.detach().to("cpu", torch.float32) for part in (self.xy0, self.xy1, self.score))
-        xy0, xy1, score = parts
-        return Matches(xy0=xy0, xy1=xy1, score=score)
+        """Return the matches on the CPU, coordinates and scores in float32, for writing and drawing."""
+        xy0, xy1, score = (
+            part.detach().to("cpu", torch.float32) for part in (self.xy0, self.xy1, self.score)
+        )
+        index0, index1 = (
+            None if part is None else part.detach().cpu() for part in (self.index0, self.index1)
+        )
+        return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
 
 
 def _best_first(score: Tensor, limit: int | None) -> Tensor:
