@@ -108,7 +108,7 @@ def one_of(name: str, value: T, choices: Iterable[T]) -> T:
     """
     allowed = list(choices)
     if value not in allowed:
-        raise ConfigError(
-            f"expected {name} to be one of {', '.join(allowed)}, got {value!r}{did_you_mean(str(value), allowed)}"
-        )
+        close = difflib.get_close_matches(str(value), allowed, n=1)
+        advice = f"did you mean {close[0]}?" if close else "choose one of them"
+        raise ConfigError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}; {advice}")
     return value

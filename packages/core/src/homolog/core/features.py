@@ -68,6 +68,10 @@ class Features:
         """Return the features of one view, as features with V = 1."""
         return replace(self, maps={name: map_[:, index : index + 1] for name, map_ in self.maps.items()})
 
+    def item(self, index: int) -> "Features":
+        """Return the features of one item of the batch, as features with B = 1."""
+        return replace(self, maps={name: map_[index : index + 1] for name, map_ in self.maps.items()})
+
     def at(self, name: str, xy: Float[Tensor, "N 2"], *, mode: Mode = "bilinear") -> Float[Tensor, "N C"]:
         """Read one map of a single image (B = V = 1) at pixel coordinates of that image.
 

@@ -20,10 +20,10 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.core.atomic import write_bytes
-from homolog.core.errors import DataError
+from homolog.core.errors import DataError, ShapeError
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import ImageLike
+from homolog.core.protocols import ImageLike, Points
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +60,27 @@ def as_image(source: ImageLike) -> Image:
             f"expected a path, a PIL image, an array or an Image, got {type(source).__name__}; convert it"
         ) from error
     return read_image(path)
+
+
+def as_points(xy: Points) -> Float[Tensor, "N 2"]:
+    """Turn what a user passes as pixel coordinates into a float64 tensor on the CPU; no points become [0 2].
+
+    Raises:
+        ShapeError: not [N 2].
+        DataError: a coordinate that is not finite.
+    """
+    try:
+        points = torch.as_tensor(xy if isinstance(xy, Tensor) else np.asarray(xy, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"expected points [[x, y], ...], got {type(xy).__name__}: {error}") from error
+    if points.numel() == 0:
+        return torch.zeros(0, 2, dtype=torch.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ShapeError(f"expected points [N 2], got {list(points.shape)}; write one point as [[x, y]]")
+    points = points.detach().to("cpu", torch.float64)
+    if not bool(points.isfinite().all()):
+        raise DataError("the points: expected finite coordinates, got NaN or infinity; remove those")
+    return points
 
 
 def read_image(path: str | Path) -> Image:
@@ -195,6 +216,8 @@ def _too_large(name: str, pixels: str) -> str:
 
 
 MATCH_KEYS = ("xy0", "xy1", "score")
+INDEX_KEYS = ("index0", "index1")
+_MATCHES_FILE = "an npz with xy0 [M 2], xy1 [M 2], score [M] and, optionally, index0 and index1 [M]"
 
 
 def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
@@ -216,44 +239,49 @@ def write_matches(path: Path, matches: Matches, *, extra: Mapping[str, np.ndarra
     """Write matches as an npz that loads without pickle.
 
     Args:
-        path: where to; should end in `.npz`.
+        path: where to write; should end in `.npz`.
         matches: keys `xy0` [M 2], `xy1` [M 2] (pixels of the original files, integer = pixel
-            centre) and `score` [M], all float32.
-        extra: further arrays, such as `inlier` [M] bool; object arrays are refused.
+            centre) and `score` [M], all float32; and `index0`, `index1` [M] int64 if they are set.
+        extra: further arrays, such as `inlier` [M] bool; object arrays raise an error.
     """
     matches = matches.cpu()
-    arrays = {key: getattr(matches, key).numpy() for key in MATCH_KEYS}
+    arrays = {
+        key: part.numpy() for key in (*MATCH_KEYS, *INDEX_KEYS) if (part := getattr(matches, key)) is not None
+    }
     encoded = io.BytesIO()
     np.savez_compressed(encoded, allow_pickle=False, **arrays, **dict(extra or {}))
     write_bytes(path, encoded.getvalue())
 
 
 def read_matches(path: Path) -> Matches:
-    """Read back what `write_matches` wrote; further keys are ignored.
+    """Read a file of `write_matches`; files without indices and files with further keys are accepted.
 
     Raises:
-        DataError: no such file, or not such a file.
+        DataError: no such file, or a file of another kind.
     """
     try:
         with path.open("rb") as file:
             archive = dict(np.load(file, allow_pickle=False).items())
         xy0, xy1, score = (torch.from_numpy(archive[key].astype(np.float32)) for key in MATCH_KEYS)
+        index0, index1 = (
+            torch.from_numpy(archive[key].astype(np.int64)) if key in archive else None for key in INDEX_KEYS
+        )
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: expected matches written by homolog match, but there is no such file"
+            f"{path}: expected matches written by homolog match, but the file does not exist"
         ) from error
     except (AttributeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"{path}: expected {_expected_arrays()}, got another or a damaged file ({error})"
+            f"{path}: expected {_MATCHES_FILE}, got another or a damaged file ({error})"
         ) from error
-    if xy0.shape != (len(score), 2) or xy1.shape != xy0.shape or score.ndim != 1:
-        shapes = ", ".join(str(list(part.shape)) for part in (xy0, xy1, score))
-        raise DataError(f"{path}: expected {_expected_arrays()}, got {shapes}; write it again")
-    return Matches(xy0=xy0, xy1=xy1, score=score)
-
-
-def _expected_arrays() -> str:
-    return "an npz with xy0 [M 2], xy1 [M 2] and score [M]"
+    indices = [part for part in (index0, index1) if part is not None]
+    shapes = [list(part.shape) for part in (xy0, xy1, score, *indices)]
+    count = len(score)
+    if shapes != [[count, 2], [count, 2], *[[count]] * (1 + len(indices))] or len(indices) == 1:
+        raise DataError(
+            f"{path}: expected {_MATCHES_FILE}, got {', '.join(map(str, shapes))}; write it again"
+        )
+    return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
 
 
 def photos_below(root: Path) -> list[Path]:

@@ -29,10 +29,12 @@ class Keypoints:
     angle: Float[Tensor, " N"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts of different lengths."""
-        parts = {"descriptor": self.descriptor, "scale": self.scale, "angle": self.angle}
-        known = {name: len(part) for name, part in parts.items() if part is not None}
-        _check_equal_lengths("Keypoints", {"xy": len(self.xy), "score": len(self.score), **known})
+        """Check that all parts have one length.
+
+        Raises:
+            ShapeError: they differ.
+        """
+        _check_equal_lengths("Keypoints", {name: len(part) for name, part in self.parts().items()})
 
     def __len__(self) -> int:
         """Return the number of points."""
@@ -40,13 +42,22 @@ class Keypoints:
 
     def select(self, keep: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> "Keypoints":
         """Keep the points of an index or a mask, in its order."""
-        return Keypoints(
-            xy=self.xy[keep],
-            score=self.score[keep],
-            descriptor=None if self.descriptor is None else self.descriptor[keep],
-            scale=None if self.scale is None else self.scale[keep],
-            angle=None if self.angle is None else self.angle[keep],
-        )
+        return Keypoints(**{name: part[keep] for name, part in self.parts().items()})
+
+    def parts(self) -> dict[str, Tensor]:
+        """Return the tensors by name, without those that are None."""
+        named = {
+            "xy": self.xy,
+            "score": self.score,
+            "descriptor": self.descriptor,
+            "scale": self.scale,
+            "angle": self.angle,
+        }
+        return {name: part for name, part in named.items() if part is not None}
+
+    def to(self, device: torch.device | str) -> "Keypoints":
+        """Move all parts to a device."""
+        return Keypoints(**{name: part.to(device) for name, part in self.parts().items()})
 
     def best(self, limit: int | None) -> "Keypoints":
         """Keep the `limit` points of highest score, best first; None keeps all of them, best first."""

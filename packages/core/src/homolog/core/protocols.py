@@ -14,9 +14,9 @@ from jaxtyping import Float
 from PIL.Image import Image as PILImage
 from torch import Tensor, nn
 
+from homolog.core.cache import FeatureCache
 from homolog.core.coords import Size
 from homolog.core.dense import DenseField, Transfer
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
