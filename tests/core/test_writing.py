@@ -119,7 +119,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(DataError, match=r"No space left on device.*make room on the disk"):
+    with pytest.raises(DataError, match=r"No space left on device.*free space on the disk"):
         write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []
 

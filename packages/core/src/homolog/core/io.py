@@ -1,6 +1,6 @@
 """Read and write images and matches.
 
-Whatever the format, RGB in [0, 1] arrives, upright, or a one-line error does. Each file is written whole or not at all.
+Images of any format become upright RGB in [0, 1]; otherwise there is a one-line error. Files are written atomically.
 """
 
 import io
@@ -31,14 +31,14 @@ IMAGE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pg
 """File name endings that count as images when a folder is searched."""
 
 MINIMUM_SIDE = 8
-"""Images with a shorter side hold nothing to match."""
+"""Images with a shorter side are too small to match."""
 
 MAXIMUM_PIXELS = 150_000_000
-"""Images with more pixels are refused before they are decoded."""
+"""Images with more pixels raise an error before they are decoded."""
 
 
 def as_image(source: ImageLike) -> Image:
-    """Turn what a user hands over into an `Image`.
+    """Turn what a user passes as an image into an `Image`.
 
     Args:
         source: an `Image` (returned as it is), a path, a PIL image, or an array [H W 3] or [H W],
@@ -86,12 +86,12 @@ def as_points(xy: Points) -> Float[Tensor, "N 2"]:
 def read_image(path: str | Path) -> Image:
     """Read an image file.
 
-    EXIF orientation is applied; transparency is laid on white; palette, gray, 16-bit, CMYK and
-    floating-point images become RGB; of an animation the first frame is taken, and a log line says so.
+    EXIF orientation is applied; transparent pixels are blended with white; palette, gray, 16-bit, CMYK and
+    floating-point images become RGB; of an animation the first frame is used, which is logged.
     Embedded colour profiles are not applied.
 
     Raises:
-        DataError: the file is missing, a folder, empty, unreadable, no image, truncated, too large
+        DataError: the file is missing, a folder, empty, unreadable, not an image, truncated, too large
             or too small.
     """
     path = Path(path)
@@ -121,8 +121,8 @@ def read_image(path: str | Path) -> Image:
 
 def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
     with warnings.catch_warnings():
-        # Pillow warns of large images, for which our own limit stands, and of odd metadata, which
-        # does not matter here; what it cannot decode, it raises.
+        # Pillow warns about large images, for which we have our own limit, and about invalid metadata,
+        # which is irrelevant here; decoding errors are exceptions.
         warnings.simplefilter("ignore")
         try:
             if isinstance(source, PIL.Image.Image):
@@ -137,7 +137,7 @@ def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
             ) from error
         except PIL.Image.DecompressionBombError as error:
             raise DataError(_too_large(name, "far more")) from error
-        except Exception as error:  # a damaged file makes Pillow's many decoders fail in as many ways
+        except Exception as error:  # each decoder of Pillow fails in its own way on a damaged file
             raise DataError(
                 f"{name}: expected a whole image, got a damaged or truncated file ({error}); copy it again"
             ) from error
@@ -146,7 +146,7 @@ def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
 def _upright_rgb(file: PIL.Image.Image, name: str) -> np.ndarray:
     if file.width * file.height > MAXIMUM_PIXELS:
         raise DataError(_too_large(name, f"{file.width * file.height:,}"))
-    # An MPO is what phones write: the photo, and behind it depth or a gain map.
+    # Phones write MPO files: the photo, followed by depth or a gain map.
     if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
         used = "the first" if file.tell() == 0 else "the current one"
         logger.warning("%s: has %d frames; %s is used", name, getattr(file, "n_frames", 1), used)
@@ -230,7 +230,7 @@ def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
     if known.get(path.suffix.lower()) not in PIL.Image.SAVE:
         raise DataError(f"{path}: expected the ending of an image format, got {path.suffix!r}; use .png")
     array = (pixels.detach().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    encoded = io.BytesIO()  # encoding takes long, writing does not: little time to be killed in
+    encoded = io.BytesIO()  # encode first: writing is then short, so a killed run rarely interrupts it
     PIL.Image.fromarray(array).save(encoded, known[path.suffix.lower()])
     write_bytes(path, encoded.getvalue())
 
@@ -268,7 +268,7 @@ def read_matches(path: Path) -> Matches:
         )
     except FileNotFoundError as error:
         raise DataError(
-            f"{path}: expected matches written by homolog match, but the file does not exist"
+            f"{path}: expected matches written by homolog match, but there is no such file"
         ) from error
     except (AttributeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
