@@ -1,6 +1,7 @@
 """The matcher base: sizes, extraction of one image and of many, and the caches in memory and on disk."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -22,8 +23,8 @@ XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
 def make(tiny):
     """Make a matcher of tiny parts that describes keypoints by their colours."""
 
-    def matcher(*, joint: bool = False, **settings) -> SparseMatcher:
-        settings = {"descriptor_map": "colour", **settings}
+    def matcher(*, joint: bool = False, **settings: Any) -> SparseMatcher:
+        settings.setdefault("descriptor_map", "colour")
         return SparseMatcher(
             detector=tiny.Points(XY), head=tiny.InOrder(), backbone=tiny.Colours(joint=joint), **settings
         )
@@ -311,18 +312,19 @@ def test_the_cache_changes_no_features(make, tmp_path):
 
 
 def test_bfloat16_halves_the_maps_and_leaves_coordinates_exact(make, tiny, tmp_path):
-    class Described(tiny.Points):
-        def forward(self, images, features=None):
-            found = super().forward(images, features)
-            count = len(self.xy)
-            angle, scale = torch.linspace(0, 1, count) / 3, torch.linspace(1, 9, count) / 7
-            return [Keypoints(**each.parts(), scale=scale, angle=angle) for each in found]
+    class Described(torch.nn.Module):
+        multiple = 1
+        points = tiny.Points(XY)
+
+        def forward(self, images, features=None) -> list[Keypoints]:
+            angle, scale = torch.linspace(0, 1, 3) / 3, torch.linspace(1, 9, 3) / 7
+            return [Keypoints(**each.parts(), scale=scale, angle=angle) for each in self.points(images)]
 
     (image,) = photos(1)
-    found: list[ImageFeatures] = []
+    found: list[Any] = []
     for dtype in (None, torch.bfloat16, torch.bfloat16):
         matcher = cached(make, tmp_path, dtype=dtype)
-        matcher.detector = Described(XY)
+        matcher.detector = Described()
         found.append(matcher.extract(image))
     exact, half, again = found
     assert same(half, again)

@@ -1,5 +1,7 @@
 """The sparse matcher: what the parts see, matches, keypoints and transferred points in original pixels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -292,7 +294,7 @@ def test_indices_lead_from_matches_to_keypoints_exactly(tiny, scene, tmp_path, l
     for cache in (None, FeatureCache(tmp_path), FeatureCache(tmp_path)):
         if cache is not None:
             matcher.use_cache(cache, "recipe")
-        found = matcher.match(crop(scene((90, 99)), x=5, y=7, size=(80, 90)), scene((70, 51)))
+        found: Any = matcher.match(crop(scene((90, 99)), x=5, y=7, size=(80, 90)), scene((70, 51)))
         matches = found.matches(limit)
         assert matches.index0.tolist() == [2, 1, 0][:limit]
         assert torch.equal(found.keypoints0[matches.index0], matches.xy0)
@@ -307,4 +309,5 @@ def test_a_head_that_does_not_match_keypoints_leaves_the_indices_empty(tiny, sce
     found = SparseMatcher(detector=tiny.Points(XY), head=Middle()).match(scene((40, 48)), scene((40, 48)))
     assert found.matches().index0 is None
     assert found.matches().index1 is None
+    assert found.keypoints0 is not None
     assert len(found.keypoints0) == 3
