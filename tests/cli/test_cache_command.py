@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from homolog.core.feature_cache import FeatureCache, content_key
+from homolog.core.cache import FeatureCache, content_key
 from homolog.core.fetch import cache_folder
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from homolog.matchers.extraction import extract
+from homolog.matchers.base import FeatureMatcher
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -18,11 +18,13 @@ def extracted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of views in each call of the extraction."""
     calls: list[int] = []
 
-    def counted(views, **parts):
-        calls.append(len(views))
-        return extract(views, **parts)
+    compute = FeatureMatcher._compute
 
-    monkeypatch.setattr("homolog.matchers.sparse.extract", counted)
+    def counted(self, resized):
+        calls.append(len(resized))
+        return compute(self, resized)
+
+    monkeypatch.setattr(FeatureMatcher, "_compute", counted)
     return calls
 
 

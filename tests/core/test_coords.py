@@ -203,7 +203,7 @@ def test_points_keep_their_dtype_and_are_moved_in_double_precision() -> None:
 @given(scale=st.sampled_from([(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)]))
 def test_a_frame_that_squeezes_the_plane_cannot_be_undone(scale: tuple[float, float]) -> None:
     frame = torch.tensor([[scale[0], 0, 0], [0, scale[1], 0]], dtype=torch.float64)
-    with pytest.raises(ShapeError, match="expected a frame that can be undone"):
+    with pytest.raises(ShapeError, match="expected an affine map that can be inverted"):
         invert_affine(frame)
 
 

@@ -14,6 +14,7 @@ from homolog.core.errors import (
     ShapeError,
     WeightsError,
     did_you_mean,
+    one_of,
 )
 
 KINDS = [
@@ -76,3 +77,15 @@ def test_suggestions_stay_short_however_many_names_there_are() -> None:
     assert hint.endswith("blocks.029.weight and 370 more")
     assert did_you_mean("qqq", names[:30]).endswith("blocks.029.weight")
     assert did_you_mean("qqq", ["c", "b", "a"], show=2) == "; choose from a, b and 1 more"
+
+
+def test_a_choice_is_returned_or_the_choices_are_named() -> None:
+    assert one_of("mode", "mean", ["one", "mean"]) == "mean"
+    with pytest.raises(
+        ConfigError, match="expected mode to be one of one, mean, got 'men'; did you mean mean"
+    ):
+        one_of("mode", "men", ["one", "mean"])
+    with pytest.raises(
+        ConfigError, match="expected mode to be one of one, mean, got 'x'; choose one of them"
+    ):
+        one_of("mode", "x", ["one", "mean"])

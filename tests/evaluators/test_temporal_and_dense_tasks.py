@@ -17,7 +17,7 @@ from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.benchmark import Benchmark
 from homolog.evaluators.flow_pck_protocol import FlowPckProtocol
-from homolog.matchers.track import FrameByFrame
+from homolog.matchers.tracking import FrameByFrame
 from homolog.zoo import load_matcher, load_task
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose, configs_folder
@@ -150,7 +150,7 @@ def test_a_dense_answer_from_images_to_scores(without_data: Path, matcher: Match
 
 def test_a_tracker_is_named_in_yaml_and_made_of_the_matcher_that_is_measured(matcher: Matcher):
     node = {
-        "_target_": "homolog.matchers.track.FrameByFrame",
+        "_target_": "homolog.matchers.tracking.FrameByFrame",
         "_partial_": True,
         "visible_above": 0.5,
         "cycle": None,

@@ -15,7 +15,7 @@ from homolog.core.keypoints import Keypoints, Matches
 
 
 class Colours(nn.Module):
-    """A backbone whose map is the mean colour of cells; it counts the images it was given."""
+    """A backbone whose map is the mean colour of cells; it records the shapes of its inputs."""
 
     def __init__(self, *, multiple: int = 4, joint: bool = False) -> None:
         super().__init__()
@@ -27,14 +27,14 @@ class Colours(nn.Module):
     def forward(self, images: Tensor) -> Features:
         self.seen.append(tuple(images.shape))
         pooled = nn.functional.avg_pool2d(images.flatten(0, 1), self.multiple).unflatten(0, images.shape[:2])
-        if self.joint:  # what one view is told depends on the other
+        if self.joint:  # the maps of one view depend on the other
             pooled = pooled + pooled.flip(1)
         size = (images.shape[-2], images.shape[-1])
         return Features(maps={"colour": pooled, "gray": pooled.mean(dim=2, keepdim=True)}, image_size=size)
 
 
 class Points(nn.Module):
-    """A detector of given points, each described by the colour it stands on."""
+    """A detector of given points, each described by the colour of its pixel."""
 
     def __init__(self, xy: list[tuple[float, float]], *, multiple: int = 1) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Points(nn.Module):
 
 
 class InOrder(nn.Module):
-    """A head that pairs the i-th keypoints, the last one best, and remembers what it was given."""
+    """A head that pairs the i-th keypoints, the last one best, and records its inputs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +60,14 @@ class InOrder(nn.Module):
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
     ) -> Matches:
         self.given.append((keypoints0, keypoints1, features0, features1))
-        count = min(len(keypoints0), len(keypoints1))
-        score = torch.arange(count).float()
-        return Matches(xy0=keypoints0.xy[:count], xy1=keypoints1.xy[:count], score=score)
+        index = torch.arange(min(len(keypoints0), len(keypoints1)))
+        return Matches(
+            xy0=keypoints0.xy[index],
+            xy1=keypoints1.xy[index],
+            score=index.float(),
+            index0=index,
+            index1=index,
+        )
 
 
 class SamePlace(InOrder):

@@ -10,8 +10,8 @@ import torch
 from skimage import data
 from torch import Tensor
 
+from homolog.core.cache import FeatureCache
 from homolog.core.errors import CapabilityError, MissingDependencyError, WeightsError
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.image import Image, crop
 from homolog.core.protocols import Correspondence, KeepsFeatures, Matcher
 from homolog.matchers.loftr import Loftr

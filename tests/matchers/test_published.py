@@ -10,8 +10,8 @@ import torch
 from skimage import data
 from torch import Tensor
 
+from homolog.core.cache import FeatureCache
 from homolog.core.errors import CapabilityError, ConfigError
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.image import Image, crop
 from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
@@ -130,7 +130,7 @@ def test_each_image_is_seen_once_and_a_joint_backbone_sees_pairs(tiny, photo, tm
     [
         ({"map_": "color"}, "no map color; did you mean colour"),
         ({"canvas": StretchedSquare(side=30)}, "multiples of 4"),
-        ({"resample": "nearest"}, "no resampling nearest"),
+        ({"resample": "nearest"}, "expected resample to be one of bilinear, bicubic, lanczos, got .nearest."),
     ],
 )
 def test_what_cannot_be_put_together_is_refused(tiny, changed, said):

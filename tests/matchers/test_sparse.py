@@ -1,15 +1,16 @@
-"""The sparse matcher: which size the parts see, where results land, and what is extracted how often."""
+"""The sparse matcher: what the parts see, matches, keypoints and transferred points in original pixels."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 import torch
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.cache import FeatureCache
+from homolog.core.errors import CapabilityError, ConfigError, DataError, ShapeError
 from homolog.core.features import PIXELS
 from homolog.core.image import crop
+from homolog.core.keypoints import Matches
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.matchers.sparse import SparseMatcher
 
@@ -83,59 +84,6 @@ def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
     )
     matcher.match(scene((20, 32)), scene((20, 32)))
     assert backbone.seen == [seen]
-
-
-def test_all_pairs_of_n_images_cost_n_extractions(tiny, scene):
-    backbone, detector = tiny.Colours(), tiny.Points(XY)
-    matcher = SparseMatcher(
-        detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour"
-    )
-    images = [scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3, 0.4)]
-    for first in images:
-        for second in images:
-            matcher.match(first, second).matches()
-    assert len(backbone.seen) == detector.calls == 4
-
-
-def test_content_decides_what_is_the_same_image_and_each_keeps_its_own_frame(tiny, scene):
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder(), backbone=backbone)
-    whole = scene((40, 40), name="one")
-    moved = crop(scene((40, 40), name="two"), x=0, y=0, size=(40, 40))
-    moved = type(moved)(
-        pixels=moved.pixels, to_original=moved.to_original + torch.tensor([[0, 0, 7.0], [0, 0, 9.0]])
-    )
-    matches = matcher.match(whole, moved).matches()
-    assert len(backbone.seen) == 1
-    assert (matches.xy0.tolist(), matches.xy1.tolist()) == ([[5.0, 6.0]], [[12.0, 15.0]])
-
-
-# One image of 40 x 48 in cells of 4 has 120 cells of 3 + 1 numbers, and one keypoint has 6.
-KEPT = (120 * 4 + 6) * 4
-
-
-@pytest.mark.parametrize(
-    ("memory", "extracted"), [(3 * KEPT, 3), (3 * KEPT - 1, 4), (KEPT, 5), (KEPT - 1, 6)]
-)
-def test_memory_is_bounded_in_bytes(tiny, scene, memory, extracted):
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, memory=memory
-    )
-    first, second, third = (scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3))
-    matcher.match(first, second)
-    matcher.match(third, second)
-    matcher.match(first, first)
-    assert len(backbone.seen) == extracted
-
-
-def test_after_forgetting_everything_is_extracted_anew(tiny, scene):
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), backbone=backbone)
-    matcher.match(scene((40, 48)), scene((40, 48)))
-    matcher.forget()
-    matcher.match(scene((40, 48)), scene((40, 48)))
-    assert len(backbone.seen) == 2
 
 
 def test_describing_by_a_map_reads_it_at_the_keypoints_and_keeps_no_other_map(tiny, scene):
@@ -213,24 +161,6 @@ def test_it_starts_in_evaluation_mode(tiny):
     assert len(list(matcher.modules())) == 4
 
 
-def test_paths_pil_images_and_arrays_are_the_same_image(tiny, tmp_path: Path):
-    array = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-    picture = PIL.Image.fromarray(array)
-    picture.save(tmp_path / "a.png")
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), backbone=backbone)
-    matcher.match(tmp_path / "a.png", str(tmp_path / "a.png"))
-    matcher.match(picture, array)
-    assert len(backbone.seen) == 1
-
-
-def test_a_file_that_cannot_be_read_is_named(tiny, scene, tmp_path: Path):
-    with pytest.raises(DataError, match=r"gone\.jpg"):
-        SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder()).match(
-            scene((40, 48)), tmp_path / "gone.jpg"
-        )
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -245,3 +175,139 @@ def test_settings_that_do_not_fit_together_are_refused(tiny, settings, message):
         settings = settings | {"backbone": tiny.Colours()}
     with pytest.raises(ConfigError, match=message):
         SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), **settings)
+
+
+# --- the correspondence ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(tiny, scene):
+    """Image 0 is 96 wide and 64 high, image 1 half as large; networks see both at 48 x 32."""
+    matcher = SparseMatcher(
+        detector=tiny.Points([(1.0, 2.0), (3.0, 4.0)]),
+        head=tiny.SamePlace(),
+        backbone=tiny.Colours(),
+        descriptor_map="colour",
+        resize=48,
+    )
+    return matcher.match(scene((64, 96)), scene((32, 48)))
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[10.5, 20.5], [94.5, 60.5]],
+        [(10.5, 20.5), (94.5, 60.5)],
+        np.array([[10.5, 20.5], [94.5, 60.5]]),
+        np.array([[10.5, 20.5], [94.5, 60.5]], dtype=np.float32),
+        torch.tensor([[10.5, 20.5], [94.5, 60.5]]),
+        torch.tensor([[10.5, 20.5], [94.5, 60.5]], dtype=torch.float64),
+    ],
+)
+def test_points_of_every_kind_are_moved_in_original_pixels(found, points):
+    xy1, confidence = found.transfer(points)
+    # Half as large: (x + 0.5) / 2 - 0.5.
+    torch.testing.assert_close(xy1, torch.tensor([[5.0, 10.0], [47.0, 30.0]]))
+    assert confidence.tolist() == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("points", [[], np.zeros((0, 2)), torch.zeros(0, 2)])
+def test_no_points_give_no_places(found, points):
+    xy1, confidence = found.transfer(points)
+    assert (xy1.shape, confidence.shape) == ((0, 2), (0,))
+
+
+def test_points_beside_the_image_are_read_at_its_border_with_confidence_zero(found):
+    xy1, confidence = found.transfer([[-0.5, 63.5], [-9.0, 70.0], [95.6, 0.0]])
+    assert confidence.tolist() == [0.75, 0.0, 0.0]
+    # The border of image 0 is that of image 1, brought to the outermost pixel centres.
+    torch.testing.assert_close(xy1, torch.tensor([[0.0, 31.0], [0.0, 31.0], [47.0, 0.0]]), atol=0.26, rtol=0)
+
+
+def test_a_crop_is_read_and_answered_in_pixels_of_the_whole(tiny, scene):
+    matcher = SparseMatcher(
+        detector=tiny.Points([]), head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour"
+    )
+    whole = scene((100, 100))
+    part0, part1 = crop(whole, x=10, y=20, size=(40, 40)), crop(whole, x=50, y=60, size=(40, 40))
+    xy1, confidence = matcher.match(part0, part1).transfer([[15.0, 26.0], [5.0, 26.0]])
+    assert xy1[0].tolist() == [55.0, 66.0]
+    assert confidence.tolist() == [0.75, 0.0]  # x = 5 is on the whole, but beside the crop
+
+
+@pytest.mark.parametrize(
+    "points", [np.array([1.0, 2.0]), np.zeros((2, 3)), [[1.0, 2.0], [3.0]], np.zeros((1, 2, 2))]
+)
+def test_what_is_no_list_of_points_is_refused(found, points):
+    with pytest.raises(ShapeError, match="expected points"):
+        found.transfer(points)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_coordinates_that_are_not_finite_are_refused(found, value):
+    with pytest.raises(DataError, match="finite"):
+        found.transfer([[value, 1.0]])
+
+
+def test_a_head_that_cannot_transfer_says_what_can(tiny, scene):
+    matcher = SparseMatcher(detector=tiny.Points([]), head=tiny.InOrder(), backbone=tiny.Colours())
+    found = matcher.match(scene((40, 48)), scene((40, 48)))
+    assert not found.can_transfer
+    with pytest.raises(CapabilityError, match="matcher=mini"):
+        found.transfer([[1.0, 1.0]])
+
+
+def test_without_a_map_there_is_no_transfer_even_if_the_head_could(tiny, scene):
+    found = SparseMatcher(detector=tiny.Points([]), head=tiny.SamePlace()).match(
+        scene((40, 48)), scene((40, 48))
+    )
+    assert not found.can_transfer
+
+
+def test_matches_are_computed_when_asked_for_and_once_and_transfer_needs_none(tiny, scene):
+    head = tiny.SamePlace()
+    matcher = SparseMatcher(detector=tiny.Points([(1.0, 1.0)] * 3), head=head, backbone=tiny.Colours())
+    found = matcher.match(scene((40, 48)), scene((40, 48)))
+    found.transfer([[1.0, 1.0]])
+    assert (len(head.given), len(head.asked)) == (0, 1)
+    assert [len(found.matches(limit)) for limit in (None, 2, 0, 9)] == [3, 2, 0, 3]
+    assert (len(head.given), len(head.asked)) == (1, 1)
+
+
+def test_a_negative_limit_is_refused(found):
+    with pytest.raises(ShapeError, match="limit of 0 or more"):
+        found.matches(-1)
+
+
+def test_keypoints_are_in_original_pixels(found):
+    # Processed at half size: (x + 0.5) * 2 - 0.5 in image 0; image 1 is not resized.
+    torch.testing.assert_close(found.keypoints0, torch.tensor([[2.5, 4.5], [6.5, 8.5]]))
+    torch.testing.assert_close(found.keypoints1, torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    assert found.keypoints1.dtype == torch.float32
+    assert not found.keypoints1.requires_grad
+    assert not found.keypoints1.is_inference()
+
+
+@pytest.mark.parametrize("limit", [None, 2, 0])
+def test_indices_lead_from_matches_to_keypoints_exactly(tiny, scene, tmp_path, limit):
+    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), resize=45)
+    for cache in (None, FeatureCache(tmp_path), FeatureCache(tmp_path)):
+        if cache is not None:
+            matcher.use_cache(cache, "recipe")
+        found: Any = matcher.match(crop(scene((90, 99)), x=5, y=7, size=(80, 90)), scene((70, 51)))
+        matches = found.matches(limit)
+        assert matches.index0.tolist() == [2, 1, 0][:limit]
+        assert torch.equal(found.keypoints0[matches.index0], matches.xy0)
+        assert torch.equal(found.keypoints1[matches.index1], matches.xy1)
+
+
+def test_a_head_that_does_not_match_keypoints_leaves_the_indices_empty(tiny, scene):
+    class Middle(torch.nn.Module):
+        def forward(self, keypoints0, keypoints1, features0, features1) -> Matches:
+            return Matches(xy0=torch.ones(1, 2), xy1=torch.ones(1, 2), score=torch.ones(1))
+
+    found = SparseMatcher(detector=tiny.Points(XY), head=Middle()).match(scene((40, 48)), scene((40, 48)))
+    assert found.matches().index0 is None
+    assert found.matches().index1 is None
+    assert found.keypoints0 is not None
+    assert len(found.keypoints0) == 3

@@ -2,7 +2,7 @@
 
 import argparse
 
-from homolog.core.feature_cache import CacheInfo, FeatureCache
+from homolog.core.cache import CacheInfo, FeatureCache
 
 ACTIONS = ("info", "clear")
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from homolog.core.feature_cache import FeatureCache
+from homolog.core.cache import FeatureCache
 
 
 def kept_features(kept: str) -> FeatureCache | None:

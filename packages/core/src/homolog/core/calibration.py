@@ -1,7 +1,8 @@
-"""Cameras and poses of benchmarks, brought to the convention of homolog.
+"""Read cameras and poses of benchmarks in the convention of homolog.
 
-`homolog.core.camera` has integer pixel coordinates at pixel centres. Files have either that
-(OpenCV calibrations, ScanNet) or the corner of the first pixel at (0, 0) (COLMAP, so MegaDepth).
+In `homolog.core.camera` integer pixel coordinates are pixel centres. Files use either the same
+convention (OpenCV calibrations, ScanNet) or put the corner of the first pixel at (0, 0) (COLMAP, and
+therefore MegaDepth).
 """
 
 from typing import Any, Literal, cast
@@ -14,9 +15,9 @@ from homolog.core.coords import Size, resize_affine, shift_affine
 from homolog.core.errors import DataError
 
 Origin = Literal["centre", "corner"]
-"""What of the top-left pixel lies at (0, 0): its centre (OpenCV, ours) or its outer corner (COLMAP)."""
+"""Which point of the top-left pixel is (0, 0): its centre (OpenCV, ours) or its outer corner (COLMAP)."""
 
-_ROTATION_TOLERANCE = 1e-2  # files round poses to few digits; a mixed-up matrix is off by far more
+_ROTATION_TOLERANCE = 1e-2  # files round to few digits; a wrong matrix is off by far more
 
 
 def camera_of(K: object, *, origin: Origin, size: Size, stored: Size | None = None, name: str) -> Camera:
@@ -24,18 +25,18 @@ def camera_of(K: object, *, origin: Origin, size: Size, stored: Size | None = No
 
     Args:
         K: [3 3] intrinsics as a benchmark stores them.
-        origin: what lies at (0, 0) of their pixels.
+        origin: which point of the top-left pixel is (0, 0).
         size: (height, width) of the image file.
-        stored: (height, width) of the image that they were given for; None when it is this one.
-        name: what error messages call them.
+        stored: (height, width) of the image for which K is given; None if it is this one.
+        name: for error messages.
 
     Raises:
-        DataError: no intrinsics.
+        DataError: K is not an intrinsics matrix.
     """
     values = numbers(K, (3, 3), name=f"{name}, K")
     if not np.array_equal(values[2], (0, 0, 1)) or min(values[0, 0], values[1, 1]) <= 0:
         raise DataError(
-            f"{name}: expected intrinsics K with positive focal lengths, got {values.tolist()}; obtain the file again"
+            f"{name}: expected intrinsics K with positive focal lengths, got {values.tolist()}; download the file again"
         )
     camera = Camera(K=torch.from_numpy(values.copy()))
     if origin == "corner":
@@ -49,29 +50,29 @@ def pinhole(focal_x: float, focal_y: float, x: float, y: float) -> np.ndarray:
 
 
 def pose_of(T: object, *, name: str) -> RelativePose:
-    """Return the pose that a 3 x 4 or 4 x 4 matrix describes.
+    """Return the pose of a 3 x 4 or 4 x 4 matrix.
 
     Args:
-        T: takes points of camera 0 to camera 1.
-        name: what error messages call it.
+        T: from camera 0 to camera 1.
+        name: for error messages.
 
     Raises:
-        DataError: no rigid motion.
+        DataError: T is not a rigid motion.
     """
     values = rigid(T, name=name)
     return RelativePose(R=torch.from_numpy(values[:3, :3].copy()), t=torch.from_numpy(values[:3, 3].copy()))
 
 
 def relative_pose(world_to_0: object, world_to_1: object, *, name: str) -> RelativePose:
-    """Return the pose from camera 0 to camera 1, from where each has the world.
+    """Return the pose from camera 0 to camera 1, given the pose of each in the world.
 
     Args:
-        world_to_0: 3 x 4 or 4 x 4, takes points of the world to camera 0.
+        world_to_0: 3 x 4 or 4 x 4, from the world to camera 0.
         world_to_1: likewise for camera 1.
-        name: what error messages call them.
+        name: for error messages.
 
     Raises:
-        DataError: no rigid motions.
+        DataError: a matrix is not a rigid motion.
     """
     first, second = rigid(world_to_0, name=name), rigid(world_to_1, name=name)
     return pose_of(second @ np.linalg.inv(first), name=name)
@@ -82,10 +83,10 @@ def rigid(T: object, *, name: str) -> np.ndarray:
 
     Args:
         T: 3 x 4 or 4 x 4.
-        name: what error messages call it.
+        name: for error messages.
 
     Raises:
-        DataError: another shape, numbers that are not finite, or no rotation.
+        DataError: another shape, numbers that are not finite, or R is not a rotation.
     """
     values = np.asarray(T)
     values = numbers(values, (4, 4) if values.shape == (4, 4) else (3, 4), name=f"{name}, pose")
@@ -97,15 +98,15 @@ def rigid(T: object, *, name: str) -> np.ndarray:
 
 
 def numbers(values: object, shape: tuple[int | None, ...], *, name: str) -> np.ndarray:
-    """Return an array of finite float64 of a shape.
+    """Check numbers, and return them as a float64 array.
 
     Args:
-        values: anything numpy takes for numbers.
-        shape: what is expected; None for a side of any length.
-        name: what error messages call it.
+        values: anything that numpy converts to numbers.
+        shape: the expected shape; None for a dimension of any length.
+        name: for error messages.
 
     Raises:
-        DataError: it is something else.
+        DataError: another shape, or values that are not finite numbers.
     """
     wanted = " x ".join("N" if side is None else str(side) for side in shape)
     try:

@@ -19,18 +19,22 @@ class Camera:
     """A pinhole camera.
 
     Attributes:
-        K: [3 3] intrinsics; a point (X, Y, Z) of the camera's frame is at pixel K (X, Y, Z) / Z.
+        K: [3 3] intrinsics; a point (X, Y, Z) in camera coordinates is at pixel K (X, Y, Z) / Z.
     """
 
     K: Float[Tensor, "3 3"]
 
     def __post_init__(self) -> None:
-        """Refuse what is no intrinsics matrix."""
+        """Validate that K is 3 x 3.
+
+        Raises:
+            ShapeError: it is not.
+        """
         if self.K.shape != (3, 3):
             raise ShapeError(f"Camera: expected K [3 3], got {list(self.K.shape)}")
 
     def project(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
-        """Project points of the camera's frame to pixel coordinates; points behind it have no meaning here."""
+        """Project points in camera coordinates to pixels; undefined for points behind the camera."""
         seen = points @ self.K.T
         return seen[..., :2] / seen[..., 2:]
 
@@ -42,7 +46,7 @@ class Camera:
         """Return the camera of a resized or cropped image.
 
         Args:
-            to_original: of the image, from its pixels to those this camera was given for.
+            to_original: from the pixels of the image to those of this camera.
         """
         inverse = torch.eye(3, dtype=torch.float64, device=self.K.device)
         inverse[:2] = invert_affine(to_original).to(inverse)
@@ -51,18 +55,22 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RelativePose:
-    """The rigid motion that takes points of camera 0 to camera 1: X1 = R X0 + t.
+    """The rigid motion from camera 0 to camera 1: X1 = R X0 + t.
 
     Attributes:
         R: [3 3] rotation.
-        t: [3] translation; only its direction is known when it was estimated from two photos.
+        t: [3] translation; its length is unknown if it was estimated from two photos.
     """
 
     R: Float[Tensor, "3 3"]
     t: Float[Tensor, "3"]
 
     def __post_init__(self) -> None:
-        """Refuse what is no pose."""
+        """Validate that R is 3 x 3 and t has length 3.
+
+        Raises:
+            ShapeError: they do not.
+        """
         if self.R.shape != (3, 3) or self.t.shape != (3,):
             raise ShapeError(
                 f"RelativePose: expected R [3 3], t [3], got {list(self.R.shape)}, {list(self.t.shape)}"
@@ -77,7 +85,7 @@ class RelativePose:
         return RelativePose(R=self.R @ inner.R, t=self.R @ inner.t + self.t)
 
     def apply(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
-        """Move points from the frame of camera 0 to that of camera 1."""
+        """Map points in coordinates of camera 0 to those of camera 1."""
         return points @ self.R.T + self.t
 
     def essential(self) -> Float[Tensor, "3 3"]:
@@ -96,7 +104,7 @@ def fundamental(pose: RelativePose, camera0: Camera, camera1: Camera) -> Float[T
 def epipolar_distance(
     xy0: Float[Tensor, "N 2"], xy1: Float[Tensor, "N 2"], F: Float[Tensor, "3 3"]
 ) -> tuple[Float[Tensor, " N"], Float[Tensor, " N"]]:
-    """Measure how far matched points lie from each other's epipolar lines.
+    """Return the distances of matched points from each other's epipolar lines.
 
     Args:
         xy0: points of image 0.
@@ -105,7 +113,7 @@ def epipolar_distance(
 
     Returns:
         The distance in image 0 and the distance in image 1, in the unit of the points. Protocols
-        combine them differently (sum of squares, mean, maximum), so they stay apart here.
+        combine them differently (sum of squares, mean, maximum), so both are returned.
     """
     p0 = torch.cat((xy0, torch.ones_like(xy0[:, :1])), dim=1)
     p1 = torch.cat((xy1, torch.ones_like(xy1[:, :1])), dim=1)

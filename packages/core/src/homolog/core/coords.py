@@ -1,4 +1,4 @@
-"""The coordinate convention of homolog, stated once.
+"""The coordinate convention of homolog, defined in one place.
 
 Convention:
     - A point is (x, y). Pixel coordinates have their integers at pixel **centres**: (0, 0) is
@@ -42,7 +42,7 @@ def normalised_to_pixel(xy: Float[Tensor, "*batch 2"], size: Size) -> Float[Tens
 
 
 def resize_pixel(xy: Float[Tensor, "*batch 2"], source: Size, target: Size) -> Float[Tensor, "*batch 2"]:
-    """Move pixel coordinates along when an image of size `source` is resized to `target`.
+    """Map pixel coordinates of an image of size `source` to the image resized to `target`.
 
     >>> resize_pixel(torch.tensor([0.0, 0.0]), (4, 4), (8, 8)).tolist()
     [0.5, 0.5]
@@ -72,7 +72,7 @@ def pixel_grid(size: Size, *, device: torch.device | None = None) -> Float[Tenso
 
 
 def inside(xy: Float[Tensor, "*batch 2"], size: Size) -> Tensor:
-    """Tell which pixel coordinates lie on an image of `size`, its half-pixel border included.
+    """Return which pixel coordinates lie on an image of `size`, including its half-pixel border.
 
     Returns:
         Boolean tensor [*batch].
@@ -82,7 +82,7 @@ def inside(xy: Float[Tensor, "*batch 2"], size: Size) -> Tensor:
 
 
 def identity_affine() -> Float[Tensor, "2 3"]:
-    """Return the affine map that moves nothing (float64, as all of them)."""
+    """Return the identity map (float64, like all affine maps)."""
     return torch.eye(2, 3, dtype=torch.float64)
 
 
@@ -100,12 +100,12 @@ def shift_affine(x: float, y: float) -> Float[Tensor, "2 3"]:
 
 
 def apply_affine(affine: Float[Tensor, "2 3"], xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-    """Move points through an affine map; computed in float64, returned in the dtype and on the device of `xy`.
+    """Apply an affine map to points; computed in float64, returned in the dtype and on the device of `xy`.
 
     >>> apply_affine(resize_affine((4, 4), (8, 8)), torch.tensor([0.5, 0.5])).tolist()
     [0.0, 0.0]
     """
-    # Apple's GPUs know no float64; points are few, so they visit the CPU there.
+    # Apple's GPUs do not support float64, so the few points go through the CPU.
     device = torch.device("cpu") if xy.device.type == "mps" else xy.device
     affine = affine.to(device, torch.float64)
     moved = xy.to(device, torch.float64) @ affine[:, :2].T + affine[:, 2]
@@ -113,7 +113,7 @@ def apply_affine(affine: Float[Tensor, "2 3"], xy: Float[Tensor, "*batch 2"]) ->
 
 
 def compose_affines(outer: Float[Tensor, "2 3"], inner: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """Return the affine map that applies `inner` first and `outer` second; it lies where `outer` lies."""
+    """Return the affine map that applies `inner` first and `outer` second, on the device of `outer`."""
     inner = inner.to(outer)
     linear = outer[:, :2] @ inner[:, :2]
     offset = outer[:, :2] @ inner[:, 2] + outer[:, 2]
@@ -121,15 +121,15 @@ def compose_affines(outer: Float[Tensor, "2 3"], inner: Float[Tensor, "2 3"]) ->
 
 
 def invert_affine(affine: Float[Tensor, "2 3"]) -> Float[Tensor, "2 3"]:
-    """Return the affine map that undoes `affine`.
+    """Return the inverse of an affine map.
 
     Raises:
-        ShapeError: the map squeezes the plane onto a line or a point.
+        ShapeError: the map is singular.
     """
     linear, info = torch.linalg.inv_ex(affine[:, :2])
     if int(info.item()) != 0 or not bool(linear.isfinite().all()):
         raise ShapeError(
-            f"expected an affine map that can be undone, got {affine.tolist()}; check the image's sizes"
+            f"expected an affine map that can be inverted, got {affine.tolist()}; check the image's sizes"
         )
     return torch.cat((linear, -(linear @ affine[:, 2])[:, None]), dim=1)
 

@@ -1,10 +1,10 @@
 """A dense correspondence field between two images.
 
-The field lives on the **query** image; each of its cells says where to look in the **reference**.
-Papers write this in arrows: the VGGT-prior matcher's `G_{s->t}` (eq. 3, I_{s->t} = W(I_s, G_{s->t}))
-is indexed by target pixels and stores source positions, so its query is the target and its
-reference the source. To move a source keypoint into the target one reads `G_{t->s}`, whose query is
-the source. homolog never uses the arrows: a point moves with the field whose query it lies on.
+The field lives on the **query** image; each of its cells has a position in the **reference** image.
+Papers use arrows instead: `G_{s->t}` of the VGGT-prior matcher (eq. 3, I_{s->t} = W(I_s, G_{s->t}))
+is indexed by target pixels and stores source positions, so its query is the target and its reference
+the source. To transfer a source keypoint to the target, read `G_{t->s}`, whose query is the source.
+homolog does not use arrows: a point moves with the field whose query image it lies on.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from homolog.core.sampling import sample_points, warp_maps
 
 
 class Transfer(NamedTuple):
-    """Where points of one image are in another, and how sure that is.
+    """Positions in another image of some points, and the confidence of each.
 
     Attributes:
         xy: [... N 2] pixel coordinates in the other image.
@@ -33,11 +33,11 @@ class Transfer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DenseField:
-    """For each cell of the query image, the place in the reference image.
+    """For each cell of the query image, the position in the reference image.
 
     Attributes:
         grid: [B 2 H W], normalised (x, y) positions in the reference; values beyond [-1, 1]
-            point outside of it.
+            are outside of it.
         confidence: [B H W] in [0, 1].
     """
 
@@ -45,7 +45,11 @@ class DenseField:
     confidence: Float[Tensor, "B H W"]
 
     def __post_init__(self) -> None:
-        """Refuse a grid and a confidence of different sizes."""
+        """Check that grid and confidence have one size.
+
+        Raises:
+            ShapeError: they do not.
+        """
         grid, confidence = self.grid.shape, self.confidence.shape
         if len(grid) != 4 or grid[1] != 2 or (grid[0], *grid[2:]) != tuple(confidence):
             raise ShapeError(
@@ -64,11 +68,11 @@ class DenseField:
         return int(self.grid.shape[2]), int(self.grid.shape[3])
 
     def warp(self, reference: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
-        """Bring maps or pixels of the reference image onto the query; outside the reference it is zero."""
+        """Warp maps or pixels of the reference image onto the query; zero outside the reference."""
         return warp_maps(reference, self.grid)
 
     def transfer(self, xy: Float[Tensor, "B N 2"], *, query_size: Size, reference_size: Size) -> Transfer:
-        """Move points from the query image to the reference image.
+        """Transfer points from the query image to the reference image.
 
         Args:
             xy: pixel coordinates in a query image of `query_size`.
@@ -82,7 +86,7 @@ class DenseField:
         return Transfer(normalised_to_pixel(position, reference_size), confidence)
 
     def resized(self, size: Size) -> "DenseField":
-        """Return the same field with one cell per pixel of a query image of `size`, as for warping it."""
+        """Return the same field with one cell per pixel of a query image of `size`, as needed for warping."""
         at = identity_grid(size, device=self.grid.device, dtype=self.grid.dtype).flatten(1).T
         position, confidence = self._read(at.expand(len(self.grid), -1, -1))
         batch = len(self.grid)
@@ -94,7 +98,7 @@ class DenseField:
     def compose(self, onward: "DenseField") -> "DenseField":
         """Chain two fields: from this query through this reference to the reference of `onward`.
 
-        `onward` lives on this field's reference. Confidence is the product of both; it is zero
+        `onward` lives on this field's reference. The confidence is the product of both; it is zero
         where this field leaves the image that `onward` lives on.
         """
         seen = (self.grid.abs() <= 1).all(dim=1)
@@ -105,26 +109,26 @@ class DenseField:
         )
 
     def cycle_error(self, backward: "DenseField", *, query_size: Size) -> Float[Tensor, "B H W"]:
-        """Measure how far each query cell lands from itself after going there and back.
+        """Return how far from itself each query cell ends when it is moved to the reference and back.
 
         Args:
-            backward: the field that lives on this field's reference and points to this query.
+            backward: the field that lives on the reference of this field and points to its query.
             query_size: (height, width) in pixels of the query image; the error is in its pixels.
 
         Returns:
-            Distance in pixels; infinite where the way leads outside the reference.
+            Distance in pixels; infinite where the field leaves the reference.
         """
-        there_and_back = self.compose(backward).grid.permute(0, 2, 3, 1)
+        returned = self.compose(backward).grid.permute(0, 2, 3, 1)
         start = identity_grid(self.size, device=self.grid.device, dtype=self.grid.dtype).permute(1, 2, 0)
-        offset = normalised_to_pixel(there_and_back, query_size) - normalised_to_pixel(start, query_size)
+        offset = normalised_to_pixel(returned, query_size) - normalised_to_pixel(start, query_size)
         seen = (self.grid.abs() <= 1).all(dim=1)
         return offset.norm(dim=-1).masked_fill(~seen, torch.inf)
 
     def _read(self, at: Float[Tensor, "B N 2"]) -> tuple[Float[Tensor, "B N 2"], Float[Tensor, "B N"]]:
         """Return reference position and confidence at normalised query points."""
-        # Cells know their centres only. For the half cell between the outermost centres and the image
-        # border the field is continued linearly: repeating the last value there would pull every point
-        # near the border inwards by up to half a cell (7 px for patches of 14).
+        # Cells store the value of their centres. In the half cell between the outermost centres and the
+        # border of the image the field is extrapolated linearly: repeating the last value would move every
+        # point near the border inwards by up to half a cell (7 px for patches of 14).
         height, width = self.size
         shrink = at.new_tensor((width / (width + 2), height / (height + 2)))
         position = sample_points(_with_linear_rim(self.grid), at * shrink)

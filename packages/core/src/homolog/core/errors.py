@@ -1,8 +1,8 @@
-"""Every error a user of homolog can meet.
+"""All errors that homolog raises on purpose.
 
-An error is a short letter on one line: what was expected, what came, what to do next.
-All errors derive from `HomologError`, and each also from the built-in that a caller who
-does not know homolog would catch.
+The message is one line: what was expected, what it got, what to do. All errors derive from
+`HomologError`, and each also from the built-in exception that a caller who does not know homolog would
+catch.
 """
 
 import difflib
@@ -12,10 +12,10 @@ from typing import TypeVar
 
 
 class HomologError(Exception):
-    """The parent of every error that homolog raises on purpose; its message is always one line."""
+    """Base class of all errors that homolog raises on purpose; the message is always one line."""
 
     def __init__(self, message: str) -> None:
-        r"""Keep the message on one line, whatever file names and foreign messages it quotes.
+        r"""Join the lines of the message, because it may quote file names and messages of libraries.
 
         >>> print(HomologError("expected a,\n  got b"))
         expected a, got b
@@ -24,7 +24,7 @@ class HomologError(Exception):
 
 
 class ShapeError(HomologError, ValueError):
-    """A tensor has another shape, range or dtype than the function can work on."""
+    """A tensor has a shape, range or dtype that the function does not accept."""
 
 
 class ConfigError(HomologError, ValueError):
@@ -35,19 +35,19 @@ class MissingDependencyError(HomologError, ImportError):
     """An optional package is not installed; the message carries the pip line."""
 
     def __init__(self, package: str, needed_by: str) -> None:
-        """Say which package is missing.
+        """Name the missing package.
 
         Args:
             package: name of the distribution, as pip knows it.
             needed_by: what the user asked for that needs it.
         """
-        # Some shells take the brackets of an extra for a pattern.
+        # Quoted, because some shells expand the brackets of an extra.
         super().__init__(f"{needed_by} needs the package {package}; run: pip install {shlex.quote(package)}")
         self.package = package
         self.needed_by = needed_by
 
     def __reduce__(self) -> tuple[type["MissingDependencyError"], tuple[str, str]]:
-        """Survive the way out of a worker process."""
+        """Support pickling, to leave a worker process."""
         return type(self), (self.package, self.needed_by)
 
 
@@ -56,20 +56,20 @@ class WeightsError(HomologError, RuntimeError):
 
 
 class DataError(HomologError, OSError):
-    """A file or an array that a user gave cannot be read as what it should be."""
+    """A file or an array of the user cannot be read, or has the wrong content."""
 
 
 class CapabilityError(HomologError, TypeError):
-    """A task asks for something that this matcher, head or backbone does not offer."""
+    """This matcher, head or backbone does not support what is asked of it."""
 
 
 def did_you_mean(name: str, options: Iterable[str], *, show: int = 30) -> str:
-    """Return the end of an error message that helps with a mistyped name.
+    """Return the end of an error message about an unknown name.
 
     Args:
         name: what the user wrote.
         options: the names that exist.
-        show: how many of them are listed at most.
+        show: maximum number of names to list.
 
     Returns:
         `"; did you mean mini?"` when one option is close, else `"; choose from a, b, c"`.
@@ -108,7 +108,7 @@ def one_of(name: str, value: T, choices: Iterable[T]) -> T:
     """
     allowed = list(choices)
     if value not in allowed:
-        raise ConfigError(
-            f"expected {name} to be one of {', '.join(allowed)}, got {value!r}{did_you_mean(str(value), allowed)}"
-        )
+        close = difflib.get_close_matches(str(value), allowed, n=1)
+        advice = f"did you mean {close[0]}?" if close else "choose one of them"
+        raise ConfigError(f"expected {name} to be one of {', '.join(allowed)}, got {value!r}; {advice}")
     return value

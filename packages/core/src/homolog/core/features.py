@@ -12,30 +12,30 @@ from homolog.core.errors import ShapeError, did_you_mean
 from homolog.core.sampling import Mode, sample_points
 
 PIXELS = "pixels"
-"""Name of the one map of an image when there is no backbone: the image itself."""
+"""Name of the only map of an image when there is no backbone: the image itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Features:
-    """What a backbone returns: maps by name, each [B V C h w], all covering the same images.
+    """The output of a backbone: maps by name, each [B V C h w], all covering the same images.
 
-    V counts the views of a scene, so a joint backbone (VGGT) and one that looks at each image
-    alone share a signature. A map of any resolution covers its whole image: cell centres follow
+    V is the number of views of a scene, so joint backbones (VGGT) and backbones that process each image
+    alone have one signature. A map of any resolution covers its whole image: cell centres follow
     the convention of `homolog.core.coords`.
 
     Attributes:
         maps: name (`"block.4"`, `"dift.high"`, `"xfeat.descriptor"`) to map.
-        image_size: (height, width) of the images that the backbone was given, in pixels.
+        image_size: (height, width) of the input images of the backbone, in pixels.
     """
 
     maps: dict[str, Float[Tensor, "B V _C _h _w"]]
     image_size: Size
 
     def __post_init__(self) -> None:
-        """Refuse maps of other ranks, or of differing batch and view counts.
+        """Check that all maps have rank 5 and one batch size and number of views.
 
         Raises:
-            ShapeError: no maps, or maps that do not belong together.
+            ShapeError: no maps, or maps that do not fit together.
         """
         if not self.maps:
             raise ShapeError("expected at least one feature map, got none")
@@ -50,7 +50,7 @@ class Features:
         """Return one map by name.
 
         Raises:
-            ShapeError: there is no such map; the message lists those there are.
+            ShapeError: there is no such map; the message lists the existing ones.
         """
         if name not in self.maps:
             raise ShapeError(f"no feature map named {name}{did_you_mean(name, self.maps)}")
@@ -61,18 +61,22 @@ class Features:
         return replace(self, maps={name: self[name] for name in names})
 
     def prefixed(self, prefix: str) -> "Features":
-        """Put `prefix.` before every name."""
+        """Return the same maps with `prefix.` before every name."""
         return replace(self, maps={f"{prefix}.{name}": map_ for name, map_ in self.maps.items()})
 
     def view(self, index: int) -> "Features":
         """Return the features of one view, as features with V = 1."""
         return replace(self, maps={name: map_[:, index : index + 1] for name, map_ in self.maps.items()})
 
+    def item(self, index: int) -> "Features":
+        """Return the features of one item of the batch, as features with B = 1."""
+        return replace(self, maps={name: map_[index : index + 1] for name, map_ in self.maps.items()})
+
     def at(self, name: str, xy: Float[Tensor, "N 2"], *, mode: Mode = "bilinear") -> Float[Tensor, "N C"]:
         """Read one map of a single image (B = V = 1) at pixel coordinates of that image.
 
         Raises:
-            ShapeError: these are features of more than one image.
+            ShapeError: features of more than one image.
         """
         map_ = self[name]
         if map_.shape[:2] != (1, 1):

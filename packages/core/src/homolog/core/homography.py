@@ -1,4 +1,4 @@
-"""Random homographies of a photo: a crop, and the photo seen so that the corners of the crop are moved."""
+"""Random homographies: a crop of a photo, and the photo warped so that the corners of the crop move."""
 
 from dataclasses import dataclass
 
@@ -15,18 +15,18 @@ MARGIN = 1.25
 """Photos are scaled to cover the crop this many times along their tighter side."""
 
 MINIMUM_AREA = 0.1
-"""Fraction of the crop that the moved corners have to span; flatter ones are drawn again."""
+"""Minimum area of the moved corners, as a fraction of the crop; smaller ones are drawn again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DrawnPair:
-    """A crop of a photo, and the photo seen through a homography.
+    """A crop of a photo, and the photo warped by a homography.
 
     Attributes:
         pixels0: [3 H W] the crop.
-        pixels1: [3 H W], black where the photo ends.
-        known1: [H W] where it does not.
-        homography: [3 3] from pixels of the one to pixels of the other.
+        pixels1: [3 H W], black outside the photo.
+        known1: [H W] True inside the photo.
+        homography: [3 3] from pixels of `pixels0` to pixels of `pixels1`.
     """
 
     pixels0: Float[Tensor, "3 H W"]
@@ -40,9 +40,9 @@ def drawn_pair(photo: Image, rng: np.random.Generator, *, size: Size, displaceme
 
     Args:
         photo: enlarged or reduced so that it covers the crop `MARGIN` times.
-        rng: decides both.
+        rng: random generator for both.
         size: of both images.
-        displacement: how far a corner moves at most, in x and in y, in pixels.
+        displacement: maximum movement of a corner in x and in y, in pixels.
     """
     photo = _covering(photo, size)
     y, x = (int(rng.integers(room + 1)) for room in np.subtract(photo.size, size))
@@ -58,7 +58,7 @@ def drawn_pair(photo: Image, rng: np.random.Generator, *, size: Size, displaceme
 
 
 def homography_of(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the homography [3 3] that takes four points to four others.
+    """Return the homography [3 3] that maps four points to four others.
 
     Args:
         source: [4 2], no three on a line.
@@ -82,7 +82,7 @@ def _corners(size: Size) -> np.ndarray:
 
 
 def _turns(corners: np.ndarray) -> np.ndarray:
-    """Return how the outline turns at each corner [4]: all positive for a convex one that is not mirrored."""
+    """Return the turn of the outline at each corner [4]: all positive if it is convex and not mirrored."""
     ahead, behind = np.roll(corners, -1, axis=0) - corners, corners - np.roll(corners, 1, axis=0)
     return behind[:, 0] * ahead[:, 1] - behind[:, 1] * ahead[:, 0]
 
@@ -96,7 +96,7 @@ def _covering(photo: Image, size: Size) -> Image:
 
 
 def _moved(corners: np.ndarray, rng: np.random.Generator, size: Size, displacement: float) -> np.ndarray:
-    # Far moves can fold the quadrilateral over; such a map shows the photo from behind.
+    # Large moves can fold the quadrilateral; such a map would mirror the photo.
     while True:
         moved = corners + rng.uniform(-displacement, displacement, size=(4, 2))
         turns = _turns(moved)
@@ -111,7 +111,7 @@ def _warped(
     at = pixel_grid(size).double()
     seen = torch.cat((at, torch.ones_like(at[:, :1])), dim=1) @ back.T
     in_photo = seen[:, :2] / seen[:, 2:] + torch.tensor(offset, dtype=torch.float64)
-    # Behind the horizon of the map nothing is seen; far outside reads as black.
+    # Points behind the horizon of the map get a position far outside, which reads as black.
     in_photo[seen[:, 2] <= 0] = -float(2 * max(photo.size))
     normalised = pixel_to_normalised(in_photo, photo.size).float()
     colours = sample_points(photo.pixels[None], normalised[None], padding="zeros")[0]

@@ -1,7 +1,7 @@
-"""An image that remembers where its pixels come from, and how to resize, fit, pad and crop it.
+"""Images that know how their pixels relate to the original file; resize, fit, pad and crop.
 
-Every function returns a new image whose `to_original` still leads to the original file, so a point
-found on the result is a point of the file, whatever happened in between.
+Every function returns a new image whose `to_original` leads to the original file, so a point found on
+the result can be mapped back to the file after any number of operations.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ class Image:
     name: str = "image"
 
     def __post_init__(self) -> None:
-        """Refuse tensors that are no image.
+        """Check that the pixels are [3 H W] floating point, and not empty.
 
         Raises:
-            ShapeError: not [3 H W] floating point, or empty.
+            ShapeError: they are not.
         """
         shape = tuple(self.pixels.shape)
         if len(shape) != 3 or shape[0] != 3 or 0 in shape or not self.pixels.is_floating_point():
@@ -58,17 +58,17 @@ class Image:
         return int(self.pixels.shape[1]), int(self.pixels.shape[2])
 
     def xy_to_original(self, xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Move pixel coordinates of this image to pixel coordinates of the original file."""
+        """Map pixel coordinates of this image to pixel coordinates of the original file."""
         return apply_affine(self.to_original, xy)
 
     def xy_from_original(self, xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Move pixel coordinates of the original file to pixel coordinates of this image."""
+        """Map pixel coordinates of the original file to pixel coordinates of this image."""
         return apply_affine(invert_affine(self.to_original), xy)
 
     def digest(self) -> str:
         """Return a hash of the pixel values and their shape: equal content has an equal digest.
 
-        `to_original` and the name are left out: what a network sees decides what it answers.
+        `to_original` and the name are not part of it: features depend on the pixels only.
         """
         pixels = self.pixels.detach().to("cpu", torch.float32).contiguous()
         return hashlib.blake2b(
@@ -90,16 +90,16 @@ def resize(image: Image, size: Size) -> Image:
 
 
 def fit(image: Image, *, longer_side: int | None = None, multiple: int = 1, enlarge: bool = False) -> Image:
-    """Bring an image to a size that a network takes.
+    """Resize an image to a size that a network accepts.
 
     Args:
-        image: what to resize.
+        image: the image to resize.
         longer_side: upper bound of the longer side in pixels; None keeps the size.
         multiple: each side of the result is the nearest multiple of this, at least one.
         enlarge: also scale a smaller image up to `longer_side`.
 
     Returns:
-        The image with the aspect kept up to the rounding to `multiple`.
+        The image; its aspect ratio changes only by the rounding to `multiple`.
     """
     return resize(image, fitted_size(image.size, longer_side=longer_side, multiple=multiple, enlarge=enlarge))
 
@@ -122,15 +122,15 @@ def fitted_size(
 
 
 def check_multiple(size: Size, multiple: int, *, name: str) -> None:
-    """Refuse a size that a network cannot take.
+    """Check that a network accepts an image size.
 
     Args:
-        size: of the image that was given.
-        multiple: each side has to be a multiple of this.
+        size: (height, width) of the image.
+        multiple: each side must be a multiple of this.
         name: of the network, for the message.
 
     Raises:
-        ShapeError: a side is no multiple, or zero.
+        ShapeError: a side is zero or not a multiple.
     """
     if min(size) < 1 or size[0] % multiple or size[1] % multiple:
         raise ShapeError(
@@ -140,7 +140,7 @@ def check_multiple(size: Size, multiple: int, *, name: str) -> None:
 
 
 def pad(image: Image, size: Size, *, value: float = 0.0) -> Image:
-    """Extend an image at its right and bottom to `size` with a constant; its pixels keep their coordinates."""
+    """Pad an image with a constant at the right and the bottom to `size`; pixels keep their coordinates."""
     (height, width), (to_height, to_width) = image.size, size
     if to_height < height or to_width < width:
         raise ShapeError(
@@ -152,10 +152,12 @@ def pad(image: Image, size: Size, *, value: float = 0.0) -> Image:
 
 
 def crop(image: Image, *, x: int, y: int, size: Size) -> Image:
-    """Cut out the rectangle of `size` whose top-left pixel is (x, y)."""
+    """Return the rectangle of `size` whose top-left pixel is (x, y)."""
     height, width = size
     if min(x, y, height - 1, width - 1) < 0 or y + height > image.size[0] or x + width > image.size[1]:
-        raise ShapeError(f"{image.name}: a crop of {size} at x={x}, y={y} leaves the image of {image.size}")
+        raise ShapeError(
+            f"{image.name}: expected a crop inside the image of {image.size}, got {size} at x={x}, y={y}"
+        )
     pixels = image.pixels[:, y : y + height, x : x + width]
     return replace(
         image, pixels=pixels, to_original=compose_affines(image.to_original, shift_affine(float(x), float(y)))

@@ -1,6 +1,6 @@
 """Read and write images and matches.
 
-Whatever the format, RGB in [0, 1] arrives, upright, or a one-line error does. Each file is written whole or not at all.
+Images of any format become upright RGB in [0, 1]; otherwise there is a one-line error. Files are written atomically.
 """
 
 import io
@@ -20,10 +20,10 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from homolog.core.atomic import write_bytes
-from homolog.core.errors import DataError
+from homolog.core.errors import DataError, ShapeError
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import ImageLike
+from homolog.core.protocols import ImageLike, Points
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ IMAGE_ENDINGS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".pg
 """File name endings that count as images when a folder is searched."""
 
 MINIMUM_SIDE = 8
-"""Images with a shorter side hold nothing to match."""
+"""Images with a shorter side are too small to match."""
 
 MAXIMUM_PIXELS = 150_000_000
-"""Images with more pixels are refused before they are decoded."""
+"""Images with more pixels raise an error before they are decoded."""
 
 
 def as_image(source: ImageLike) -> Image:
-    """Turn what a user hands over into an `Image`.
+    """Turn what a user passes as an image into an `Image`.
 
     Args:
         source: an `Image` (returned as it is), a path, a PIL image, or an array [H W 3] or [H W],
@@ -62,15 +62,36 @@ def as_image(source: ImageLike) -> Image:
     return read_image(path)
 
 
+def as_points(xy: Points) -> Float[Tensor, "N 2"]:
+    """Turn what a user passes as pixel coordinates into a float64 tensor on the CPU; no points become [0 2].
+
+    Raises:
+        ShapeError: not [N 2].
+        DataError: a coordinate that is not finite.
+    """
+    try:
+        points = torch.as_tensor(xy if isinstance(xy, Tensor) else np.asarray(xy, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"expected points [[x, y], ...], got {type(xy).__name__}: {error}") from error
+    if points.numel() == 0:
+        return torch.zeros(0, 2, dtype=torch.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ShapeError(f"expected points [N 2], got {list(points.shape)}; write one point as [[x, y]]")
+    points = points.detach().to("cpu", torch.float64)
+    if not bool(points.isfinite().all()):
+        raise DataError("the points: expected finite coordinates, got NaN or infinity; remove those")
+    return points
+
+
 def read_image(path: str | Path) -> Image:
     """Read an image file.
 
-    EXIF orientation is applied; transparency is laid on white; palette, gray, 16-bit, CMYK and
-    floating-point images become RGB; of an animation the first frame is taken, and a log line says so.
+    EXIF orientation is applied; transparent pixels are blended with white; palette, gray, 16-bit, CMYK and
+    floating-point images become RGB; of an animation the first frame is used, which is logged.
     Embedded colour profiles are not applied.
 
     Raises:
-        DataError: the file is missing, a folder, empty, unreadable, no image, truncated, too large
+        DataError: the file is missing, a folder, empty, unreadable, not an image, truncated, too large
             or too small.
     """
     path = Path(path)
@@ -100,8 +121,8 @@ def read_image(path: str | Path) -> Image:
 
 def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
     with warnings.catch_warnings():
-        # Pillow warns of large images, for which our own limit stands, and of odd metadata, which
-        # does not matter here; what it cannot decode, it raises.
+        # Pillow warns about large images, for which we have our own limit, and about invalid metadata,
+        # which is irrelevant here; decoding errors are exceptions.
         warnings.simplefilter("ignore")
         try:
             if isinstance(source, PIL.Image.Image):
@@ -116,7 +137,7 @@ def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
             ) from error
         except PIL.Image.DecompressionBombError as error:
             raise DataError(_too_large(name, "far more")) from error
-        except Exception as error:  # a damaged file makes Pillow's many decoders fail in as many ways
+        except Exception as error:  # each decoder of Pillow fails in its own way on a damaged file
             raise DataError(
                 f"{name}: expected a whole image, got a damaged or truncated file ({error}); copy it again"
             ) from error
@@ -125,7 +146,7 @@ def _decode(source: IO[bytes] | PIL.Image.Image, name: str) -> np.ndarray:
 def _upright_rgb(file: PIL.Image.Image, name: str) -> np.ndarray:
     if file.width * file.height > MAXIMUM_PIXELS:
         raise DataError(_too_large(name, f"{file.width * file.height:,}"))
-    # An MPO is what phones write: the photo, and behind it depth or a gain map.
+    # Phones write MPO files: the photo, followed by depth or a gain map.
     if getattr(file, "n_frames", 1) > 1 and file.format != "MPO":
         used = "the first" if file.tell() == 0 else "the current one"
         logger.warning("%s: has %d frames; %s is used", name, getattr(file, "n_frames", 1), used)
@@ -195,6 +216,8 @@ def _too_large(name: str, pixels: str) -> str:
 
 
 MATCH_KEYS = ("xy0", "xy1", "score")
+INDEX_KEYS = ("index0", "index1")
+_MATCHES_FILE = "an npz with xy0 [M 2], xy1 [M 2], score [M] and, optionally, index0 and index1 [M]"
 
 
 def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
@@ -207,7 +230,7 @@ def write_image(path: Path, pixels: Float[Tensor, "3 H W"]) -> None:
     if known.get(path.suffix.lower()) not in PIL.Image.SAVE:
         raise DataError(f"{path}: expected the ending of an image format, got {path.suffix!r}; use .png")
     array = (pixels.detach().cpu().clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    encoded = io.BytesIO()  # encoding takes long, writing does not: little time to be killed in
+    encoded = io.BytesIO()  # encode first: writing is then short, so a killed run rarely interrupts it
     PIL.Image.fromarray(array).save(encoded, known[path.suffix.lower()])
     write_bytes(path, encoded.getvalue())
 
@@ -216,44 +239,49 @@ def write_matches(path: Path, matches: Matches, *, extra: Mapping[str, np.ndarra
     """Write matches as an npz that loads without pickle.
 
     Args:
-        path: where to; should end in `.npz`.
+        path: where to write; should end in `.npz`.
         matches: keys `xy0` [M 2], `xy1` [M 2] (pixels of the original files, integer = pixel
-            centre) and `score` [M], all float32.
-        extra: further arrays, such as `inlier` [M] bool; object arrays are refused.
+            centre) and `score` [M], all float32; and `index0`, `index1` [M] int64 if they are set.
+        extra: further arrays, such as `inlier` [M] bool; object arrays raise an error.
     """
     matches = matches.cpu()
-    arrays = {key: getattr(matches, key).numpy() for key in MATCH_KEYS}
+    arrays = {
+        key: part.numpy() for key in (*MATCH_KEYS, *INDEX_KEYS) if (part := getattr(matches, key)) is not None
+    }
     encoded = io.BytesIO()
     np.savez_compressed(encoded, allow_pickle=False, **arrays, **dict(extra or {}))
     write_bytes(path, encoded.getvalue())
 
 
 def read_matches(path: Path) -> Matches:
-    """Read back what `write_matches` wrote; further keys are ignored.
+    """Read a file of `write_matches`; files without indices and files with further keys are accepted.
 
     Raises:
-        DataError: no such file, or not such a file.
+        DataError: no such file, or a file of another kind.
     """
     try:
         with path.open("rb") as file:
             archive = dict(np.load(file, allow_pickle=False).items())
         xy0, xy1, score = (torch.from_numpy(archive[key].astype(np.float32)) for key in MATCH_KEYS)
+        index0, index1 = (
+            torch.from_numpy(archive[key].astype(np.int64)) if key in archive else None for key in INDEX_KEYS
+        )
     except FileNotFoundError as error:
         raise DataError(
             f"{path}: expected matches written by homolog match, but there is no such file"
         ) from error
     except (AttributeError, EOFError, KeyError, ValueError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
-            f"{path}: expected {_expected_arrays()}, got another or a damaged file ({error})"
+            f"{path}: expected {_MATCHES_FILE}, got another or a damaged file ({error})"
         ) from error
-    if xy0.shape != (len(score), 2) or xy1.shape != xy0.shape or score.ndim != 1:
-        shapes = ", ".join(str(list(part.shape)) for part in (xy0, xy1, score))
-        raise DataError(f"{path}: expected {_expected_arrays()}, got {shapes}; write it again")
-    return Matches(xy0=xy0, xy1=xy1, score=score)
-
-
-def _expected_arrays() -> str:
-    return "an npz with xy0 [M 2], xy1 [M 2] and score [M]"
+    indices = [part for part in (index0, index1) if part is not None]
+    shapes = [list(part.shape) for part in (xy0, xy1, score, *indices)]
+    count = len(score)
+    if shapes != [[count, 2], [count, 2], *[[count]] * (1 + len(indices))] or len(indices) == 1:
+        raise DataError(
+            f"{path}: expected {_MATCHES_FILE}, got {', '.join(map(str, shapes))}; write it again"
+        )
+    return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
 
 
 def photos_below(root: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Points that a detector found, and pairs of points that a matcher found."""
+"""Keypoints of a detector, and matches of a matcher."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,13 +12,13 @@ from homolog.core.errors import ShapeError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Keypoints:
-    """N points of one image, with the detector's score and, if it has one, a descriptor for each.
+    """N points of one image, each with the score of the detector and, if there is one, a descriptor.
 
     Attributes:
-        xy: [N 2] pixel coordinates of the image given to the detector.
+        xy: [N 2] pixel coordinates of the input image of the detector.
         score: [N], unbounded, higher is better.
         descriptor: [N D] or None.
-        scale: [N] diameter in pixels of what the point was detected on, or None.
+        scale: [N] diameter in pixels of the region in which the point was detected, or None.
         angle: [N] orientation in radians, from x towards y, or None.
     """
 
@@ -29,27 +29,38 @@ class Keypoints:
     angle: Float[Tensor, " N"] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts of different lengths."""
-        parts = {"descriptor": self.descriptor, "scale": self.scale, "angle": self.angle}
-        known = {name: len(part) for name, part in parts.items() if part is not None}
-        _check_equal_lengths("Keypoints", {"xy": len(self.xy), "score": len(self.score), **known})
+        """Check that all parts have one length.
+
+        Raises:
+            ShapeError: they differ.
+        """
+        _check_equal_lengths("Keypoints", {name: len(part) for name, part in self.parts().items()})
 
     def __len__(self) -> int:
         """Return the number of points."""
         return len(self.xy)
 
     def select(self, keep: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> "Keypoints":
-        """Keep the points of an index or a mask, in its order."""
-        return Keypoints(
-            xy=self.xy[keep],
-            score=self.score[keep],
-            descriptor=None if self.descriptor is None else self.descriptor[keep],
-            scale=None if self.scale is None else self.scale[keep],
-            angle=None if self.angle is None else self.angle[keep],
-        )
+        """Return the points of an index or a mask, in its order."""
+        return Keypoints(**{name: part[keep] for name, part in self.parts().items()})
+
+    def parts(self) -> dict[str, Tensor]:
+        """Return the tensors by name, without those that are None."""
+        named = {
+            "xy": self.xy,
+            "score": self.score,
+            "descriptor": self.descriptor,
+            "scale": self.scale,
+            "angle": self.angle,
+        }
+        return {name: part for name, part in named.items() if part is not None}
+
+    def to(self, device: torch.device | str) -> "Keypoints":
+        """Move all parts to a device."""
+        return Keypoints(**{name: part.to(device) for name, part in self.parts().items()})
 
     def best(self, limit: int | None) -> "Keypoints":
-        """Keep the `limit` points of highest score, best first; None keeps all of them, best first."""
+        """Return the `limit` points of highest score, best first; None returns all, best first."""
         return self.select(_best_first(self.score, limit))
 
     def described_by(self, descriptor: Float[Tensor, "N D"]) -> "Keypoints":
@@ -79,14 +90,14 @@ class Matches:
         """Check that all parts have one length.
 
         Raises:
-            ShapeError: they have not, or only one of the two indices is given.
+            ShapeError: they do not, or only one of the two indices is given.
         """
         parts = {"xy0": self.xy0, "xy1": self.xy1, "score": self.score}
         if self.index0 is not None and self.index1 is not None:
             parts |= {"index0": self.index0, "index1": self.index1}
         elif self.index0 is not None or self.index1 is not None:
             raise ShapeError(
-                "Matches: expected index0 and index1 together, got one of them; give both or none"
+                "Matches: expected index0 and index1 together, got one of them; pass both or neither"
             )
         _check_equal_lengths("Matches", {name: len(part) for name, part in parts.items()})
 
@@ -95,7 +106,7 @@ class Matches:
         return len(self.xy0)
 
     def select(self, keep: Int[Tensor, " K"] | Bool[Tensor, " M"]) -> "Matches":
-        """Keep the pairs of an index or a mask, in its order."""
+        """Return the pairs of an index or a mask, in its order."""
         return Matches(
             xy0=self.xy0[keep],
             xy1=self.xy1[keep],
@@ -105,7 +116,7 @@ class Matches:
         )
 
     def best(self, limit: int | None) -> "Matches":
-        """Keep the `limit` pairs of highest score, best first; None keeps all of them, best first."""
+        """Return the `limit` pairs of highest score, best first; None returns all, best first."""
         return self.select(_best_first(self.score, limit))
 
     def swapped(self) -> "Matches":
@@ -113,7 +124,7 @@ class Matches:
         return Matches(xy0=self.xy1, xy1=self.xy0, score=self.score, index0=self.index1, index1=self.index0)
 
     def moved(self, move0: Callable[[Tensor], Tensor], move1: Callable[[Tensor], Tensor]) -> "Matches":
-        """Return the pairs with each side's coordinates mapped, as from network to original pixels."""
+        """Return the pairs with mapped coordinates, as from network pixels to original pixels."""
         return replace(self, xy0=move0(self.xy0), xy1=move1(self.xy1))
 
     def cpu(self) -> "Matches":

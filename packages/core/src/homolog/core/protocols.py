@@ -1,8 +1,8 @@
-"""Every seam between packages: what a part must offer to plug in, and nothing more.
+"""The interfaces between packages: what a part must provide to plug in.
 
-Parts are `torch.nn.Module`s, so both `forward` (what a subclass defines) and `__call__` (what a
-caller uses) are declared: a checker then sees a mismatched module. No part reads a file, chooses a
-device or fetches anything; all of that happened before it was built.
+Parts are `torch.nn.Module`s, so both `forward` (which a subclass defines) and `__call__` (which a
+caller uses) are declared; a type checker then finds modules that do not fit. Parts do not read files,
+choose devices or download anything; that happens before they are built.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,33 +14,33 @@ from jaxtyping import Float
 from PIL.Image import Image as PILImage
 from torch import Tensor, nn
 
+from homolog.core.cache import FeatureCache
 from homolog.core.coords import Size
 from homolog.core.dense import DenseField, Transfer
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.tracks import Queries, Tracks
 
 ImageLike = Image | str | Path | PILImage | np.ndarray
-"""What a user may hand over as an image; `homolog.core.io.as_image` reads all of them.
+"""What a user may pass as an image; `homolog.core.io.as_image` reads it.
 
-Arrays are [H W 3] or [H W], uint8 or floating point in [0, 1]; any other gets a `DataError` there.
+Arrays are [H W 3] or [H W], uint8 or floating point in [0, 1].
 """
 
 Points = Float[Tensor, "N 2"] | np.ndarray | list[list[float]] | list[tuple[float, float]]
-"""What a user may hand over as pixel coordinates (x, y)."""
+"""What a user may pass as pixel coordinates (x, y); `homolog.core.io.as_points` reads it."""
 
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Turns images into named feature maps.
+    """Computes named feature maps of images.
 
     Attributes:
         multiple: height and width of the images must be multiples of this.
         channels: channels of each map that `forward` returns, by name.
-        joint: True when the maps of one view depend on the other views (VGGT), so that a pair
-            has to be extracted together; False when every image stands for itself.
+        joint: True if the maps of one view depend on the other views (VGGT), so that a pair
+            must be extracted together; False if images are processed independently.
     """
 
     @property
@@ -50,7 +50,7 @@ class Backbone(Protocol):
     @property
     def joint(self) -> bool: ...
     def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
-        """Map RGB in [0, 1] to features; any normalisation happens inside."""
+        """Compute features of RGB in [0, 1]; normalisation happens inside."""
         ...
 
     def __call__(self, images: Float[Tensor, "B V 3 H W"]) -> Features: ...
@@ -58,10 +58,10 @@ class Backbone(Protocol):
 
 @runtime_checkable
 class Fusion(Protocol):
-    """Turns the maps of a backbone into others.
+    """Computes new maps from the maps of a backbone.
 
     Attributes:
-        channels: of each map that it returns, by name.
+        channels: channels of each map that it returns, by name.
     """
 
     @property
@@ -75,7 +75,7 @@ class Fusion(Protocol):
 
 @runtime_checkable
 class Detector(Protocol):
-    """Finds keypoints, described or not.
+    """Finds keypoints, with or without descriptors.
 
     Attributes:
         multiple: height and width of the images must be multiples of this.
@@ -88,8 +88,8 @@ class Detector(Protocol):
 
         Args:
             images: RGB in [0, 1].
-            features: what the matcher's backbone said of these images (V = 1, same B). A
-                detector that reads a score map finds it there; the others ignore it.
+            features: maps of these images (V = 1, same B) from the backbone of the matcher. Detectors
+                that use a map read it from there; the others ignore it.
         """
         ...
 
@@ -106,6 +106,9 @@ class SparseHead(Protocol):
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
     ) -> Matches:
         """Return matches in the pixel coordinates of the keypoints.
+
+        If matches are pairs of keypoints, `index0` and `index1` are set, and `xy0` equals
+        `keypoints0.xy[index0]`. A head that matches something else, or refines positions, leaves them None.
 
         Args:
             keypoints0: points of image 0 with descriptors.
@@ -125,7 +128,7 @@ class TransferHead(Protocol):
     """Finds single points of one image in the feature map of another."""
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
-        """Move pixel coordinates of image 0 to image 1 (both B = V = 1), at the cost of the N rows only."""
+        """Transfer pixel coordinates of image 0 to image 1 (both B = V = 1); computes only the N rows."""
         ...
 
 
@@ -136,13 +139,13 @@ class SimilarityHead(Protocol):
     def similarity(
         self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features
     ) -> Float[Tensor, "N h w"]:
-        """Return the cosines of pixel coordinates of image 0 with the cells of image 1 (both B = V = 1)."""
+        """Return cosine similarities of points of image 0 with the cells of image 1 (both B = V = 1)."""
         ...
 
 
 @runtime_checkable
 class Decoder(Protocol):
-    """Turns the maps of a view into values per pixel of its image; a dense head says what they mean.
+    """Computes values per pixel from the maps of a view; the dense head defines their meaning.
 
     Attributes:
         inputs: channels of each map it reads.
@@ -159,7 +162,7 @@ class Decoder(Protocol):
     def forward(
         self, maps: Sequence[Float[Tensor, "B V C h w"]], image_size: Size
     ) -> Float[Tensor, "B V K H W"]:
-        """Decode every view by itself into K raw values per pixel of its image, finest map first."""
+        """Decode each view into K raw values per pixel of its image; maps are given finest first."""
         ...
 
     def __call__(
@@ -169,18 +172,18 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class DenseHead(Protocol):
-    """Turns the features of two views into the two fields between them."""
+    """Computes the two fields between two views from their features."""
 
     def check(self, backbone: Backbone) -> None:
-        """Refuse a backbone whose maps this head cannot read, before anything is computed.
+        """Check that this head can read the maps of a backbone, before anything is computed.
 
         Raises:
-            ConfigError: what it expected, and what the backbone has.
+            ConfigError: it cannot.
         """
         ...
 
     def forward(self, features: Features) -> tuple[DenseField, DenseField]:
-        """Return the field that lives on view 0 and the field that lives on view 1 (V = 2)."""
+        """Return the field on view 0 and the field on view 1 (V = 2)."""
         ...
 
     def __call__(self, features: Features) -> tuple[DenseField, DenseField]: ...
@@ -188,7 +191,7 @@ class DenseHead(Protocol):
 
 @runtime_checkable
 class Correspondence(Protocol):
-    """What a matcher found out about one pair; the one hinge between methods and tasks.
+    """The result of a matcher for one pair, which tasks read.
 
     Attributes:
         can_transfer: whether `transfer` works.
@@ -201,7 +204,7 @@ class Correspondence(Protocol):
         ...
 
     def transfer(self, xy0: Points) -> Transfer:
-        """Say where points of image 0 are in image 1, in pixels of the original files.
+        """Find points of image 0 in image 1, in pixels of the original files.
 
         Raises:
             CapabilityError: the matcher finds sparse matches only.
@@ -211,11 +214,10 @@ class Correspondence(Protocol):
 
 @runtime_checkable
 class HasFields(Protocol):
-    """A correspondence that knows the whole fields between its two images.
+    """A correspondence with dense fields between its two images.
 
     Attributes:
-        fields: the field that lives on image 0 and the one that lives on image 1, B = 1, normalised
-            over the images that were given.
+        fields: the field on image 0 and the field on image 1, B = 1, normalised over the given images.
     """
 
     @property
@@ -224,16 +226,16 @@ class HasFields(Protocol):
 
 @runtime_checkable
 class ShowsSimilarity(Protocol):
-    """A correspondence that can show what a point of image 0 resembles in image 1."""
+    """A correspondence that can compare a point of image 0 with all of image 1."""
 
     def similarity(self, xy0: Points) -> Float[Tensor, "N h w"]:
-        """Return the cosines of points, in pixels of the original file, with the cells of a map.
+        """Return cosine similarities of points, in pixels of the original file, with the cells of a map.
 
-        The map covers the whole of the image that was given as image 1; its cells follow
-        `homolog.core.coords` as pixels of an image of size (h, w) do.
+        The map covers the whole image given as image 1; its cells are the pixels of an image of size (h, w)
+        in the convention of `homolog.core.coords`.
 
         Raises:
-            CapabilityError: this matcher compares no maps.
+            CapabilityError: this matcher does not compare maps.
         """
         ...
 
@@ -249,21 +251,21 @@ class Matcher(Protocol):
 
 @runtime_checkable
 class KeepsFeatures(Protocol):
-    """A matcher that can keep what it extracts on disk, beyond the run."""
+    """A matcher that can cache extracted features on disk."""
 
     def use_cache(self, cache: FeatureCache, recipe: str) -> None:
-        """Look in a cache before extracting.
+        """Use a disk cache for extracted features.
 
         Args:
-            cache: where extractions are kept.
-            recipe: hash of all that decides them but the pixels.
+            cache: where to store them.
+            recipe: hash of everything except the pixels that determines the features.
         """
         ...
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Follows points through a video."""
+    """Tracks points through a video."""
 
     def track(self, frames: list[Image], queries: Queries) -> Tracks:
         """Return where each query is on every frame."""
@@ -272,11 +274,11 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """What a matcher is measured on: samples, what is asked for each, and how answers are scored.
+    """A benchmark for matchers: samples, what to ask the matcher about each, and how to score the answers.
 
     Attributes:
         kind: `semantic`, `geometric`, `temporal` or `dense`.
-        headline: the short name of the protocol that stands for the task.
+        headline: the short name of the main protocol of the task.
     """
 
     @property

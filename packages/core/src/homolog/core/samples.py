@@ -1,4 +1,4 @@
-"""One item of a data set: images, and whichever truth exists for them."""
+"""One item of a data set: images, and the ground truth that exists for them."""
 
 from dataclasses import dataclass, field
 
@@ -14,12 +14,12 @@ from homolog.core.tracks import Tracks
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ShownGaussians:
-    """The Gaussians that two images show; both count the same ones.
+    """The 3D Gaussians that two images show, numbered alike in both.
 
     Attributes:
-        id0: [H W] the row of `attributes` that each pixel of image 0 shows most of, -1 for none.
-        id1: [h w] the same of image 1.
-        attributes: [N A] what each Gaussian is like; what the columns are is told by who made them.
+        id0: [H W] for each pixel of image 0 the row of `attributes` of its dominant Gaussian, -1 for none.
+        id1: [h w] the same for image 1.
+        attributes: [N A] of each Gaussian; the data set defines the columns.
     """
 
     id0: Int[Tensor, "H W"]
@@ -27,16 +27,16 @@ class ShownGaussians:
     attributes: Float[Tensor, "N A"]
 
     def __post_init__(self) -> None:
-        """Refuse numbers of no row.
+        """Check that every number has a row.
 
         Raises:
-            ShapeError: see above.
+            ShapeError: a number beyond the last row.
         """
         highest = max(int(ids.max()) if ids.numel() else -1 for ids in (self.id0, self.id1))
         if highest >= len(self.attributes):
             raise ShapeError(
-                f"expected numbers of Gaussians below {len(self.attributes)}, got {highest}; give the "
-                "attributes of all that are shown"
+                f"expected numbers of Gaussians below {len(self.attributes)}, got {highest}; pass the "
+                "attributes of all Gaussians"
             )
 
     def swapped(self) -> "ShownGaussians":
@@ -46,32 +46,32 @@ class ShownGaussians:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairSample:
-    """Two images and what is known of their correspondence; coordinates are pixels of the original files.
+    """Two images and their ground truth; coordinates are pixels of the original files.
 
     Attributes:
         image0: the query image.
         image1: the reference image.
         xy0: [N 2] annotated points of image 0, or None.
         xy1: [N 2] the same points in image 1, or None.
-        visible: [N] whether a point is seen in both images, or None when all are.
+        visible: [N] whether a point is visible in both images, or None if all are.
         groups: [N] by name, whether a point belongs to a subset that a protocol reports by
             (`"geometry_aware"`).
         box0: [4] x, y, width, height of the object in image 0, or None.
         box1: [4] of the object in image 1, or None.
-        category: what is shown (`"cat"`), or None.
+        category: of the object (`"cat"`), or None.
         camera0: intrinsics of image 0, or None.
         camera1: intrinsics of image 1, or None.
         pose: from camera 0 to camera 1, or None.
         homography: [3 3] from pixels of image 0 to pixels of image 1, or None.
-        dense0: the true field that lives on image 0, or None; its confidence is 1 where the truth is known.
-        dense1: the true field that lives on image 1, or None.
-        depth0: [H W] z of image 0 in the frame of its camera, NaN where unknown, or None.
+        dense0: the true field on image 0, or None; its confidence is 1 where the truth is known.
+        dense1: the true field on image 1, or None.
+        depth0: [H W] z of image 0 in camera coordinates, NaN where unknown, or None.
         depth1: [h w] z of image 1, or None.
         mask0: [H W] the foreground of image 0, or None.
         mask1: [h w] the foreground of image 1, or None.
         gaussians: which 3D Gaussian every pixel shows, or None.
         name: unique within its data set.
-        facts: further annotation that a protocol reports by, such as the viewpoint change.
+        facts: further annotation by which a protocol groups its results, such as the viewpoint change.
     """
 
     image0: Image
@@ -98,9 +98,13 @@ class PairSample:
     facts: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Refuse half an annotation."""
+        """Check that points, flags and images fit together.
+
+        Raises:
+            ShapeError: they do not.
+        """
         if (self.xy0 is None) != (self.xy1 is None):
-            raise ShapeError(f"{self.name}: expected points in both images or in neither")
+            raise ShapeError(f"{self.name}: expected points in both images or in neither; pass xy0 and xy1")
         if self.xy0 is not None and self.xy1 is not None and self.xy0.shape != self.xy1.shape:
             raise ShapeError(
                 f"{self.name}: expected as many points in image 1 as in image 0 ({len(self.xy0)})"
@@ -126,7 +130,11 @@ class VideoSample:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse tracks of another length than the video."""
+        """Check that the tracks have the length of the video.
+
+        Raises:
+            ShapeError: they do not.
+        """
         if self.tracks.xy.shape[1] != len(self.frames):
             raise ShapeError(
                 f"{self.name}: expected tracks over {len(self.frames)} frames, got {self.tracks.xy.shape[1]}"

@@ -1,4 +1,4 @@
-"""The only file of homolog that calls `grid_sample`.
+"""Bilinear sampling of maps; the only file of homolog that calls `grid_sample`.
 
 Convention: positions are normalised (x, y) as in `homolog.core.coords`, so a map of any
 resolution is read at the same place of the image it covers.
@@ -28,7 +28,7 @@ def sample_points(
         maps: B maps with C channels.
         xy: normalised (x, y) of N points on each map.
         mode: how to interpolate between cells.
-        padding: what lies beyond the map: its border repeated, or zeros.
+        padding: values outside the map: its border repeated, or zeros.
 
     Returns:
         The C channels at each point, in the dtype of `maps`.
@@ -43,12 +43,12 @@ def warp_maps(
     mode: Mode = "bilinear",
     padding: Padding = "zeros",
 ) -> Float[Tensor, "B C H W"]:
-    """Look maps up through a dense grid of normalised (x, y): the output lives where the grid lives."""
+    """Read maps at a dense grid of normalised (x, y); the output has the size of the grid."""
     return _grid_sample(maps, grid.permute(0, 2, 3, 1), mode, padding)
 
 
 def _grid_sample(maps: Tensor, grid: Tensor, mode: Mode, padding: Padding) -> Tensor:
-    # Half-precision positions are off by whole pixels, and CPU has no half kernel: read in float32.
+    # In float32: half-precision positions are off by whole pixels, and the CPU has no half kernel.
     wide = torch.promote_types(maps.dtype, torch.float32)
     read = F.grid_sample(maps.to(wide), grid.to(wide), mode=mode, padding_mode=padding, align_corners=False)
     return read.to(maps.dtype)

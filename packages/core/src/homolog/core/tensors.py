@@ -1,4 +1,4 @@
-"""Map, move and stack values that hold tensors."""
+"""Map, move and stack values that contain tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: T) -> T:
-    """Apply a function to every tensor inside a value, which itself stays as it was.
+    """Return a value with a function applied to every tensor in it; the value itself is not changed.
 
     Args:
         function: maps one tensor to its replacement.
-        value: a tensor, or a dataclass, dict, list or tuple that holds tensors at any depth;
-            whatever else it holds is kept.
+        value: a tensor, or a dataclass, dict, list or tuple that contains tensors at any depth;
+            all other contents are kept.
     """
     return cast(T, _map(function, value))
 
@@ -29,14 +29,14 @@ def move(value: T, device: torch.device | str) -> T:
 
 
 def stack(values: Sequence[T]) -> T:
-    """Stack equally built values tensor by tensor, along a new first axis.
+    """Stack values of one structure tensor by tensor, along a new first axis.
 
     Args:
         values: at least one; dataclasses, dicts, lists and tuples are stacked part by part.
-            Whatever holds no tensor is taken from the first.
+            Parts without tensors are taken from the first value.
 
     Raises:
-        ShapeError: nothing to stack, tensors of different shapes, or a tensor beside something else.
+        ShapeError: no values, tensors of different shapes, or a tensor in some of the values only.
     """
     if not values:
         raise ShapeError("expected at least one value to stack, got none")
@@ -46,7 +46,7 @@ def stack(values: Sequence[T]) -> T:
 def _stack(values: list[Any]) -> Any:
     first = values[0]
     if any(isinstance(value, Tensor) != isinstance(first, Tensor) for value in values):
-        raise ShapeError("expected a tensor in every value or in none, got both; fill in what is missing")
+        raise ShapeError("expected a tensor in every value or in none, got both; fill in the missing ones")
     if isinstance(first, Tensor):
         shapes = {tuple(value.shape) for value in values}
         if len(shapes) > 1:

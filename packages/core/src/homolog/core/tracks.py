@@ -1,4 +1,4 @@
-"""Points followed through a video."""
+"""Points tracked through a video."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from homolog.core.errors import ShapeError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Queries:
-    """N points to follow: where each is, and on which frame it was named.
+    """N points to track: the position of each, and the frame on which it is given.
 
     Attributes:
         xy: [N 2] pixel coordinates on the frame of the query.
@@ -21,7 +21,11 @@ class Queries:
     frame: Int[Tensor, " N"]
 
     def __post_init__(self) -> None:
-        """Refuse parts of different lengths."""
+        """Check that there is one frame per point.
+
+        Raises:
+            ShapeError: there is not.
+        """
         if len(self.xy) != len(self.frame):
             raise ShapeError(
                 f"Queries: expected one frame per point, got {len(self.xy)} xy, {len(self.frame)} frames"
@@ -33,9 +37,9 @@ class Tracks:
     """N points on T frames.
 
     Attributes:
-        xy: [N T 2] pixel coordinates; where a point is not visible, the best guess.
+        xy: [N T 2] pixel coordinates; the best guess where a point is not visible.
         visible: [N T].
-        query_frame: [N] the frame on which each track was asked for.
+        query_frame: [N] the frame of the query of each track.
     """
 
     xy: Float[Tensor, "N T 2"]
@@ -43,7 +47,11 @@ class Tracks:
     query_frame: Int[Tensor, " N"]
 
     def __post_init__(self) -> None:
-        """Refuse parts of different shapes."""
+        """Check that the parts have the shapes above.
+
+        Raises:
+            ShapeError: they do not.
+        """
         if self.xy.shape[:2] != self.visible.shape or len(self.xy) != len(self.query_frame):
             raise ShapeError(
                 f"Tracks: expected xy [N T 2], visible [N T], query_frame [N], got {list(self.xy.shape)}, "
@@ -55,6 +63,6 @@ class Tracks:
         return len(self.xy)
 
     def queries(self) -> Queries:
-        """Return the points of the query frames, as a tracker would be asked for them."""
+        """Return the points on their query frames, as the queries of a tracker."""
         rows = self.query_frame.new_tensor(range(len(self)))
         return Queries(xy=self.xy[rows, self.query_frame], frame=self.query_frame)

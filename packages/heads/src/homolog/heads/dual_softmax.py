@@ -67,7 +67,11 @@ class DualSoftmax(nn.Module):
         probability = dual_softmax(similarity, self.temperature)
         index0, index1 = first_of_each_row(peaks_both_ways(probability, match_threshold=self.match_threshold))
         return Matches(
-            xy0=keypoints0.xy[index0], xy1=keypoints1.xy[index1], score=probability[index0, index1]
+            xy0=keypoints0.xy[index0],
+            xy1=keypoints1.xy[index1],
+            score=probability[index0, index1],
+            index0=index0,
+            index1=index1,
         )
 
 

@@ -152,13 +152,22 @@ class GuidedGlue(nn.Module):
         ]
         if not len(keypoints0) or not len(keypoints1):
             none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
-            return Matches(xy0=keypoints0.xy[none], xy1=keypoints1.xy[none], score=keypoints0.score[none])
+            return Matches(
+                xy0=keypoints0.xy[none],
+                xy1=keypoints1.xy[none],
+                score=keypoints0.score[none],
+                index0=none,
+                index1=none,
+            )
         found = mutual_matches(self.log_assignment(*sides), match_threshold=self.match_threshold)
         index0 = (found.partner[0] >= 0).nonzero()[:, 0]
+        index1 = found.partner[0, index0]
         return Matches(
             xy0=keypoints0.xy[index0],
-            xy1=keypoints1.xy[found.partner[0, index0]],
+            xy1=keypoints1.xy[index1],
             score=found.probability[0, index0],
+            index0=index0,
+            index1=index1,
         )
 
     def pad(

@@ -94,12 +94,22 @@ class LightGlue(nn.Module):
         """
         side0, side1 = self._side(keypoints0, features0), self._side(keypoints1, features1)
         if not len(keypoints0) or not len(keypoints1):
-            none = keypoints0.select(torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device))
-            return Matches(xy0=none.xy, xy1=none.xy, score=none.score)
+            none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
+            return Matches(
+                xy0=keypoints0.xy[none],
+                xy1=keypoints1.xy[none],
+                score=keypoints0.score[none],
+                index0=none,
+                index1=none,
+            )
         found: dict[str, Any] = self.network({"image0": side0, "image1": side1})
-        index: Tensor = found["matches"][0]
+        index0, index1 = found["matches"][0].unbind(dim=1)
         return Matches(
-            xy0=keypoints0.xy[index[:, 0]], xy1=keypoints1.xy[index[:, 1]], score=found["scores"][0]
+            xy0=keypoints0.xy[index0],
+            xy1=keypoints1.xy[index1],
+            score=found["scores"][0],
+            index0=index0,
+            index1=index1,
         )
 
     def _side(self, keypoints: Keypoints, features: Features) -> dict[str, Tensor]:

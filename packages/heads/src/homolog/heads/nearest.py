@@ -83,7 +83,13 @@ class Nearest(nn.Module):
             ratio=self.ratio,
             chunk=self.chunk,
         )
-        return Matches(xy0=keypoints0.xy[index0], xy1=keypoints1.xy[index1], score=cosine)
+        return Matches(
+            xy0=keypoints0.xy[index0],
+            xy1=keypoints1.xy[index1],
+            score=cosine,
+            index0=index0,
+            index1=index1,
+        )
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
         """Find points of image 0 in image 1, reading only what they need.

@@ -1,32 +1,25 @@
 """LoFTR (Sun et al., CVPR 2021) through kornia: matches on the grid of one image, refined in the other.
 
-Its network is a matcher in itself: a convolutional part that sees each image alone, and a transformer
-that pairs their cells. What the former says is remembered like any extraction, so that of many pairs
-with one image only the latter is computed anew.
+The network is a complete matcher: a convolutional part that sees one image at a time, and a
+transformer that pairs the cells of two images. The output of the first part are the features of an
+image, which are cached; only the second part runs for every pair.
 """
 
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from homolog.core.errors import MissingDependencyError
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.features import Features
-from homolog.core.image import Image
-from homolog.core.io import as_image
-from homolog.core.keypoints import Keypoints, Matches
-from homolog.core.protocols import ImageLike
+from homolog.core.keypoints import Matches
 from homolog.core.weights import load_state, restore
-from homolog.matchers.correspondence import SparseCorrespondence
-from homolog.matchers.extraction import Extraction
-from homolog.matchers.fitting import Fitting
-from homolog.matchers.remembered import Remembered
-from homolog.matchers.side import Side
+from homolog.matchers.base import Extracted, FeatureMatcher, ImageFeatures
+from homolog.matchers.sparse import SparseCorrespondence
 
 try:
     from kornia.feature import LoFTR as Network
@@ -35,17 +28,17 @@ except ImportError as error:
     raise MissingDependencyError("kornia", "the matcher loftr") from error
 
 COARSE, FINE = "loftr.coarse", "loftr.fine"
-"""The maps that the convolutional part makes, at an eighth and at half of the image's size."""
+"""The maps of the convolutional part, at an eighth and at half of the size of the image."""
 
 BEYOND_CENTRE = 0.5
-"""Where LoFTR's weights put the centre of pixel 0, as kornia's documentation says; homolog's is at 0."""
+"""Coordinate of the centre of pixel 0 for LoFTR's weights (documentation of kornia); homolog puts it at 0."""
 
 
-class Loftr(nn.Module):
-    """The network with what a matcher needs around it.
+class Loftr(FeatureMatcher[SparseCorrespondence]):
+    """LoFTR as a matcher.
 
-    Scores are the confidence of the coarse match. It finds matches between cells of its own choice,
-    and cannot transfer points.
+    Scores are the confidence of the coarse match. It matches cells instead of keypoints, and cannot
+    transfer points.
     """
 
     def __init__(
@@ -57,31 +50,39 @@ class Loftr(nn.Module):
         fixed_positions: bool = False,
         resize: int | None = 840,
         enlarge: bool = False,
+        batch_size: int = 4,
         memory: int = 512_000_000,
     ) -> None:
-        """Build the network; it starts in evaluation mode.
+        """Build the network; the matcher starts in evaluation mode.
 
         Args:
             checkpoint: `loftr_outdoor.ckpt`, `loftr_indoor_ds_new.ckpt` or another that fits; None
-                leaves the weights random.
+                gives random weights.
             match_threshold: keep matches of a confidence above this; 0.2 in the paper.
-            border: cells at the edges of each image that take no part; 2 in the paper.
-            fixed_positions: encode positions as the paper says. The first weights were trained with a
-                mistake there, those of `loftr_indoor_ds_new.ckpt` without.
+            border: cells at the edges of each image that are ignored; 2 in the paper.
+            fixed_positions: encode positions as in the paper. The first published weights were trained with a
+                bug in the encoding, those of `loftr_indoor_ds_new.ckpt` without it.
             resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples of 8 that LoFTR requires. 840 for the published outdoor results.
             enlarge: also scale smaller images up to `resize`.
-            memory: bytes of extracted features to remember.
+            batch_size: images of one size that `extract` passes through the network at once, at most.
+            memory: bytes of extracted features to keep in memory.
 
         Raises:
             ConfigError: sizes out of range.
             WeightsError: the file is damaged or does not fit.
         """
-        super().__init__()
         configuration: dict[str, Any] = deepcopy(published_configuration)
+        super().__init__(
+            multiple=configuration["resolution"][0],
+            resize=resize,
+            enlarge=enlarge,
+            batch_size=batch_size,
+            memory=memory,
+        )
         configuration["match_coarse"] |= {"thr": match_threshold, "border_rm": border}
         configuration["coarse"]["temp_bug_fix"] = fixed_positions
-        # Without the name of published weights kornia downloads nothing.
+        # With None instead of a name kornia downloads nothing.
         self.network = Network(None, configuration)
         if checkpoint is not None:
             nested = None if checkpoint.suffix == ".safetensors" else "state_dict"
@@ -91,34 +92,24 @@ class Loftr(nn.Module):
                 {name.removeprefix("matcher."): value for name, value in state.items()},
                 name=f"LoFTR from {checkpoint.name}",
             )
-        self._fitting = Fitting(multiple=configuration["resolution"][0], resize=resize, enlarge=enlarge)
-        self._remembered = Remembered(memory)
         self.eval()
 
-    def match(self, image0: ImageLike, image1: ImageLike) -> SparseCorrespondence:
-        """Match two images; each may be a path, a PIL image, an array or an `Image`.
+    def match_features(self, features0: ImageFeatures, features1: ImageFeatures) -> SparseCorrespondence:
+        """Compare two images by their features, as `extract` returns them.
 
         Returns:
-            The correspondence, in pixels of the images' originals.
-
-        Raises:
-            DataError: an image that cannot be read; the message names it.
+            The correspondence, in pixels of the original files.
         """
-        given0, given1 = as_image(image0), as_image(image1)
-        seen0, seen1 = self._extracted(given0), self._extracted(given1)
-        sides = _side(given0, seen0), _side(given1, seen1)
-        return SparseCorrespondence(sides, (seen0, seen1), self, reader=None)
+        features0, features1 = features0.to(self.device), features1.to(self.device)
+        find = partial(self, features0.features, features1.features)
+        return SparseCorrespondence(features0, features1, find, reader=None)
 
-    def forward(
-        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
-    ) -> Matches:
-        """Pair the cells of two images, and refine their places in the second.
+    def forward(self, features0: Features, features1: Features) -> Matches:
+        """Pair the cells of two images, and refine their positions in the second.
 
         Args:
-            keypoints0: not read.
-            keypoints1: not read.
-            features0: what the convolutional part says of image 0.
-            features1: what it says of image 1.
+            features0: output of the convolutional part for image 0.
+            features1: the same for image 1.
         """
         found: dict[str, Tensor] = self.network(
             {"features0": _maps(features0), "features1": _maps(features1)}
@@ -129,44 +120,18 @@ class Loftr(nn.Module):
             score=found["confidence"],
         )
 
-    def use_cache(self, cache: FeatureCache, recipe: str) -> None:
-        """Keep what is extracted on disk too, where later runs and other processes find it.
-
-        Args:
-            cache: where to keep it.
-            recipe: hash of all that decides the features but the pixels; `load_matcher` makes it.
-        """
-        self._remembered.use_cache(cache, recipe)
-
-    def forget(self) -> None:
-        """Drop everything that was extracted and is held in memory."""
-        self._remembered.forget()
-
-    def _extracted(self, image: Image) -> Extraction:
-        fitted = self._fitting.alone(image)
-        device = next(self.parameters()).device
-
-        def make() -> list[Extraction]:
-            with torch.inference_mode():
-                maps = self.network.extract_features(_gray(fitted.pixels[None].to(device)))
-            features = Features(
-                maps={COARSE: maps["coarse"][:, None], FINE: maps["fine"][:, None]}, image_size=fitted.size
-            )
-            none = fitted.pixels.new_zeros(0, device=device)
-            return [Extraction(features=features, keypoints=Keypoints(xy=none.reshape(0, 2), score=none))]
-
-        return self._remembered.get([fitted], make, device=device)[0]
+    def _views(self, pixels: Float[Tensor, "N 3 H W"]) -> list[Extracted]:
+        found = self.network.extract_features(_gray(pixels))
+        maps = {COARSE: found["coarse"][:, None], FINE: found["fine"][:, None]}
+        features = Features(maps=maps, image_size=(pixels.shape[-2], pixels.shape[-1]))
+        return [(features.item(index), None) for index in range(len(pixels))]
 
 
 def _gray(rgb: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
-    # ITU-R BT.601, as the photos that LoFTR was trained on were read.
+    # ITU-R BT.601, as for the photos that LoFTR was trained on.
     weights = rgb.new_tensor((0.299, 0.587, 0.114))
     return F.conv2d(rgb, weights.reshape(1, 3, 1, 1))
 
 
 def _maps(features: Features) -> dict[str, Tensor]:
     return {"coarse": features[COARSE][:, 0], "fine": features[FINE][:, 0]}
-
-
-def _side(image: Image, seen: Extraction) -> Side:
-    return Side(size=image.size, to_original=image.to_original, seen_size=seen.features.image_size)

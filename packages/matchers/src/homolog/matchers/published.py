@@ -1,26 +1,22 @@
-"""Features read as the code of a published evaluation reads them, to run its protocol as its authors did."""
+"""Read feature maps as the official code of a published evaluation does, to reproduce its protocol."""
 
 from collections.abc import Callable
-from itertools import chain
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import PIL.Image
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from homolog.core.coords import Size, inside
+from homolog.core.coords import Size, apply_affine, inside, invert_affine
 from homolog.core.dense import Transfer
-from homolog.core.errors import CapabilityError, ConfigError, did_you_mean
-from homolog.core.feature_cache import FeatureCache
+from homolog.core.errors import CapabilityError, ConfigError, one_of
 from homolog.core.image import Image
-from homolog.core.io import as_image
+from homolog.core.io import as_points
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import Backbone, ImageLike, Points
-from homolog.matchers.extraction import Extraction, extract
-from homolog.matchers.points import as_points
-from homolog.matchers.remembered import Remembered
+from homolog.core.protocols import Backbone, Points
+from homolog.matchers.base import FeatureMatcher, ImageFeatures, ImageGeometry, Resized
 
 ReadOut = Callable[..., Float[Tensor, "N 2"]]
 """`read_out(map0 [D h w], map1 [D H W], xy0 [N 2], size0=..., size1=...)` gives [N 2] in pixels of image 1."""
@@ -34,10 +30,10 @@ _RESAMPLING = {
 
 @runtime_checkable
 class Canvas(Protocol):
-    """A square that the network sees instead of the image.
+    """The square image that the network sees instead of the given one.
 
     Attributes:
-        side: of the square, pixels.
+        side: of the square, in pixels.
     """
 
     @property
@@ -52,11 +48,11 @@ class Canvas(Protocol):
 
 @runtime_checkable
 class Place(Protocol):
-    """Where an image lies in a frame: points become xy * scale + offset there.
+    """The position of an image in a frame: points become xy * scale + offset.
 
     Attributes:
         scale: of x and y.
-        offset: added after that.
+        offset: added after scaling.
         size: (height, width) of the frame.
     """
 
@@ -76,12 +72,82 @@ class Place(Protocol):
         ...
 
 
-class PublishedReadOut(nn.Module):
-    """A backbone and somebody else's rule for reading points out of its maps.
+class PublishedCorrespondence:
+    """Points of one image found in another by a published rule.
 
-    It transfers points, with confidence 1, and finds no matches: that is all those evaluations do.
-    Convention: within the frame, coordinates are what the official code takes them for, multiplied and
-    shifted as there; they are pixels of the original files on both ends.
+    Attributes:
+        can_transfer: True.
+        maps: [D h w], the map of each image.
+        keypoints0: None; these evaluations have no keypoints.
+        keypoints1: None.
+    """
+
+    can_transfer = True
+    keypoints0 = None
+    keypoints1 = None
+
+    def __init__(
+        self,
+        geometries: tuple[ImageGeometry, ImageGeometry],
+        maps: tuple[Float[Tensor, "D h w"], Float[Tensor, "D H W"]],
+        *,
+        frame: Callable[[Size], Place],
+        read_out: ReadOut,
+    ) -> None:
+        """Store the maps.
+
+        Args:
+            geometries: of both images.
+            maps: of both images.
+            frame: in which points are read.
+            read_out: reads them.
+        """
+        self._geometries = geometries
+        self.maps = maps
+        self._places = frame(geometries[0].size), frame(geometries[1].size)
+        self._read_out = read_out
+
+    def matches(self, limit: int | None = None) -> Matches:
+        """Raise an error: the published evaluations find no matches.
+
+        Raises:
+            CapabilityError: always.
+        """
+        raise CapabilityError(
+            "a published read-out transfers points only; for matches use the same backbone with head nearest, "
+            "such as matcher=dinov2_nn"
+        )
+
+    def transfer(self, xy0: Points) -> Transfer:
+        """Find points of image 0 in image 1, in pixels of the original files (float32, on the CPU).
+
+        Args:
+            xy0: [N 2]. A point outside image 0 is moved to the nearest pixel of it, and its confidence is 0.
+
+        Raises:
+            ShapeError: not [N 2].
+            DataError: a coordinate that is not finite.
+        """
+        geometry0, geometry1 = self._geometries
+        place0, place1 = self._places
+        at = apply_affine(invert_affine(geometry0.to_original), as_points(xy0))
+        last = at.new_tensor((geometry0.size[1] - 1, geometry0.size[0] - 1))
+        query = _scaled(at.clamp_min(0).minimum(last), place0)
+        map0, map1 = self.maps
+        with torch.inference_mode():
+            found = self._read_out(map0, map1, query.to(map0), size0=place0.size, size1=place1.size)
+        moved = found.cpu().double().clone()  # outside of inference mode
+        scale, offset = moved.new_tensor(place1.scale), moved.new_tensor(place1.offset)
+        xy = apply_affine(geometry1.to_original, (moved - offset) / scale).float()
+        return Transfer(xy, inside(at, geometry0.size).float())
+
+
+class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
+    """A backbone, and the published rule by which points are read from its maps.
+
+    It transfers points, with confidence 1, and finds no matches, as in the published evaluations.
+    Convention: within the frame, coordinates are multiplied and shifted as in the official code; on both
+    ends they are pixels of the original files.
     """
 
     def __init__(
@@ -93,145 +159,64 @@ class PublishedReadOut(nn.Module):
         frame: Callable[[Size], Place],
         read_out: ReadOut,
         resample: str = "bicubic",
+        batch_size: int = 4,
         memory: int = 512_000_000,
     ) -> None:
         """Put the parts together; the matcher starts in evaluation mode.
 
         Args:
-            backbone: gives the maps.
-            map: which of them is read.
+            backbone: computes the maps.
+            map: the map that is read.
             canvas: what the network sees, such as `homolog.evaluators.error_frame.PaddedSquare`.
             frame: in which points are read, such as `homolog.evaluators.error_frame.Original`.
             read_out: such as `homolog.evaluators.read_out.dift.transfer_points`.
             resample: how PIL scales the image to the canvas: bilinear, bicubic or lanczos.
-            memory: bytes of extracted features to remember.
+            batch_size: images that `extract` passes through the backbone at once, at most.
+            memory: bytes of extracted features to keep in memory.
 
         Raises:
             ConfigError: a map that the backbone does not have, or a canvas that it cannot take.
         """
-        super().__init__()
-        if map not in backbone.channels:
-            raise ConfigError(f"the backbone has no map {map}{did_you_mean(map, backbone.channels)}")
+        super().__init__(backbone=backbone, descriptor_map=map, batch_size=batch_size, memory=memory)
         if canvas.side % backbone.multiple:
             raise ConfigError(
                 f"expected a canvas in multiples of {backbone.multiple} pixels for this backbone, got {canvas.side}"
             )
-        if resample not in _RESAMPLING:
-            raise ConfigError(f"no resampling {resample}{did_you_mean(resample, _RESAMPLING)}")
-        self.backbone = backbone
         self.map = map
         self.canvas = canvas
         self.frame = frame
         self.read_out = read_out
-        self.resample = resample
-        self._remembered = Remembered(memory)
+        self.resample = one_of("resample", resample, _RESAMPLING)
         self.eval()
 
-    def match(self, image0: ImageLike, image1: ImageLike) -> "PublishedCorrespondence":
-        """Look at two images; each may be a path, a PIL image, an array or an `Image`.
+    def match_features(self, features0: ImageFeatures, features1: ImageFeatures) -> PublishedCorrespondence:
+        """Compare two images by their features, as `extract` returns them.
 
-        Raises:
-            DataError: an image that cannot be read; the message names it.
+        Returns:
+            The correspondence, in pixels of the original files.
         """
-        given = as_image(image0), as_image(image1)
-        seen = [Image(pixels=self._on_canvas(image), name=image.name) for image in given]
-        with torch.inference_mode():
-            maps = self._maps(seen) if self.backbone.joint else [self._maps([image])[0] for image in seen]
-        return PublishedCorrespondence(given, (maps[0], maps[1]), frame=self.frame, read_out=self.read_out)
+        map0, map1 = (
+            each.to(self.device).features[self.map][0, 0].float() for each in (features0, features1)
+        )
+        return PublishedCorrespondence(
+            (features0.geometry, features1.geometry), (map0, map1), frame=self.frame, read_out=self.read_out
+        )
 
-    def use_cache(self, cache: FeatureCache, recipe: str) -> None:
-        """Keep what is extracted on disk too; arguments as in `SparseMatcher.use_cache`."""
-        self._remembered.use_cache(cache, recipe)
-
-    def forget(self) -> None:
-        """Drop everything that was extracted and is held in memory."""
-        self._remembered.forget()
-
-    def _on_canvas(self, image: Image) -> Float[Tensor, "3 H W"]:
+    def _resized(self, image: Image) -> Resized:
+        """Scale an image onto the canvas. Its geometry leads to the original from the image as given."""
         (top, bottom), (left, right) = self.canvas.content(image.size)
-        # Through 8 bits, as they come out of a file: official code resizes with PIL.
+        # Through 8 bits, as read from a file: the official code resizes with PIL.
         array = (image.pixels.permute(1, 2, 0).cpu().numpy() * 255).round().astype(np.uint8)
         scaled = PIL.Image.fromarray(array).resize((right - left, bottom - top), _RESAMPLING[self.resample])
         pixels = torch.zeros(3, self.canvas.side, self.canvas.side)
         pixels[:, top:bottom, left:right] = torch.from_numpy(np.array(scaled)).permute(2, 0, 1) / 255
-        return pixels
-
-    def _maps(self, images: list[Image]) -> list[Float[Tensor, "D h w"]]:
-        held = next(chain(self.parameters(), self.buffers()), None)
-        device = torch.device("cpu") if held is None else held.device
-
-        def make() -> list[Extraction]:
-            views = torch.stack([image.pixels for image in images]).to(device)
-            return extract(views, backbone=self.backbone, descriptor_map=self.map)
-
-        found = self._remembered.get(images, make, device=device)
-        return [extraction.features[self.map][0, 0].float() for extraction in found]
-
-
-class PublishedCorrespondence:
-    """Points of one image found in another by a published rule.
-
-    Attributes:
-        can_transfer: True.
-        maps: [D h w] what is read of each image.
-    """
-
-    can_transfer = True
-
-    def __init__(
-        self,
-        images: tuple[Image, Image],
-        maps: tuple[Float[Tensor, "D h w"], Float[Tensor, "D H W"]],
-        *,
-        frame: Callable[[Size], Place],
-        read_out: ReadOut,
-    ) -> None:
-        """Remember what was seen.
-
-        Args:
-            images: as they were given.
-            maps: of both.
-            frame: in which points are read.
-            read_out: reads them.
-        """
-        self._images = images
-        self.maps = maps
-        self._places = frame(images[0].size), frame(images[1].size)
-        self._read_out = read_out
-
-    def matches(self, limit: int | None = None) -> Matches:
-        """Refuse: the evaluations that this follows find no matches.
-
-        Raises:
-            CapabilityError: always.
-        """
-        raise CapabilityError(
-            "a published read-out transfers points only; for matches take the same backbone with head nearest, "
-            "such as matcher=dinov2_nn"
+        geometry = ImageGeometry(
+            size=image.size, to_original=image.to_original, network_size=(bottom - top, right - left)
         )
+        return Image(pixels=pixels, name=image.name), geometry
 
-    def transfer(self, xy0: Points) -> Transfer:
-        """Say where points of image 0 are in image 1, in pixels of the original files (float32, on the CPU).
-
-        Args:
-            xy0: [N 2]. A point beside image 0 is read at the nearest pixel of it, and its confidence is 0.
-
-        Raises:
-            ShapeError: not [N 2].
-            DataError: a coordinate that is not finite.
-        """
-        image0, image1 = self._images
-        at = image0.xy_from_original(as_points(xy0))
-        last = at.new_tensor((image0.size[1] - 1, image0.size[0] - 1))
-        first, second = self._places
-        asked = _scaled(at.clamp_min(0).minimum(last), first)
-        map0, map1 = self.maps
-        with torch.inference_mode():
-            found = self._read_out(map0, map1, asked.to(map0), size0=first.size, size1=second.size)
-        moved = found.cpu().double().clone()  # theirs is an inference tensor
-        scale, offset = moved.new_tensor(second.scale), moved.new_tensor(second.offset)
-        xy = image1.xy_to_original((moved - offset) / scale).float()
-        return Transfer(xy, inside(at, image0.size).float())
+    def _resized_pair(self, image0: Image, image1: Image) -> tuple[Resized, Resized]:
+        return self._resized(image0), self._resized(image1)
 
 
 def _scaled(xy: Tensor, place: Place) -> Tensor:

@@ -1,31 +1,171 @@
 """Match images through keypoints: extract each image once, then compare."""
 
-from itertools import chain
-from math import lcm
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor
 
-from homolog.core.errors import ConfigError, did_you_mean
-from homolog.core.feature_cache import FeatureCache
-from homolog.core.image import Image
-from homolog.core.io import as_image
-from homolog.core.protocols import Backbone, DenseHead, Detector, ImageLike, SparseHead, TransferHead
-from homolog.matchers.correspondence import SparseCorrespondence
-from homolog.matchers.extraction import Extraction, extract
-from homolog.matchers.fitting import Fitting
-from homolog.matchers.remembered import Remembered
-from homolog.matchers.side import Side
+from homolog.core.dense import Transfer
+from homolog.core.errors import CapabilityError, ConfigError
+from homolog.core.io import as_points
+from homolog.core.keypoints import Matches
+from homolog.core.protocols import (
+    Backbone,
+    DenseHead,
+    Detector,
+    Points,
+    SimilarityHead,
+    SparseHead,
+    TransferHead,
+)
+from homolog.matchers.base import FeatureMatcher, ImageFeatures
 
 
-class SparseMatcher(nn.Module):
-    """Detector, head and, if there is one, backbone as one method.
+class SparseCorrespondence:
+    """Matches between keypoints, and single points transferred through the feature map.
 
-    What was extracted from an image is remembered by the image's content, so that a pair matched
-    twice, or one image in many pairs, is extracted once. After changing weights or settings of a
-    part in place, call `forget`.
+    Everything is computed when it is first needed, and the matches only once.
     """
+
+    def __init__(
+        self,
+        features0: ImageFeatures,
+        features1: ImageFeatures,
+        find: Callable[[], Matches],
+        *,
+        reader: TransferHead | None,
+    ) -> None:
+        """Store the features and how to compare them.
+
+        Args:
+            features0: image 0.
+            features1: image 1.
+            find: returns the matches in pixels of the images that the networks saw.
+            reader: transfers single points; None if there is no map to read.
+        """
+        self._features0, self._features1 = features0, features1
+        self._find = find
+        self._reader = reader
+        self._matches: Matches | None = None
+
+    @property
+    def can_transfer(self) -> bool:
+        """Whether `transfer` works."""
+        return self._reader is not None
+
+    @property
+    def keypoints0(self) -> Float[Tensor, "N 2"] | None:
+        """All keypoints of image 0, matched or not, in pixels of the original file (float32, on the CPU).
+
+        `index0` of the matches refers to them. None for a matcher without keypoints.
+        """
+        return self._features0.original_xy
+
+    @property
+    def keypoints1(self) -> Float[Tensor, "N 2"] | None:
+        """All keypoints of image 1; see `keypoints0`."""
+        return self._features1.original_xy
+
+    def matches(self, limit: int | None = None) -> Matches:
+        """Return the best matches, best first, in pixels of the original files (float32, on the CPU).
+
+        `index0` and `index1` refer to `keypoints0` and `keypoints1`, and `xy0` equals
+        `keypoints0[index0]`. Heads that match without keypoints, or that refine positions, leave them None.
+
+        Args:
+            limit: maximum number of matches; None returns all.
+
+        Raises:
+            ShapeError: a negative limit.
+        """
+        if self._matches is None:
+            self._matches = self._match()
+        return self._matches.best(limit)
+
+    def transfer(self, xy0: Points) -> Transfer:
+        """Find points of image 0 in image 1, in pixels of the original files.
+
+        Args:
+            xy0: [N 2] of (x, y): a tensor, an array or a list. A point outside image 0 is moved to the
+                nearest point on it, and its confidence is 0.
+
+        Returns:
+            Positions in image 1 and confidence in [0, 1]; float32, on the CPU.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+            ShapeError: not [N 2].
+            DataError: a coordinate that is not finite.
+        """
+        if self._reader is None:
+            raise CapabilityError(
+                "this matcher finds sparse matches only; to transfer points use one with head nearest and a "
+                "backbone, such as matcher=mini"
+            )
+        at, on_image = self._network_points(xy0)
+        with torch.inference_mode():
+            found = self._reader.transfer(at, self._features0.features, self._features1.features)
+        confidence = found.confidence.to("cpu", torch.float32) * on_image
+        return Transfer(self._features1.geometry.xy_to_original(found.xy), confidence)
+
+    def similarity(self, xy0: Points) -> Float[Tensor, "N h w"]:
+        """Compare points of image 0 with every cell of the feature map of image 1.
+
+        Args:
+            xy0: [N 2] of (x, y) in pixels of the original file, as for `transfer`.
+
+        Returns:
+            Cosine similarities on the grid of the map that points are transferred on, which covers the image
+            given as image 1; float32, on the CPU.
+
+        Raises:
+            CapabilityError: the matcher compares no maps.
+            ShapeError: not [N 2].
+            DataError: a coordinate that is not finite.
+        """
+        if not isinstance(self._reader, SimilarityHead):
+            raise CapabilityError(
+                "this matcher does not compare points with whole maps; for similarities use one with head nearest "
+                "and a backbone, such as matcher=mini"
+            )
+        at, _ = self._network_points(xy0)
+        with torch.inference_mode():
+            cosine = self._reader.similarity(at, self._features0.features, self._features1.features)
+        # Cloned outside of inference mode, so that callers may use it in autograd.
+        return cosine.to("cpu", torch.float32).clone()
+
+    def _network_points(self, xy0: Points) -> tuple[Tensor, Tensor]:
+        at, on_image = self._features0.geometry.xy_from_original(as_points(xy0))
+        first = next(iter(self._features0.features.maps.values()))
+        return at.to(first.device, torch.float32), on_image
+
+    def _match(self) -> Matches:
+        with torch.inference_mode():
+            found = self._find()
+        # Cloned outside of inference mode, so that callers may use it in autograd.
+        score = found.score.to("cpu", torch.float32).clone()
+        if found.index0 is None or found.index1 is None:
+            return Matches(
+                xy0=self._features0.geometry.xy_to_original(found.xy0),
+                xy1=self._features1.geometry.xy_to_original(found.xy1),
+                score=score,
+            )
+        index0, index1 = found.index0.cpu().clone(), found.index1.cpu().clone()
+        keypoints0, keypoints1 = self.keypoints0, self.keypoints1
+        assert keypoints0 is not None
+        assert keypoints1 is not None
+        return Matches(
+            xy0=keypoints0[index0], xy1=keypoints1[index1], score=score, index0=index0, index1=index1
+        )
+
+
+class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
+    """Detector, head and, if there is one, backbone as one method."""
+
+    detector: Detector
 
     def __init__(
         self,
@@ -36,110 +176,60 @@ class SparseMatcher(nn.Module):
         descriptor_map: str | None = None,
         resize: int | None = None,
         enlarge: bool = False,
+        batch_size: int = 4,
         memory: int = 512_000_000,
     ) -> None:
         """Put the parts together; the matcher starts in evaluation mode.
 
         Args:
             detector: finds the keypoints.
-            head: pairs them; one that is a `TransferHead` too can transfer points, given a backbone.
-            backbone: gives the maps; None for a detector that describes its keypoints itself.
-            descriptor_map: the backbone's map whose values describe the keypoints, and the one that points
-                are transferred on; None keeps the detector's own descriptors, and all maps.
+            head: pairs them; if it is also a `TransferHead` it transfers points, given a backbone.
+            backbone: computes the feature maps; None for a detector that describes its keypoints itself.
+            descriptor_map: the map of the backbone that describes the keypoints, and on which points are
+                transferred; None keeps the descriptors of the detector, and all maps.
             resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples that the parts require.
             enlarge: also scale smaller images up to `resize`.
-            memory: bytes of extracted features to remember.
+            batch_size: images of one size that `extract` passes through the networks at once, at most.
+            memory: bytes of extracted features to keep in memory.
 
         Raises:
-            ConfigError: a dense head, a map to describe by without a backbone or that it does not have, or
-                sizes out of range.
+            ConfigError: a dense head, a descriptor map that no backbone has, or a setting out of range.
         """
-        super().__init__()
         if isinstance(head, DenseHead):
             raise ConfigError(
                 f"a sparse matcher expects a head that pairs keypoints, such as nearest, got {type(head).__name__}; "
-                "take that one with a dense matcher, such as matcher=vggt_semantic"
+                "use that one with a dense matcher, such as matcher=vggt_semantic"
             )
-        if descriptor_map is not None and backbone is None:
-            raise ConfigError(
-                f"expected a backbone that has the map {descriptor_map}, got none; set backbone or descriptor_map=null"
-            )
-        if descriptor_map is not None and backbone is not None and descriptor_map not in backbone.channels:
-            raise ConfigError(
-                f"the backbone has no map {descriptor_map}{did_you_mean(descriptor_map, backbone.channels)}"
-            )
-        self.detector = detector
+        super().__init__(
+            backbone=backbone,
+            detector=detector,
+            descriptor_map=descriptor_map,
+            resize=resize,
+            enlarge=enlarge,
+            batch_size=batch_size,
+            memory=memory,
+        )
         self.head = head
-        self.backbone = backbone
-        self.descriptor_map = descriptor_map
-        self.multiple = lcm(detector.multiple, 1 if backbone is None else backbone.multiple)
-        self.resize = resize
-        self.enlarge = enlarge
-        self.fitting()  # refuses what is out of range
-        self._remembered = Remembered(memory)
         self.eval()
 
-    def match(self, image0: ImageLike, image1: ImageLike) -> SparseCorrespondence:
-        """Match two images; each may be a path, a PIL image, an array or an `Image`.
+    def match_features(self, features0: ImageFeatures, features1: ImageFeatures) -> SparseCorrespondence:
+        """Compare two images by their features, as `extract` returns them.
 
         Returns:
-            The correspondence, in pixels of the images' originals.
+            The correspondence, in pixels of the original files.
 
         Raises:
-            DataError: an image that cannot be read; the message names it.
+            CapabilityError: features without keypoints, from another kind of matcher.
         """
-        given = as_image(image0), as_image(image1)
-        with torch.inference_mode():
-            seen0, seen1 = self._together(*given) if self._joint else map(self._alone, given)
-        side0, side1 = (
-            Side(size=image.size, to_original=image.to_original, seen_size=seen.features.image_size)
-            for image, seen in zip(given, (seen0, seen1), strict=True)
-        )
-        reads = isinstance(self.head, TransferHead) and self.backbone is not None
-        return SparseCorrespondence(
-            (side0, side1), (seen0, seen1), self.head, reader=cast(TransferHead, self.head) if reads else None
-        )
-
-    def fitting(self) -> Fitting:
-        """Return how images are resized before the parts see them."""
-        return Fitting(multiple=self.multiple, resize=self.resize, enlarge=self.enlarge)
-
-    def use_cache(self, cache: FeatureCache, recipe: str) -> None:
-        """Keep what is extracted on disk too, where later runs and other processes find it.
-
-        Args:
-            cache: where to keep it.
-            recipe: hash of all that decides the features but the pixels; `load_matcher` makes it.
-        """
-        self._remembered.use_cache(cache, recipe)
-
-    def forget(self) -> None:
-        """Drop everything that was extracted and is held in memory."""
-        self._remembered.forget()
-
-    @property
-    def _joint(self) -> bool:
-        return self.backbone is not None and self.backbone.joint
-
-    def _alone(self, image: Image) -> Extraction:
-        return self._extracted([self.fitting().alone(image)])[0]
-
-    def _together(self, image0: Image, image1: Image) -> list[Extraction]:
-        return self._extracted(list(self.fitting().together(image0, image1)))
-
-    def _extracted(self, images: list[Image]) -> list[Extraction]:
-        device = self._device
-
-        def make() -> list[Extraction]:
-            views = torch.stack([image.pixels for image in images]).to(device)
-            return extract(
-                views, backbone=self.backbone, detector=self.detector, descriptor_map=self.descriptor_map
+        features0, features1 = features0.to(self.device), features1.to(self.device)
+        if features0.keypoints is None or features1.keypoints is None:
+            raise CapabilityError(
+                "expected features with keypoints, got none; use features that this matcher extracted"
             )
-
-        return self._remembered.get(images, make, device=device)
-
-    @property
-    def _device(self) -> torch.device:
-        held = next(chain(self.parameters(), self.buffers()), None)
-        return torch.device("cpu") if held is None else held.device
+        find = partial(
+            self.head, features0.keypoints, features1.keypoints, features0.features, features1.features
+        )
+        transfers = isinstance(self.head, TransferHead) and self.backbone is not None
+        reader = cast(TransferHead, self.head) if transfers else None
+        return SparseCorrespondence(features0, features1, find, reader=reader)

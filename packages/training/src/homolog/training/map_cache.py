@@ -10,8 +10,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from homolog.core.cache import FeatureCache, content_key
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.core.feature_cache import FeatureCache, content_key
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone
 

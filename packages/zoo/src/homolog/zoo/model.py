@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from homolog.core.cache import FeatureCache
 from homolog.core.device import choose_device
 from homolog.core.errors import ConfigError
-from homolog.core.feature_cache import FeatureCache
 from homolog.core.protocols import KeepsFeatures, Matcher
 from homolog.zoo.build import build
 from homolog.zoo.catalogue import untrained

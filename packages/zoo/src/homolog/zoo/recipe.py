@@ -12,7 +12,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, cast
 
-from homolog.core.feature_cache import content_key
+from homolog.core.cache import content_key
 from homolog.core.fetch import file_hash, recorded_hash
 from homolog.zoo.build import build, resolved
 

@@ -1,4 +1,4 @@
-"""The feature cache keeps what it was given, notices damage, stays in bounds and survives company."""
+"""The two caches: values, eviction, damage, and several processes at once."""
 
 import os
 import subprocess
@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from homolog.core.cache import FeatureCache, LRUCache, content_key
 from homolog.core.errors import ConfigError
-from homolog.core.feature_cache import FeatureCache, content_key
 
 
 def _tensors(seed: int = 0) -> dict[str, torch.Tensor]:
@@ -120,7 +122,7 @@ def test_a_folder_that_cannot_be_written_is_reported_and_does_not_raise(
 def test_processes_that_write_and_read_the_same_keys_at_once_never_see_half_an_entry(tmp_path: Path) -> None:
     script = (
         "import sys, logging, torch; from pathlib import Path\n"
-        "from homolog.core.feature_cache import FeatureCache, content_key\n"
+        "from homolog.core.cache import FeatureCache, content_key\n"
         "cache = FeatureCache(Path(sys.argv[1]), limit=60_000)\n"
         "for i in range(150):\n"
         "    key = content_key(str(i % 5)); got = cache.load(key)\n"
@@ -148,7 +150,7 @@ def test_an_entry_that_another_process_moves_while_it_is_read_is_not_damaged(
         raise RuntimeError("No such file or directory (2)")
 
     with monkeypatch.context() as patch:
-        patch.setattr("homolog.core.feature_cache.safe_open", moved)
+        patch.setattr("homolog.core.cache.safe_open", moved)
         assert cache.load(key) is None
     assert not caplog.text
     assert (cache.load(key) is not None) == anew
@@ -157,3 +159,84 @@ def test_an_entry_that_another_process_moves_while_it_is_read_is_not_damaged(
 def test_a_cache_without_room_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one byte"):
         FeatureCache(limit=0)
+
+
+# --- in memory ------------------------------------------------------------------------------------
+
+
+def ask(cache: LRUCache[str], key: str, *, size: int = 1) -> bool:
+    """Look a key up, store its value if it was missing, and return whether it was."""
+    found = cache.get(key)
+    if found is None:
+        cache.put(key, key.upper(), size)
+    return found is None
+
+
+def test_a_stored_value_is_found():
+    cache: LRUCache[str] = LRUCache(10)
+    assert ask(cache, "a")
+    assert not ask(cache, "a")
+
+
+def test_the_least_recently_used_value_is_evicted_first():
+    cache: LRUCache[str] = LRUCache(2)
+    ask(cache, "a")
+    ask(cache, "b")
+    ask(cache, "a")
+    ask(cache, "c")  # no room for all three: b is the least recently used
+    assert not ask(cache, "a")
+    assert not ask(cache, "c")
+    assert ask(cache, "b")
+
+
+def test_a_value_above_the_limit_is_not_stored_and_evicts_nothing():
+    cache: LRUCache[str] = LRUCache(3)
+    ask(cache, "a")
+    assert ask(cache, "large", size=4)
+    assert ask(cache, "large", size=4)
+    assert not ask(cache, "a")
+
+
+def test_a_limit_of_zero_stores_nothing():
+    cache: LRUCache[str] = LRUCache(0)
+    ask(cache, "a")
+    assert (len(cache), cache.size) == (0, 0)
+    assert ask(cache, "a")
+
+
+def test_storing_a_key_again_replaces_its_value():
+    cache: LRUCache[str] = LRUCache(5)
+    cache.put("a", "old", 3)
+    cache.put("a", "new", 4)
+    assert (cache.get("a"), cache.size, len(cache)) == ("new", 4, 1)
+
+
+def test_clear_removes_everything():
+    cache: LRUCache[str] = LRUCache(3)
+    ask(cache, "a", size=2)
+    cache.clear()
+    assert cache.size == 0
+    assert ask(cache, "a")
+
+
+def test_a_negative_limit_is_an_error():
+    with pytest.raises(ConfigError, match="0 bytes or more"):
+        LRUCache(-1)
+
+
+@given(limit=st.integers(0, 20), asked=st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))))
+def test_it_behaves_like_a_list_ordered_by_use_and_cut_at_the_limit(limit, asked):
+    cache: LRUCache[str] = LRUCache(limit)
+    twin: list[tuple[str, int]] = []  # oldest first
+    for key, size in asked:
+        kept = [entry for entry in twin if entry[0] == key]
+        assert ask(cache, key, size=size) == (not kept)
+        entry = kept[0] if kept else (key, size)
+        if kept:
+            twin.remove(entry)
+        if entry[1] <= limit:
+            twin.append(entry)
+        while sum(each[1] for each in twin) > limit:
+            twin.pop(0)
+        assert cache.size == sum(each[1] for each in twin) <= limit
+        assert len(cache) == len(twin)

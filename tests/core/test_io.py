@@ -1,9 +1,10 @@
-"""Reading images: every format arrives as upright RGB in [0, 1]; every bad input gets one line that helps."""
+"""Images of every format become upright RGB in [0, 1], bad input gives a one-line error, matches read back."""
 
 import io
 import logging
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from homolog.core.errors import DataError
 from homolog.core.image import Image
-from homolog.core.io import MAXIMUM_PIXELS, as_image, read_image
+from homolog.core.io import MAXIMUM_PIXELS, as_image, read_image, read_matches, write_image, write_matches
+from homolog.core.keypoints import Matches
 
 H, W = 20, 30
 ORIENTATION = 0x0112
@@ -540,3 +542,145 @@ def test_what_is_no_image_at_all_is_refused() -> None:
         DataError, match="expected a path, a PIL image, an array or an Image, got Tensor; convert it"
     ):
         as_image(torch.zeros(3, H, W))  # type: ignore[arg-type]
+
+
+# --- writing images -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", [".png", ".PNG", ".bmp", ".tif"])
+def test_an_image_reads_back_to_the_nearest_of_256_levels(tmp_path: Path, ending: str) -> None:
+    pixels = torch.rand(3, 11, 17, generator=torch.Generator().manual_seed(0))
+    write_image(tmp_path / f"a{ending}", pixels)
+    back = read_image(tmp_path / f"a{ending}").pixels
+    assert (back - pixels).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_values_beyond_the_range_are_clamped(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", torch.tensor([-1.0, 2.0, 0.5])[:, None, None].expand(3, 8, 8))
+    assert torch.allclose(read_image(tmp_path / "a.png").pixels[:, 0, 0], torch.tensor([0, 1, 128 / 255]))
+
+
+@pytest.mark.parametrize("name", ["a", "a.xyz", "a.json"])
+def test_an_ending_of_no_image_format_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError, match=r"expected the ending of an image format, got .*; use \.png"):
+        write_image(tmp_path / name, torch.zeros(3, 8, 8))
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- writing and reading matches ------------------------------------------------------------------------------------
+
+
+def _matches(count: int = 5) -> Matches:
+    generator = torch.Generator().manual_seed(count)
+    return Matches(
+        xy0=torch.rand(count, 2, generator=generator) * 100,
+        xy1=torch.rand(count, 2, generator=generator) * 100,
+        score=torch.rand(count, generator=generator),
+    )
+
+
+@given(count=st.integers(0, 50))
+def test_matches_read_back_exactly(tmp_path_factory: pytest.TempPathFactory, count: int) -> None:
+    path = tmp_path_factory.mktemp("matches") / "matches.npz"
+    matches = _matches(count)
+    write_matches(path, matches)
+    back = read_matches(path)
+    assert torch.equal(back.xy0, matches.xy0)
+    assert torch.equal(back.xy1, matches.xy1)
+    assert torch.equal(back.score, matches.score)
+
+
+def test_indices_read_back_and_files_without_them_are_read(tmp_path: Path) -> None:
+    plain = _matches()
+    index0, index1 = torch.tensor([4, 0, 2, 2, 9]), torch.tensor([1, 2, 3, 4, 5])
+    write_matches(tmp_path / "m.npz", replace(plain, index0=index0, index1=index1))
+    back = read_matches(tmp_path / "m.npz")
+    assert back.index0 is not None
+    assert back.index1 is not None
+    assert torch.equal(back.index0, index0)
+    assert torch.equal(back.index1, index1)
+    write_matches(tmp_path / "old.npz", plain)
+    assert read_matches(tmp_path / "old.npz").index0 is None
+
+
+def test_the_npz_has_the_documented_keys_and_needs_no_pickle(tmp_path: Path) -> None:
+    write_matches(tmp_path / "m.npz", _matches(), extra={"inlier": np.ones(5, bool)})
+    with np.load(tmp_path / "m.npz", allow_pickle=False) as archive:
+        assert {name: archive[name].dtype.name for name in archive} == {
+            "xy0": "float32",
+            "xy1": "float32",
+            "score": "float32",
+            "inlier": "bool",
+        }
+
+
+def test_an_array_of_objects_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        write_matches(tmp_path / "m.npz", _matches(), extra={"names": np.array([{}], object)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reading_no_file_says_so(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"m\.npz: expected matches written by homolog match, but there is no"
+    ):
+        read_matches(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\3\4 but no archive"])
+def test_reading_another_file_says_what_was_expected(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"expected an npz with xy0 \[M 2\]") as caught:
+        read_matches(tmp_path / "m.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_a_truncated_archive_says_what_was_expected(tmp_path: Path) -> None:
+    write_matches(tmp_path / "m.npz", _matches(1000))
+    whole = (tmp_path / "m.npz").read_bytes()
+    for end in range(0, len(whole), 97):
+        (tmp_path / "m.npz").write_bytes(whole[:end])
+        with pytest.raises(DataError, match="expected an npz"):
+            read_matches(tmp_path / "m.npz")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"xy0": np.zeros((3, 2)), "xy1": np.zeros((3, 2))},
+        {"xy0": np.zeros((3, 2)), "xy1": np.zeros((4, 2)), "score": np.zeros(3)},
+        {"xy0": np.zeros((3, 3)), "xy1": np.zeros((3, 3)), "score": np.zeros(3)},
+        {"xy0": np.zeros((3, 2)), "xy1": np.zeros((3, 2)), "score": np.zeros((3, 1))},
+        {"xy0": np.zeros((3, 2)), "xy1": np.zeros((3, 2)), "score": np.zeros(3), "index0": np.zeros(3)},
+        {
+            "xy0": np.zeros((1, 2)),
+            "xy1": np.zeros((1, 2)),
+            "score": np.zeros(1),
+            "index0": np.zeros(2),
+            "index1": np.zeros(2),
+        },
+        {"xy0": np.array(["a"]), "xy1": np.zeros((1, 2)), "score": np.zeros(1)},
+        {"xy0": np.array([None]), "xy1": np.zeros((1, 2)), "score": np.zeros(1)},
+    ],
+    ids=[
+        "no score",
+        "lengths",
+        "three columns",
+        "two-dimensional score",
+        "one index",
+        "lengths of indices",
+        "text",
+        "pickled",
+    ],
+)
+def test_reading_other_arrays_says_what_was_expected(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "m.npz", allow_pickle=True, **arrays)
+    with pytest.raises(DataError, match="expected an npz with"):
+        read_matches(tmp_path / "m.npz")
+
+
+def test_reading_a_bare_array_says_what_was_expected(tmp_path: Path) -> None:
+    with (tmp_path / "m.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="expected an npz with"):
+        read_matches(tmp_path / "m.npz")

@@ -1,11 +1,13 @@
-"""Extracted features on disk, found again by content.
+"""Caches for extracted features: `LRUCache` in memory, `FeatureCache` on disk.
 
-An entry is a set of named tensors under a key. The key is a hash of everything that decides the
-values: the pixels, how they were resized, the networks' configuration and weights. So nothing ever
-goes stale: change anything and another key is asked for, while the old entry ages out.
+A disk entry is a set of named tensors under a key. The key is a hash of everything that determines
+the values: the pixels, the resizing, the configuration and the weights of the networks. Entries
+therefore never become stale: after any change another key is looked up, and the old entry is evicted
+in time.
 
-Entries are single safetensors files that appear by rename, so several processes may read, write and
-evict in one folder at once: at worst two of them compute the same entry, and both write the same.
+Each entry is one safetensors file, written under a temporary name and then renamed, so several
+processes may read, write and evict in one folder at once. At worst two of them compute the same
+entry, and both write the same values.
 """
 
 import hashlib
@@ -13,10 +15,11 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,16 +34,73 @@ logger = logging.getLogger(__name__)
 
 ENDING = ".safetensors"
 
+Value = TypeVar("Value")
+
+
+class LRUCache(Generic[Value]):
+    """An in-memory cache of bounded size; the least recently used values are evicted first."""
+
+    def __init__(self, limit: int) -> None:
+        """Create an empty cache.
+
+        Args:
+            limit: maximum size of all values together, in bytes; 0 stores nothing.
+
+        Raises:
+            ConfigError: a negative limit.
+        """
+        if limit < 0:
+            raise ConfigError(f"expected a memory of 0 bytes or more, got {limit}")
+        self.limit = limit
+        self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Return the number of values."""
+        return len(self._values)
+
+    @property
+    def size(self) -> int:
+        """Bytes in all values."""
+        return self._size
+
+    def get(self, key: Hashable) -> Value | None:
+        """Return the value of a key and mark it as used, or None if it is not stored."""
+        if key not in self._values:
+            return None
+        self._values.move_to_end(key)
+        return self._values[key][0]
+
+    def put(self, key: Hashable, value: Value, size: int) -> None:
+        """Store a value of `size` bytes, and evict others if needed.
+
+        A value larger than the limit is not stored, and evicts nothing.
+        """
+        if key in self._values:
+            self._size -= self._values.pop(key)[1]
+        if size > self.limit:
+            return
+        self._values[key] = value, size
+        self._size += size
+        while self._size > self.limit:
+            _, (_, evicted) = self._values.popitem(last=False)
+            self._size -= evicted
+
+    def clear(self) -> None:
+        """Remove all values."""
+        self._values.clear()
+        self._size = 0
+
 
 @dataclass(frozen=True, slots=True)
 class CacheInfo:
-    """What a cache folder holds.
+    """Summary of a cache folder.
 
     Attributes:
-        folder: where it is.
+        folder: its path.
         entries: number of entries.
         size: bytes in all entries.
-        limit: bytes above which the least recently used entries go.
+        limit: bytes above which the least recently used entries are evicted.
     """
 
     folder: Path
@@ -50,40 +110,40 @@ class CacheInfo:
 
 
 class FeatureCache:
-    """A bounded folder of tensors by key; the least recently used entries make room."""
+    """A folder of tensors by key, of bounded size; the least recently used entries are evicted first."""
 
     def __init__(
         self, folder: Path | None = None, *, limit: int = 20_000_000_000, dtype: torch.dtype | None = None
     ) -> None:
-        """Name the folder; nothing is made or read yet.
+        """Set the folder; nothing is created or read yet.
 
         Args:
-            folder: where entries live; None is `features` in `homolog.core.weights.cache_folder()`.
-            limit: bytes that all entries may take together; above it the least recently used go.
-            dtype: what users of the cache shall keep maps and descriptors in: bfloat16 halves them;
-                None keeps theirs. Coordinates and scores are never narrowed.
+            folder: where entries are stored; None is `features` in `homolog.core.weights.cache_folder()`.
+            limit: maximum size of all entries together, in bytes.
+            dtype: how users of the cache should store maps and descriptors: bfloat16 halves them, None
+                keeps their dtype. Coordinates and scores always keep theirs.
 
         Raises:
             ConfigError: a limit below one byte.
         """
         if limit < 1:
             raise ConfigError(
-                f"expected a cache limit of at least one byte, got {limit}; leave the cache out instead"
+                f"expected a cache limit of at least one byte, got {limit}; pass no cache instead"
             )
         self.folder = cache_folder() / "features" if folder is None else folder
         self.limit = limit
         self.dtype = dtype
         self._size: int | None = None
-        self._complained = False
+        self._warned = False
 
     def load(self, key: str) -> dict[str, Tensor] | None:
-        """Return the tensors of an entry, memory-mapped, or None when there is no sound entry.
+        """Return the tensors of an entry, memory-mapped, or None if there is no valid entry.
 
         A damaged entry (truncated, or with bytes that changed) is removed, so that the caller
-        computes and saves it anew.
+        computes and saves it again.
 
         Args:
-            key: what `content_key` returned.
+            key: from `content_key`.
         """
         path = self._path(key)
         found = _version(path)
@@ -97,19 +157,19 @@ class FeatureCache:
                 raise ValueError("its checksums differ")
             os.utime(path)  # the modification time is the time of last use
         except (SafetensorError, ValueError, OSError, RuntimeError) as error:
-            if _version(path) != found:  # another process made room, or wrote it anew, while it was read
+            if _version(path) != found:  # another process evicted or rewrote it meanwhile
                 return None
-            logger.warning("%s: a damaged cache entry (%s); it is removed and computed anew", path, error)
+            logger.warning("%s: a damaged cache entry (%s); it is removed and computed again", path, error)
             path.unlink(missing_ok=True)
             self._size = None
             return None
         return tensors
 
     def save(self, key: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a key, then make room if the limit is passed.
+        """Store tensors under a key, and evict others if the limit is exceeded.
 
-        A cache that cannot be written must not stop the work it speeds up: a full or read-only
-        disk is reported in the log, once, and entries are dropped.
+        A cache that cannot be written must not stop the work that it speeds up: a full or read-only
+        disk is logged once, and entries are dropped.
         """
         path = self._path(key)
         whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -124,22 +184,22 @@ class FeatureCache:
             else:
                 self._size += size - (replaced.size if replaced else 0)
         except (OSError, SafetensorError) as error:
-            if not self._complained:
+            if not self._warned:
                 logger.warning(
-                    "%s: the feature cache cannot be written (%s); going on without it", self.folder, error
+                    "%s: the feature cache cannot be written (%s); continuing without it", self.folder, error
                 )
-            self._complained = True
+            self._warned = True
             return
         if self._size > self.limit:
             self._evict()
 
     def info(self) -> CacheInfo:
-        """Count what the folder holds."""
+        """Count the entries of the folder."""
         entries = self._entries()
         return CacheInfo(self.folder, len(entries), sum(size for _, size, _ in entries), self.limit)
 
     def clear(self) -> CacheInfo:
-        """Remove all entries, and what killed runs left half-written; return the entries there were."""
+        """Remove all entries, and partial files of killed runs; return what was removed."""
         before = self.info()
         for path in self.folder.glob(f"??/*{ENDING}"):
             path.unlink(missing_ok=True)
@@ -154,7 +214,7 @@ class FeatureCache:
         for path in self.folder.glob(f"??/*{ENDING}"):
             try:
                 stat = path.stat()
-            except FileNotFoundError:  # another process made room
+            except FileNotFoundError:  # another process evicted it
                 continue
             if not path.name.startswith("."):  # being written
                 entries.append((stat.st_mtime, stat.st_size, path))
@@ -162,7 +222,7 @@ class FeatureCache:
 
     def _evict(self) -> None:
         # Down to 90 %, so that a full cache does not list its folder at every save. Other processes
-        # write too, so the folder is counted again here.
+        # write too, so the entries are counted again.
         entries = sorted(self._entries(), key=lambda entry: entry[0])
         size = sum(size for _, size, _ in entries)
         for _, freed, path in entries:
@@ -174,7 +234,7 @@ class FeatureCache:
 
 
 def content_key(*parts: str) -> str:
-    """Hash the parts that decide an entry's values into its key.
+    """Hash the parts that determine the values of an entry into its key.
 
     >>> content_key("pixels", "recipe") == content_key("pixels", "recipe")
     True

@@ -1,4 +1,4 @@
-"""Tracks by a matcher of pairs: which pairs are matched, where points arrive, which are said to be visible."""
+"""Tracks by a matcher of pairs: which pairs are matched, where points arrive, which are visible."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,9 +15,8 @@ from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Matcher, Points, Tracker
 from homolog.core.tracks import Queries
-from homolog.matchers.recall import Recall
 from homolog.matchers.sparse import SparseMatcher
-from homolog.matchers.track import FrameByFrame
+from homolog.matchers.tracking import FrameByFrame
 
 FRAMES = 5
 STEP = torch.tensor([3.0, 1.0])
@@ -189,19 +188,19 @@ def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
     frames = [scene((40, 48), shade=t / 10) for t in range(8)]
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0]]), frame=torch.tensor([0, 3]))
     backbone = tiny.Colours()
-    weight = extraction_weight(tiny, frames[0])
+    size = features_size(tiny, frames[0])
     matcher = SparseMatcher(
         detector=tiny.Points([(2.0, 3.0)]),
         head=tiny.SamePlace(),
         backbone=backbone,
         descriptor_map="colour",
-        memory=3 * weight,
+        memory=3 * size,
     )
     tracker(matcher, cycle=1.0).track(frames, queries)
     assert len(backbone.seen) == 8
 
 
-def extraction_weight(tiny, image: Image) -> int:
+def features_size(tiny, image: Image) -> int:
     matcher = SparseMatcher(
         detector=tiny.Points([(2.0, 3.0)]),
         head=tiny.SamePlace(),
@@ -210,18 +209,7 @@ def extraction_weight(tiny, image: Image) -> int:
         memory=10**9,
     )
     matcher.match(image, image)
-    return remembered_bytes(matcher)
-
-
-def remembered_bytes(matcher: SparseMatcher) -> int:
-    found = [
-        part
-        for holder in (matcher, *vars(matcher).values())
-        for part in getattr(holder, "__dict__", {}).values()
-        if isinstance(part, Recall)
-    ]
-    assert len(found) == 1
-    return found[0].weight
+    return matcher._memory.size
 
 
 def test_a_matcher_of_sparse_matches_only_says_so(tiny, scene):
