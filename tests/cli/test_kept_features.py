@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from homolog.matchers.extraction import extract
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -16,7 +16,7 @@ from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import SimilarityHead
 from homolog.core.sampling import warp_maps
 from homolog.heads.coarse_to_fine import CoarseToFine, mutual_cells
-from homolog.heads.dual_softmax import dual_softmax, first_of_each_row, peaks_both_ways
+from homolog.heads.nearest import dual_softmax, first_of_each_row, peaks_both_ways
 
 SIZE = (64, 96)
 NONE = Keypoints(xy=torch.zeros(0, 2), score=torch.zeros(0))
