@@ -235,7 +235,7 @@ def test_layers_of_a_start_from_the_features_learn_and_read_where_cells_are():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": "zeros"}, "there is no start zeros"),
+        ({"start": "zeros"}, "expected start to be one of"),
         ({"start": "features", "width": 32}, "expected the width to be the 16 coarse_channels"),
     ],
 )

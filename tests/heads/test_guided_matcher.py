@@ -117,7 +117,7 @@ def test_the_centre_of_a_cell_reads_that_cell_and_the_release_reads_it_half_a_ce
 
 
 def test_another_way_to_look_is_refused(unchecked):
-    with pytest.raises(ConfigError, match="expected the lookup centre or release, got corner"):
+    with pytest.raises(ConfigError, match="expected lookup to be one of centre, release"):
         look_up(torch.zeros(1, 2, 2), torch.zeros(1, 2), (4, 4), lookup="corner")  # type: ignore[arg-type]
 
 
@@ -434,15 +434,15 @@ def test_half_precision_stays_near_single_precision():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"guidance": "inter"}, "expected guidance cross, self_and_cross or none, got inter"),
-        ({"position": "late"}, "expected position guided, entangled, self_only or none"),
+        ({"guidance": "inter"}, "expected guidance to be one of cross, self_and_cross, none"),
+        ({"position": "late"}, "expected position to be one of guided, entangled, self_only, none"),
         ({"keep": 0.0}, r"expected keep in \(0, 1\] and at least 1 layer, got 0.0 and 9"),
         ({"layers": 0}, "at least 1 layer, got 0.5 and 0"),
         ({"heads": 3}, "expected a width that 3 heads divide, got 256"),
-        ({"norm": "group"}, "expected the norm layer or batch, got group"),
-        ({"encoding": "sine"}, "expected the encoding mlp or fourier, got sine"),
+        ({"norm": "group"}, "expected norm to be one of layer, batch"),
+        ({"encoding": "sine"}, "expected encoding to be one of mlp, fourier"),
         ({"divisor": 0.0}, "expected a divisor above 0, got 0"),
-        ({"assignment": "hungarian"}, "expected the assignment sinkhorn or double_softmax, got hungarian"),
+        ({"assignment": "hungarian"}, "expected assignment to be one of sinkhorn, double_softmax"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(unchecked, options: dict[str, Any], said: str):
@@ -539,5 +539,5 @@ def test_a_start_that_cannot_be_is_refused(unchecked):
         GuidedMatcher(None, input_dim=16, width=8, layers=1, heads=2, start="nearest")
     with pytest.raises(ConfigError, match="projection=true"):
         GuidedMatcher(None, input_dim=8, width=8, layers=1, heads=2, start="nearest", projection=False)
-    with pytest.raises(ConfigError, match="start random or nearest"):
+    with pytest.raises(ConfigError, match="expected start to be one of random, nearest"):
         GuidedMatcher(None, start="closest")  # pyright: ignore[reportArgumentType]
