@@ -23,7 +23,7 @@ from kornia.feature import LightGlue
 
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
-from homolog.heads.guided_glue import GuidedGlue
+from homolog.heads.guided_matcher import GuidedMatcher
 
 SIZE = (480, 640)
 
@@ -56,7 +56,7 @@ def _options() -> argparse.Namespace:
 
 def _row(count: int, repeats: int) -> str:
     sides = _side(count), _side(count)
-    guided, unguided = GuidedGlue(None), GuidedGlue(None, guidance="none")
+    guided, unguided = GuidedMatcher(None), GuidedMatcher(None, guidance="none")
     peer = LightGlue(
         cast(str, None), input_dim=256, depth_confidence=-1, width_confidence=-1, filter_threshold=0.1
     ).eval()
@@ -88,7 +88,7 @@ def _side(count: int) -> tuple[Keypoints, Features]:
 
 
 def _peak(count: int) -> str:
-    glue = GuidedGlue(None)
+    glue = GuidedMatcher(None)
     sides = _side(count), _side(count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (keypoints0, features0), (keypoints1, features1) = sides

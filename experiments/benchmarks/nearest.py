@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from kornia.feature import match_mnn
 from torch import Tensor
 
-from homolog.heads.mutual import mutual_nearest
+from homolog.heads.nearest import mutual_nearest
 
 
 def main() -> None:

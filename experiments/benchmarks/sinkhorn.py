@@ -19,8 +19,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from homolog.heads.assignment import mutual_matches
-from homolog.heads.optimal_transport import optimal_transport
+from homolog.heads.optimal_transport import mutual_matches, optimal_transport
 
 DUSTBIN = 1.0
 

@@ -28,7 +28,7 @@ from homolog.backbones.dift_noise import Noise
 from homolog.backbones.superpoint import gray
 from homolog.core.dense import DenseField
 from homolog.core.features import Features
-from homolog.heads.padded import PaddedKeypoints
+from homolog.heads.guided_matcher import PaddedKeypoints
 from homolog.training.batch import PairBatch
 from homolog.training.objective import Step
 from homolog.training.recipe import Recipe
@@ -225,7 +225,7 @@ def _without_numbers() -> Generator[None]:
     """Replace two cheap steps that look at numbers: which noise meets an image, and whom keypoints listen to."""
     with (
         patch("homolog.backbones.dift.seeded_noise", _noise),
-        patch("homolog.heads.guided_glue.guided_edges", _edges),
+        patch("homolog.heads.guided_matcher.guided_edges", _edges),
     ):
         yield
 

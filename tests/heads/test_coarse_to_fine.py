@@ -16,7 +16,7 @@ from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import SimilarityHead
 from homolog.core.sampling import warp_maps
 from homolog.heads.coarse_to_fine import CoarseToFine, mutual_cells
-from homolog.heads.dual_softmax import dual_softmax, first_of_each_row, peaks_both_ways
+from homolog.heads.nearest import dual_softmax, first_of_each_row, peaks_both_ways
 
 SIZE = (64, 96)
 NONE = Keypoints(xy=torch.zeros(0, 2), score=torch.zeros(0))
@@ -235,7 +235,7 @@ def test_layers_of_a_start_from_the_features_learn_and_read_where_cells_are():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"start": "zeros"}, "there is no start zeros"),
+        ({"start": "zeros"}, "expected start to be one of"),
         ({"start": "features", "width": 32}, "expected the width to be the 16 coarse_channels"),
     ],
 )

@@ -292,8 +292,8 @@ def test_backbones_that_it_can_read_are_accepted(unchecked):
 @pytest.mark.parametrize(
     ("setting", "value", "problem"),
     [
-        ("activation", "tan", "no activation named tan; did you mean tanh"),
-        ("coordinates", "relative", "no coordinates named relative; choose from absolute, offset"),
+        ("activation", "tan", "expected activation to be one of .*; did you mean tanh"),
+        ("coordinates", "relative", "expected coordinates to be one of absolute, offset, got .relative"),
         ("decoder", decoder(outputs=4), r"decoder of 3 outputs .* got 4"),
     ],
 )

@@ -1,4 +1,4 @@
-"""MATCHA's attention fusion."""
+"""The fusions: MATCHA's attention, the plain union, the pyramid."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch import Tensor
 from homolog.backbones.stack import Stack
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
-from homolog.heads.fusion import AttentionFusion
+from homolog.heads.fusion import AttentionFusion, Concatenation, FeaturePyramid
 
 SMALL: dict[str, Any] = {
     "high": "h",
@@ -319,8 +319,8 @@ def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], said: str)
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"attention": "crossed"}, "no attention named crossed; did you mean cross"),
-        ({"start": "unions"}, "no start named unions; did you mean union"),
+        ({"attention": "crossed"}, "expected attention to be one of .*; did you mean cross"),
+        ({"start": "unions"}, "expected start to be one of .*; did you mean union"),
     ],
 )
 def test_words_that_do_not_exist_are_refused(changes: dict[str, Any], said: str):
@@ -335,3 +335,110 @@ def test_words_that_do_not_exist_are_refused(changes: dict[str, Any], said: str)
 def test_a_map_that_is_not_there_is_named():
     with pytest.raises(ShapeError, match="no feature map named nowhere"):
         fusion(low="nowhere")(features())
+
+
+def two_maps() -> Features:
+    random = torch.Generator().manual_seed(0)
+    maps = {
+        "a": torch.randn(1, 2, 4, 6, 8, generator=random),
+        "b": torch.randn(1, 2, 6, 3, 4, generator=random),
+    }
+    return Features(maps=maps, image_size=(48, 64))
+
+
+def test_parts_are_thinned_resampled_brought_to_unit_norm_and_weighted():
+    given = two_maps()
+    parts = [{"map": "a", "channels": 4, "weight": 3.0}, {"map": "b", "channels": 6, "stride": 2}]
+    net = Concatenation(parts=parts)
+    found = net(given)["unified"]
+    assert net.channels == {"unified": 7}
+    b = F.interpolate(given["b"][0, :, ::2], size=(6, 8), mode="bilinear", align_corners=False)
+    expected = [F.normalize(given["a"][0], dim=1) * 0.75**0.5, F.normalize(b, dim=1) * 0.25**0.5]
+    torch.testing.assert_close(found[0], torch.cat(expected, dim=1))
+
+
+def test_plain_merging_only_concatenates():
+    given = two_maps()
+    net = Concatenation(parts=[{"map": "a", "channels": 4, "stride": 3}], merging="plain", name="joined")
+    assert torch.equal(net(given)["joined"], given["a"][:, :, ::3])
+    assert net.channels == {"joined": 2}
+
+
+@pytest.mark.parametrize("changes", [{"stride": 0}, {"weight": 0.0}, {"channels": 0}])
+def test_what_leaves_nothing_is_refused(changes: dict[str, Any]):
+    with pytest.raises(ConfigError, match="concatenation"):
+        Concatenation(parts=[{"map": "a", "channels": 4, **changes}])
+    with pytest.raises(ConfigError, match="at least one map"):
+        Concatenation(parts=[])
+
+
+LEVELS = {"c": 12, "b": 8, "a": 4}
+
+
+def pyramid_maps(changed: str = "") -> Features:
+    random = torch.Generator().manual_seed(0)
+    maps = {
+        name: torch.randn(2, 3, channels, 4 * 2**level, 6 * 2**level, generator=random)
+        for level, (name, channels) in enumerate(LEVELS.items())
+    }
+    if changed:
+        maps[changed] = maps[changed] + 1
+    return Features(maps=maps, image_size=(32, 48))
+
+
+def pyramid(**changes: Any) -> FeaturePyramid:
+    torch.manual_seed(0)
+    small: dict[str, Any] = {"levels": LEVELS, "coarse": "b", "coarse_channels": 16, "fine_channels": 6}
+    return FeaturePyramid(**{**small, **changes})
+
+
+def test_two_levels_come_out_on_the_grids_that_were_named():
+    net = pyramid()
+    found = net(pyramid_maps())
+    assert net.channels == {"coarse": 16, "fine": 6}
+    assert found["coarse"].shape == (2, 3, 16, 8, 12)
+    assert found["fine"].shape == (2, 3, 6, 16, 24)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reaches"), [("c", (True, True)), ("b", (True, True)), ("a", (False, True))]
+)
+def test_knowledge_flows_down_only(changed: str, reaches: tuple[bool, bool]):
+    net = pyramid()
+    before, after = net(pyramid_maps()), net(pyramid_maps(changed))
+    assert tuple(not torch.equal(before[name], after[name]) for name in ("coarse", "fine")) == reaches
+
+
+@pytest.mark.parametrize("coarse", ["a", "nowhere"])
+def test_the_coarse_level_has_to_lie_above_the_fine_one(coarse: str):
+    with pytest.raises(ConfigError, match="pyramid: expected coarse to be one of c, b"):
+        pyramid(coarse=coarse)
+
+
+def test_a_start_from_the_features_is_the_coarse_map_itself_and_learns_to_add():
+    net = pyramid(start="features", coarse_channels=8)
+    given = pyramid_maps()
+    found = net(given)["coarse"]
+    cells = given["b"]
+    scaled = cells / cells.square().mean(dim=2, keepdim=True).sqrt()
+    assert torch.allclose(found, scaled, atol=1e-5)
+    found.sum().backward()
+    assert net.added is not None
+    assert net.added.weight.grad is not None
+    assert net.added.weight.grad.abs().max() > 0
+    with torch.no_grad():
+        net.added.weight.normal_()
+    assert not torch.allclose(net(given)["coarse"], scaled, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "zeros"}, "expected start to be one of"),
+        ({"start": "features"}, "expected coarse_channels to be the 8 of b, to start from it, got 16"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_a_start_that_cannot_be_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        pyramid(**changes)

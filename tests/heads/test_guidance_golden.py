@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from homolog.heads.guidance import look_up
+from homolog.heads.attention import look_up
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
-"""The nearest-neighbour head: pairs of keypoints, and single points found below the size of a cell."""
+"""Nearest neighbours: mutual nearest descriptors, the dual softmax, and single points in a map."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from kornia.feature import match_mnn, match_smnn
 from torch import Tensor
 
 from homolog.core.coords import Size, normalised_to_pixel, pixel_grid, pixel_to_normalised, resize_pixel
@@ -14,9 +16,310 @@ from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
-from homolog.core.protocols import SparseHead, TransferHead
-from homolog.heads.nearest import Nearest
-from homolog.heads.read_out import locate
+from homolog.core.protocols import SimilarityHead, SparseHead, TransferHead
+from homolog.heads.nearest import (
+    DualSoftmax,
+    Metric,
+    Nearest,
+    dual_softmax,
+    first_of_each_row,
+    mutual_nearest,
+    peaks_both_ways,
+)
+from homolog.heads.read_out import cosines, locate
+
+Pairs = list[tuple[int, int]]
+
+# Neither this share nor its square is a ratio of small integers, so no case below lies on the edge.
+RATIO = 0.77
+
+
+def pairs_of(descriptor0: Tensor, descriptor1: Tensor, **settings: Any) -> Pairs:
+    index0, index1, _ = mutual_nearest(descriptor0, descriptor1, **settings)
+    return list(zip(index0.tolist(), index1.tolist(), strict=True))
+
+
+def plain_twin(
+    descriptor0: list[list[int]],
+    descriptor1: list[list[int]],
+    *,
+    match_threshold: float | None,
+    ratio: float | None,
+    metric: Metric,
+) -> Pairs:
+    """The same in loops over exact integers: lowest index on ties, distances only for the ratio."""
+
+    def closeness(a: list[int], b: list[int]) -> int:
+        if metric == "cosine":
+            return sum(x * y for x, y in zip(a, b, strict=True))
+        return -sum((x - y) ** 2 for x, y in zip(a, b, strict=True))
+
+    def distance(value: int) -> float:
+        return math.sqrt(max(0, 2 - 2 * value if metric == "cosine" else -value))
+
+    def stands_out(values: list[int], place: int) -> bool:
+        others = values[:place] + values[place + 1 :]
+        second = distance(max(others)) if others else 0.0
+        return ratio is None or (second > 0 and distance(values[place]) <= ratio * second)
+
+    rows = [[closeness(a, b) for b in descriptor1] for a in descriptor0]
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    pairs: Pairs = []
+    for i, row in enumerate(rows):
+        j = row.index(max(row)) if row else None
+        if j is None or columns[j].index(max(columns[j])) != i:
+            continue
+        sure = match_threshold is None or match_threshold <= 0 or row[j] > match_threshold
+        if sure and stands_out(row, j) and stands_out(columns[j], i):
+            pairs.append((i, j))
+    return pairs
+
+
+@st.composite
+def integer_sets(draw: st.DrawFn) -> tuple[list[list[int]], list[list[int]]]:
+    """Two sets of short integer vectors: every product is exact, and ties are everywhere."""
+    vector = st.lists(st.integers(-3, 3), min_size=(size := draw(st.integers(1, 4))), max_size=size)
+    return draw(st.lists(vector, max_size=40)), draw(st.lists(vector, max_size=70))
+
+
+@given(
+    sets=integer_sets(),
+    match_threshold=st.sampled_from([None, -1.0, 0.0, 1.0, 2.0, 5.5]),
+    ratio=st.sampled_from([None, RATIO]),
+    metric=st.sampled_from(["cosine", "euclidean"]),
+    chunk=st.sampled_from([1, 2000, 1 << 20]),
+)
+def test_it_finds_what_plain_loops_find_whatever_the_ties(sets, match_threshold, ratio, metric, chunk):
+    if metric == "euclidean":
+        match_threshold = None
+    tensors = [
+        torch.tensor(each, dtype=torch.float32).reshape(len(each), len((sets[0] + sets[1] or [[0]])[0]))
+        for each in sets
+    ]
+    expected = plain_twin(*sets, match_threshold=match_threshold, ratio=ratio, metric=metric)
+    assert (
+        pairs_of(*tensors, match_threshold=match_threshold, ratio=ratio, metric=metric, chunk=chunk)
+        == expected
+    )
+
+
+def unit(count: int, *, size: int = 32, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(count, size, generator=generator, dtype=dtype), dim=1)
+
+
+def noisy(descriptor: Tensor, *, seed: int = 1) -> Tensor:
+    return F.normalize(descriptor + 0.3 * unit(len(descriptor), size=descriptor.shape[1], seed=seed), dim=1)
+
+
+@given(seed=st.integers(0, 10**6), count0=st.integers(1, 50), count1=st.integers(1, 80))
+def test_reordering_the_descriptors_reorders_the_pairs(seed, count0, count1):
+    descriptor0 = unit(count0, seed=seed, dtype=torch.float64)
+    descriptor1 = unit(count1, seed=seed + 1, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(seed)
+    order0 = torch.randperm(count0, generator=generator)
+    order1 = torch.randperm(count1, generator=generator)
+    shuffled = pairs_of(descriptor0[order0], descriptor1[order1], ratio=0.95)
+    back = sorted((int(order0[i]), int(order1[j])) for i, j in shuffled)
+    assert back == pairs_of(descriptor0, descriptor1, ratio=0.95)
+
+
+@pytest.mark.parametrize("ratio", [None, 0.9])
+@pytest.mark.parametrize(("count0", "count1"), [(1, 1), (15, 63), (16, 64), (17, 65), (333, 470), (470, 333)])
+def test_the_chunk_decides_about_memory_and_nothing_else(count0, count1, ratio):
+    descriptor0 = unit(count0)
+    descriptor1 = torch.cat((noisy(descriptor0), unit(count1, seed=5)))[:count1]
+    whole = mutual_nearest(descriptor0, descriptor1, ratio=ratio)
+    for chunk in (1, 5_000, 70_000):
+        part = mutual_nearest(descriptor0, descriptor1, ratio=ratio, chunk=chunk)
+        assert torch.equal(part.index0, whole.index0)
+        assert torch.equal(part.index1, whole.index1)
+        torch.testing.assert_close(part.similarity, whole.similarity, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 14, 1 << 20])
+@pytest.mark.parametrize(("count0", "count1", "size"), [(37, 129, 3), (501, 350, 64), (250, 777, 65)])
+def test_repeated_descriptors_of_any_values_give_way_to_their_first_occurrence(count0, count1, size, chunk):
+    descriptor0, descriptor1 = unit(count0, size=size), unit(count1, size=size, seed=1)
+    once = mutual_nearest(descriptor0, descriptor1)
+    twice = mutual_nearest(
+        torch.cat((descriptor0, descriptor0.flip(0))),
+        torch.cat((descriptor1, descriptor1.flip(0))),
+        chunk=chunk,
+    )
+    assert torch.equal(twice.index0, once.index0)
+    assert torch.equal(twice.index1, once.index1)
+
+
+@pytest.mark.parametrize("ratio", [None, 0.9])
+def test_no_tensor_is_ever_larger_than_the_chunk(ratio, largest):
+    descriptor0, descriptor1 = unit(3000, size=8), unit(2000, size=8, seed=1)
+    chunk = 1 << 17  # of 6 million similarities
+    with largest:
+        pairs = mutual_nearest(descriptor0, descriptor1, ratio=ratio, chunk=chunk)
+    assert len(pairs.index0)
+    assert chunk // 2 < largest.elements <= chunk
+
+
+def test_even_the_smallest_chunk_holds_sixteen_rows(largest):
+    descriptor0, descriptor1 = unit(500, size=8), unit(640, size=8, seed=1)
+    with largest:
+        mutual_nearest(descriptor0, descriptor1, chunk=1)
+    assert largest.elements == 16 * 640
+
+
+def test_the_memory_test_would_notice_a_whole_matrix(largest):
+    descriptor0, descriptor1 = unit(300, size=8), unit(200, size=8, seed=1)
+    with largest:
+        (descriptor0 @ descriptor1.T).argmax(dim=1)
+    assert largest.elements == 300 * 200
+
+
+def test_similarities_are_cosines_or_minus_distances():
+    descriptor0, descriptor1 = unit(40, dtype=torch.float64), unit(50, seed=1, dtype=torch.float64)
+    i, j, cosine = mutual_nearest(descriptor0, descriptor1)
+    torch.testing.assert_close(cosine, (descriptor0[i] * descriptor1[j]).sum(dim=1))
+    i, j, closeness = mutual_nearest(3 * descriptor0, descriptor1, metric="euclidean")
+    torch.testing.assert_close(closeness, -(3 * descriptor0[i] - descriptor1[j]).norm(dim=1))
+
+
+def test_of_unit_descriptors_it_keeps_the_pairs_that_kornia_keeps():
+    descriptor0 = unit(400)
+    descriptor1 = torch.cat((noisy(descriptor0)[:300], unit(150, seed=9)))
+    _, mutual = match_mnn(descriptor0, descriptor1)
+    assert pairs_of(descriptor0, descriptor1) == sorted(map(tuple, mutual.tolist()))
+    for ratio in (0.7, 0.9):
+        _, sure = match_smnn(descriptor0, descriptor1, th=ratio)
+        assert 0 < len(sure) < len(mutual)
+        assert pairs_of(descriptor0, descriptor1, ratio=ratio) == sorted(map(tuple, sure.tolist()))
+
+
+def test_a_cosine_equal_to_the_minimum_is_not_enough():
+    descriptor0 = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    descriptor1 = torch.tensor([[0.5, 0.0], [0.0, 0.75]])
+    assert pairs_of(descriptor0, descriptor1, match_threshold=0.5) == [(1, 1)]
+
+
+@pytest.mark.parametrize("match_threshold", [None, 0.0, -0.1])
+def test_no_positive_minimum_keeps_even_opposite_descriptors(match_threshold):
+    descriptor0, descriptor1 = torch.tensor([[1.0, 0.0]]), torch.tensor([[-1.0, 0.0]])
+    assert pairs_of(descriptor0, descriptor1, match_threshold=match_threshold) == [(0, 0)]
+
+
+def test_the_ratio_test_drops_a_pair_without_a_second_neighbour():
+    descriptor = unit(3)
+    assert pairs_of(descriptor[:1], descriptor, ratio=0.99) == []
+    assert pairs_of(descriptor, descriptor[:1], ratio=0.99) == []
+
+
+@pytest.mark.parametrize(("count0", "count1"), [(0, 5), (5, 0), (0, 0)])
+@pytest.mark.parametrize("settings", [{}, {"ratio": 0.9}, {"match_threshold": 0.5}, {"metric": "euclidean"}])
+def test_an_empty_set_has_no_pairs(count0, count1, settings):
+    index0, index1, similarity = mutual_nearest(torch.zeros(count0, 8), torch.zeros(count1, 8), **settings)
+    assert (len(index0), len(index1), len(similarity)) == (0, 0, 0)
+    assert index0.dtype == index1.dtype == torch.long
+
+
+def test_the_inputs_stay_as_they_were_and_no_gradient_flows():
+    descriptor0, descriptor1 = unit(30).requires_grad_(), unit(40, seed=1)
+    before = descriptor0.detach().clone(), descriptor1.clone()
+    assert not mutual_nearest(descriptor0, descriptor1, ratio=0.9).similarity.requires_grad
+    assert torch.equal(descriptor0.detach(), before[0])
+    assert torch.equal(descriptor1, before[1])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_descriptors_of_different_lengths_are_refused():
+    with pytest.raises(ShapeError, match="descriptors of one length"):
+        mutual_nearest(torch.zeros(3, 8), torch.zeros(3, 7))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ratio": 0.0}, "ratio in"),
+        ({"ratio": 1.1}, "ratio in"),
+        ({"chunk": 0}, "chunk >= 1"),
+        ({"metric": "euclidean", "match_threshold": 0.5}, "needs metric cosine"),
+    ],
+)
+def test_settings_of_mutual_nearest_out_of_range_raise(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        mutual_nearest(unit(3), unit(3), **settings)
+
+
+NOTHING = Features(maps={"none": torch.zeros(1, 1, 1, 1, 1)}, image_size=(8, 8))
+
+
+def keypoints(descriptor: torch.Tensor | None, *, offset: float = 0.0) -> Keypoints:
+    count = 0 if descriptor is None else len(descriptor)
+    xy = torch.arange(2 * count).reshape(count, 2).float() + offset
+    return Keypoints(xy=xy, score=torch.ones(count), descriptor=descriptor)
+
+
+def test_the_probability_is_the_product_of_the_shares_in_row_and_column():
+    # exp(similarity / 0.5) is [[9, 1], [1, 1]]
+    similarity = 0.5 * torch.tensor([[math.log(9), 0.0], [0.0, 0.0]])
+    expected = torch.tensor([[0.9 * 0.9, 0.1 * 0.5], [0.5 * 0.1, 0.5 * 0.5]])
+    torch.testing.assert_close(dual_softmax(similarity, 0.5), expected)
+
+
+@given(
+    seed=st.integers(0, 1000), rows=st.integers(1, 9), columns=st.integers(1, 9), scale=st.floats(0.1, 1e4)
+)
+def test_it_is_a_probability_and_transposes_with_its_input(seed, rows, columns, scale):
+    generator = torch.Generator().manual_seed(seed)
+    similarity = scale * torch.randn(rows, columns, generator=generator, dtype=torch.float64)
+    probability = dual_softmax(similarity, 0.1)
+    assert ((probability >= 0) & (probability <= 1)).all()
+    torch.testing.assert_close(dual_softmax(similarity.T, 0.1), probability.T)
+
+
+def test_peaks_are_highest_in_row_and_column_and_strictly_above_the_minimum():
+    probability = torch.tensor([[0.5, 0.4, 0.0], [0.6, 0.1, 0.0], [0.0, 0.25, 0.1]])
+    assert peaks_both_ways(probability, match_threshold=0.2).nonzero().tolist() == [[1, 0]]
+    assert peaks_both_ways(probability, match_threshold=0.6).nonzero().tolist() == []
+
+
+def test_of_tied_peaks_the_first_of_each_row_is_taken():
+    mask = peaks_both_ways(
+        torch.tensor([[0.3, 0.3, 0.1], [0.1, 0.3, 0.3], [0.0, 0.0, 0.0]]), match_threshold=0.2
+    )
+    assert mask.nonzero().tolist() == [[0, 0], [0, 1], [1, 1], [1, 2]]
+    rows, columns = first_of_each_row(mask)
+    assert (rows.tolist(), columns.tolist()) == ([0, 1], [0, 1])
+
+
+def test_the_head_pairs_shuffled_descriptors_and_scores_them_by_probability():
+    generator = torch.Generator().manual_seed(0)
+    descriptor = torch.randn(20, 64, generator=generator)
+    order = torch.randperm(20, generator=generator)
+    keypoints0, keypoints1 = keypoints(descriptor), keypoints(7 * descriptor[order], offset=0.5)
+    found = DualSoftmax()(keypoints0, keypoints1, NOTHING, NOTHING)
+    assert torch.equal(found.xy0, keypoints0.xy)
+    assert torch.equal(found.xy1, keypoints1.xy[order.argsort()])
+    cosine = F.normalize(descriptor, dim=1) @ F.normalize(descriptor, dim=1).T
+    torch.testing.assert_close(found.score, dual_softmax(cosine, 0.1).diagonal())
+
+
+@pytest.mark.parametrize(("count0", "count1"), [(0, 4), (4, 0), (0, 0)])
+def test_no_keypoints_give_no_matches(count0, count1):
+    found = DualSoftmax()(
+        keypoints(torch.ones(count0, 5)), keypoints(torch.ones(count1, 5)), NOTHING, NOTHING
+    )
+    assert len(found) == 0
+
+
+def test_dual_softmax_expects_descriptors():
+    with pytest.raises(CapabilityError, match="expected keypoints with descriptors"):
+        DualSoftmax()(keypoints(None), keypoints(None), NOTHING, NOTHING)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0])
+def test_a_temperature_that_is_not_above_zero_is_refused(temperature):
+    with pytest.raises(ConfigError, match="temperature above 0"):
+        DualSoftmax(temperature=temperature)
+
 
 TEMPERATURE = 0.02
 QUERY = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
@@ -294,7 +597,7 @@ def test_of_several_maps_one_has_to_be_chosen():
         Nearest(map="others").transfer(xy, both, both)
 
 
-def keypoints(descriptor: Tensor | None, count: int = 0) -> Keypoints:
+def described_points(descriptor: Tensor | None, count: int = 0) -> Keypoints:
     count = count if descriptor is None else len(descriptor)
     xy = torch.rand(count, 2, generator=torch.Generator().manual_seed(count)) * 40
     return Keypoints(xy=xy, score=torch.ones(count), descriptor=descriptor)
@@ -305,7 +608,7 @@ def test_keypoints_are_paired_by_cosine_whatever_the_length_of_their_descriptors
     descriptor = torch.randn(20, 16, generator=generator)
     length = torch.rand(20, 1, generator=generator) + 0.1
     order = torch.randperm(20, generator=generator)
-    keypoints0, keypoints1 = keypoints(descriptor), keypoints((descriptor * length)[order])
+    keypoints0, keypoints1 = described_points(descriptor), described_points((descriptor * length)[order])
     nothing = features(random_map(5, 6))
     found = Nearest()(keypoints0, keypoints1, nothing, nothing)
     assert torch.equal(found.xy0, keypoints0.xy)
@@ -315,8 +618,8 @@ def test_keypoints_are_paired_by_cosine_whatever_the_length_of_their_descriptors
 
 def test_minimum_and_ratio_reach_the_search():
     nothing = features(random_map(5, 6))
-    keypoints0 = keypoints(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
-    keypoints1 = keypoints(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]]))
+    keypoints0 = described_points(torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    keypoints1 = described_points(torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.8, 0.6]]))
     both, strict, distinct = (
         head(keypoints0, keypoints1, nothing, nothing).xy0.tolist()
         for head in (Nearest(), Nearest(match_threshold=0.9), Nearest(ratio=0.1))
@@ -325,10 +628,10 @@ def test_minimum_and_ratio_reach_the_search():
     assert strict == distinct == keypoints0.xy[:1].tolist()
 
 
-def test_keypoints_without_descriptors_are_refused():
+def test_nearest_expects_descriptors():
     nothing = features(random_map(5, 6))
     with pytest.raises(CapabilityError, match="expected keypoints with descriptors"):
-        Nearest()(keypoints(None, 3), keypoints(None, 3), nothing, nothing)
+        Nearest()(described_points(None, 3), described_points(None, 3), nothing, nothing)
 
 
 @pytest.mark.parametrize(
@@ -344,7 +647,7 @@ def test_keypoints_without_descriptors_are_refused():
         {"ratio": 2.0},
     ],
 )
-def test_settings_out_of_range_are_refused(settings):
+def test_settings_of_nearest_out_of_range_raise(settings):
     with pytest.raises(ConfigError, match="expected"):
         Nearest(**settings)
 
@@ -352,3 +655,28 @@ def test_settings_out_of_range_are_refused(settings):
 def test_it_pairs_keypoints_and_transfers_points():
     assert isinstance(Nearest(), SparseHead)
     assert isinstance(Nearest(), TransferHead)
+
+
+def test_they_are_the_cosines_with_every_cell():
+    torch.manual_seed(0)
+    features = [
+        Features(maps={"m": torch.randn(1, 1, 5, *size)}, image_size=(64, 48)) for size in ((8, 6), (4, 7))
+    ]
+    head = Nearest()
+    assert isinstance(head, SimilarityHead)
+    xy = torch.tensor([[3.5, 3.5], [20.0, 50.0]])
+    found = head.similarity(xy, *features)
+    query = features[0].at("m", xy)
+    expected = F.cosine_similarity(query[:, :, None, None], features[1]["m"][0], dim=1)
+    assert found.shape == (2, 4, 7)
+    torch.testing.assert_close(found, expected)
+    # (3.5, 3.5) is the centre of the first cell: on its own map it is most similar to itself.
+    own = head.similarity(xy[:1], features[0], features[0])[0]
+    assert own.argmax() == 0
+    assert own[0, 0].item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_descriptors_of_other_lengths_are_refused():
+    with pytest.raises(ShapeError, match="one length"):
+        cosines(torch.randn(2, 4), torch.randn(5, 3, 3))

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from homolog.heads.assignment import mutual_matches
-from homolog.heads.optimal_transport import log_optimal_transport, optimal_transport
+from homolog.heads.optimal_transport import log_optimal_transport, mutual_matches, optimal_transport
 
 Golden = dict[str, Any]
 Transport = Callable[..., Tensor]

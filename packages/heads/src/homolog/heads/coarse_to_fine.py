@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from homolog.core.coords import Size, pixel_grid, pixel_to_normalised, resize_pixel
 from homolog.core.dense import Transfer
-from homolog.core.errors import CapabilityError, ConfigError, did_you_mean
+from homolog.core.errors import CapabilityError, ConfigError, one_of
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.sampling import sample_points
@@ -107,10 +107,7 @@ class CoarseToFine(nn.Module):
             raise ConfigError(
                 f"coarse_to_fine: expected a width that 4 and heads divide, got {width} and {heads}"
             )
-        if start not in get_args(Start):
-            raise ConfigError(
-                f"coarse_to_fine: there is no start {start}{did_you_mean(start, get_args(Start))}"
-            )
+        one_of("start", start, get_args(Start))
         if start == "features" and coarse_channels != width:
             raise ConfigError(
                 f"coarse_to_fine: expected the width to be the {coarse_channels} coarse_channels, to start from the "

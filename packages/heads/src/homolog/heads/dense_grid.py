@@ -1,4 +1,4 @@
-"""The dense grid head: every pixel of either view is told its place in the other, and how sure that is.
+"""The dense grid head: the position of every pixel of either view in the other, with a confidence.
 
 Decoding and losses as in the VGGT-prior semantic matcher, whose equations are cited below; where it is
 silent, each reading is an option.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from homolog.core.coords import identity_grid
 from homolog.core.dense import DenseField
-from homolog.core.errors import ConfigError, ShapeError, did_you_mean
+from homolog.core.errors import ConfigError, ShapeError, did_you_mean, one_of
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone, Decoder
 from homolog.core.weights import load_state, restore
@@ -58,7 +58,7 @@ class DenseGrid(nn.Module):
             decoder: three values per pixel: x, y and the score of the confidence.
             maps: names of the maps to decode, finest level first; None takes all, in their order.
             coordinates: what the values say. `absolute`: where to look in the other view, so that an
-                untrained head says its centre everywhere. `offset`: how far from the same place; the
+                untrained head returns its centre everywhere. `offset`: how far from the same place; the
                 paper mentions no such residual.
             activation: `linear`, or `tanh`, which keeps absolute coordinates within [-1, 1] and offsets
                 within [-2, 2] in training too, at the price of small gradients near these.
@@ -74,8 +74,8 @@ class DenseGrid(nn.Module):
             WeightsError: the file does not fit.
         """
         super().__init__()
-        _check_option("coordinates", coordinates, get_args(Coordinates))
-        _check_option("activation", activation, get_args(Activation))
+        one_of("coordinates", coordinates, get_args(Coordinates))
+        one_of("activation", activation, get_args(Activation))
         if decoder.last.out_channels != 3:
             raise ConfigError(
                 "dense grid: expected a decoder of 3 outputs (x, y, confidence), "
@@ -155,8 +155,3 @@ class DenseGrid(nn.Module):
             if name not in there:
                 raise ConfigError(f"dense grid: no map named {name}{did_you_mean(name, there)}")
         return names
-
-
-def _check_option(what: str, value: str, options: tuple[str, ...]) -> None:
-    if value not in options:
-        raise ConfigError(f"dense grid: no {what} named {value}{did_you_mean(value, options)}")

@@ -5,19 +5,192 @@ Stable Diffusion, F_d the tokens of DINOv2; F_s, F_g the fused semantic and geom
 their union (MATCHA-Light), F_m the union with F_d (MATCHA). Only F_s and F_g are ever supervised.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.errors import ConfigError, one_of
 from homolog.core.features import Features
 from homolog.core.weights import load_state, restore
 from homolog.heads.attention import Attention, sine_cosine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One of the maps that are joined.
+
+    Attributes:
+        map: its name.
+        channels: how many it has.
+        stride: keep every n-th channel only.
+        weight: of this map in a cosine, relative to the others.
+    """
+
+    map: str
+    channels: int
+    stride: int = 1
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that leave nothing of the map."""
+        if self.channels < 1 or self.stride < 1 or self.weight <= 0:
+            raise ConfigError(
+                f"concatenation: expected channels and stride of at least 1 and a weight above 0 for {self.map}, "
+                f"got {self.channels}, {self.stride} and {self.weight}"
+            )
+
+
+class Concatenation(nn.Module):
+    """Concatenates maps, some of them thinned out by a stride over their channels.
+
+    MATCHA's baseline DIFT.Uni is F_l || F_h[::2] (section 3, eq. 6 without fusion). With DINOv2 beside
+    it the stride rule of eq. 6 has no solution (1024 / 1280 < 1) and the paper does not say what it
+    does; here all of its channels stay.
+    """
+
+    def __init__(
+        self,
+        *,
+        parts: Sequence[Mapping[str, Any] | Part],
+        merging: Literal["unit_parts", "plain"] = "unit_parts",
+        name: str = "unified",
+    ) -> None:
+        """Choose the maps.
+
+        Args:
+            parts: what is joined, in order; the first one's grid is that of the joined map, the others
+                are resampled to it.
+            merging: `unit_parts` brings each part to unit norm and gives it its weight; `plain` only
+                concatenates.
+            name: of the joined map.
+
+        Raises:
+            ConfigError: no parts, or numbers that leave nothing of one.
+        """
+        super().__init__()
+        if not parts:
+            raise ConfigError("concatenation: expected at least one map, got none")
+        self.parts = [part if isinstance(part, Part) else Part(**part) for part in parts]
+        self.merging, self.name = merging, name
+        self.channels = {name: sum(-(-part.channels // part.stride) for part in self.parts)}
+
+    def forward(self, features: Features) -> Features:
+        """Return the joined map of each view."""
+        first = features[self.parts[0].map]
+        size, lead = first.shape[-2:], first.shape[:2]
+        total = sum(part.weight for part in self.parts)
+        joined: list[torch.Tensor] = []
+        for part in self.parts:
+            map_ = features[part.map].flatten(0, 1)[:, :: part.stride]
+            if map_.shape[-2:] != size:
+                map_ = F.interpolate(map_, size=size, mode="bilinear", align_corners=False)
+            if self.merging == "unit_parts":
+                map_ = F.normalize(map_, dim=1) * (part.weight / total) ** 0.5
+            joined.append(map_)
+        maps = {self.name: torch.cat(joined, dim=1).unflatten(0, lead)}
+        return Features(maps=maps, image_size=features.image_size)
+
+
+COARSE, FINE = "coarse", "fine"
+
+PyramidStart = Literal["random", "features"]
+
+
+class FeaturePyramid(nn.Module):
+    """Passes what coarse maps know down to finer ones (FPN, Lin et al. 2017; LoFTR, Sun et al. 2021, section 3.1).
+
+    Each map is projected, the map above is enlarged and added, and a convolution smooths the sum. Out
+    come two levels: `coarse`, where cells are matched, and `fine`, where matches are refined.
+    """
+
+    def __init__(
+        self,
+        *,
+        levels: Mapping[str, int],
+        coarse: str,
+        coarse_channels: int = 256,
+        fine_channels: int = 128,
+        start: PyramidStart = "random",
+        checkpoint: Path | None = None,
+    ) -> None:
+        """Build the pyramid.
+
+        Args:
+            levels: channels of each map that is read, by its name, the coarsest first; the last one's
+                grid is that of `fine`.
+            coarse: the map whose grid is that of `coarse`.
+            coarse_channels: of `coarse`, and of all levels down to it.
+            fine_channels: of `fine`, and of the levels between.
+            start: what an untrained pyramid makes of the map `coarse`: `random` features of it, or the map
+                itself, each cell scaled to a root mean square of 1, to which the pyramid learns to add
+                (`features`). That is ours: where the map describes cells well already, as XFeat's does, a
+                short training begins with what it knows.
+            checkpoint: a safetensors file; None starts from random weights.
+
+        Raises:
+            ConfigError: fewer than two levels, or a coarse one that is none of them, or the last; no such
+                start, or one from a map of another number of channels than `coarse_channels`.
+            WeightsError: a checkpoint that does not fit.
+        """
+        super().__init__()
+        names = list(levels)
+        if coarse not in names[:-1]:
+            raise ConfigError(
+                f"pyramid: expected coarse to be one of {', '.join(names[:-1]) or 'two levels or more'}, got {coarse}"
+            )
+        one_of("start", start, get_args(PyramidStart))
+        if start == "features" and levels[coarse] != coarse_channels:
+            raise ConfigError(
+                f"pyramid: expected coarse_channels to be the {levels[coarse]} of {coarse}, to start from it, got "
+                f"{coarse_channels}; set start=random for others"
+            )
+        self.levels, self.coarse = names, coarse
+        widths = [
+            coarse_channels if index <= names.index(coarse) else fine_channels for index in range(len(names))
+        ]
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(count, width, 1) for count, width in zip(levels.values(), widths, strict=True)
+        )
+        self.descend = nn.ModuleList(
+            nn.Conv2d(above, width, 1) if above != width else nn.Identity()
+            for above, width in pairwise(widths)
+        )
+        self.smooth = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for width in widths[1:])
+        self.added = nn.Conv2d(coarse_channels, coarse_channels, 1) if start == "features" else None
+        if self.added is not None:
+            nn.init.zeros_(self.added.weight)
+            nn.init.zeros_(self.added.get_parameter("bias"))
+        self.channels = {COARSE: coarse_channels, FINE: fine_channels}
+        if checkpoint is not None:
+            restore(self, load_state(checkpoint), name=str(checkpoint))
+
+    def forward(self, features: Features) -> Features:
+        """Return `coarse` and `fine` of each view."""
+        lead = features[self.levels[0]].shape[:2]
+        flat = [features[name].flatten(0, 1) for name in self.levels]
+        maps: list[Tensor] = [self.lateral[0](flat[0])]
+        for index in range(1, len(flat)):
+            above = self.descend[index - 1](maps[-1])
+            above = F.interpolate(above, size=flat[index].shape[-2:], mode="bilinear", align_corners=False)
+            mixed = F.relu(self.lateral[index](flat[index]) + above)
+            maps.append(mixed + self.smooth[index - 1](mixed))
+        coarse = maps[self.levels.index(self.coarse)]
+        if self.added is not None:
+            own = flat[self.levels.index(self.coarse)]
+            coarse = F.normalize(own, dim=1) * own.shape[1] ** 0.5 + self.added(coarse)
+        chosen = {COARSE: coarse, FINE: maps[-1]}
+        return Features(
+            maps={name: map_.unflatten(0, lead) for name, map_ in chosen.items()},
+            image_size=features.image_size,
+        )
+
 
 SEMANTIC, GEOMETRIC, JOINT, UNIFIED, STRIDED = "semantic", "geometric", "joint", "unified", "semantic_strided"
 """Names of F_s, F_g, F_t, F_m, and of the channels of F_s that F_t keeps."""
@@ -38,9 +211,9 @@ class AttentionFusion(nn.Module):
     first and the last tokens (eq. 5) and spreads over its patch by pixel shuffle.
 
     Where the paper is silent, the reading is an option; see the arguments. `start: union` is ours, not the
-    paper's: F_s and F_g are then the two maps themselves, each with unit norm per cell, plus what the
-    MLPs say of the tokens and a linear map of both says of the cell. These last layers start at zero, so
-    that the untrained joint map is the plain union of both maps, and training can only move away from it.
+    paper's: F_s and F_g are then the two maps themselves, each with unit norm per cell, plus the
+    output of the MLPs for the tokens and of a linear map of both for the cell. These last layers start at zero, so
+    the untrained joint map is the plain union of both maps, and training can only move away from it.
     """
 
     def __init__(
@@ -88,12 +261,12 @@ class AttentionFusion(nn.Module):
             residual: eq. 3 and 4 as printed add the cross-attention to the features before
                 self-attention (`paper`); `sequential` adds it to those after it.
             attention: what a block has, for ablations; `none` leaves the MLPs alone with the first tokens.
-            spread: how what a token says becomes cells of F_l: each of its own (`shuffle`), or one value that
+            spread: how the output of a token becomes cells of F_l: each of its own (`shuffle`), or one value that
                 is interpolated between patches (`bilinear`), which does not know where patches begin.
             place: whether tokens know where they are; where not, only what a patch shows counts.
             start: `paper` makes F_s and F_g anew from random weights; `union` adds to the two maps, and
                 starts as their union (ours, see above): D_s and D_g are then the channels of F_h and F_l.
-            added: share of what was learnt that `union` adds; below 1, between its weights and those of no
+            added: fraction of the learnt residual that `union` adds; below 1, between its weights and those of no
                 training at all, which keeps what was good before (Wortsman et al. 2022 do so with all weights).
             semantic_channels: of F_s (D_s).
             geometric_channels: of F_g (D_g); has to divide D_s, and 2 D_g the channels of F_d.
@@ -218,8 +391,8 @@ class AttentionFusion(nn.Module):
             at_high, at_low = block(at_high, at_low)
         semantic = self.out_high(torch.cat((first_high, at_high), dim=-1))
         geometric = self.out_low(torch.cat((first_low, at_low), dim=-1))
-        said = {SEMANTIC: semantic, GEOMETRIC: geometric}
-        return {name: self._spread(tokens, cells, grid) for name, tokens in said.items()}
+        fused = {SEMANTIC: semantic, GEOMETRIC: geometric}
+        return {name: self._spread(tokens, cells, grid) for name, tokens in fused.items()}
 
     def _spread(self, tokens: Tensor, cells: Size, grid: Size) -> Tensor:
         map_ = tokens.transpose(1, 2).unflatten(2, cells)
@@ -276,8 +449,7 @@ def _check(width: int, depth: int, heads: int, patch: int, align: str) -> None:
 def _check_names(**names: str) -> None:
     known = {"attention": get_args(Reads), "start": get_args(Start), "spread": get_args(Spread)}
     for what, name in names.items():
-        if name not in known[what]:
-            raise ConfigError(f"fusion: no {what} named {name}{did_you_mean(name, known[what])}")
+        one_of(what, name, known[what])
 
 
 def _check_channels(semantic: int, geometric: int, other: int, kept: int | None, *, strided: bool) -> None:

@@ -52,7 +52,7 @@ class LightGlue(nn.Module):
             layers: pairs of self and cross attention.
             heads: of each attention.
             scale_and_angle: let the position of a keypoint hold its scale and angle too, as for SIFT.
-            depth_confidence: stop after the layer at which this share of points is sure; -1 never does.
+            depth_confidence: stop after the layer at which this fraction of points is confident; -1 never stops early.
             width_confidence: drop points that are this surely unmatchable; -1 never does.
             match_threshold: keep matches of a probability above this.
 

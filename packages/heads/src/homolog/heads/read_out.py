@@ -9,10 +9,16 @@ from torch import Tensor
 
 from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.heads.mutual import CHUNK
 
 CHANNELS = 32
 """Whose squares are added up at a time."""
+
+CHUNK = 1 << 22
+"""Similarities held at a time: 16 MB in float32.
+
+Many more leave a CPU's cache. Many fewer make its threads wait for one another so often that a busy
+machine slows them tenfold.
+"""
 
 
 class Located(NamedTuple):
@@ -21,7 +27,7 @@ class Located(NamedTuple):
     Attributes:
         xy: [N 2] position in cells: (x, y), integer = centre of a cell.
         similarity: [N] the highest cosine on the map.
-        concentration: [N] in (0, 1], the share of the softmax over the whole map that falls into the
+        concentration: [N] in (0, 1], the fraction of the softmax over the whole map that falls into the
             window around that peak: 1 when nothing else resembles the descriptor.
     """
 

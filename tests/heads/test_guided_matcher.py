@@ -1,5 +1,6 @@
-"""The guided glue: its symmetries, what may not matter, what must, and its options."""
+"""The guided matcher: its symmetries, its guidance, and its options."""
 
+import math
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,23 +16,123 @@ from homolog.core.errors import CapabilityError, ConfigError, ShapeError, Weight
 from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints
 from homolog.core.protocols import SparseHead, TransferHead
-from homolog.heads.assignment import mutual_matches
-from homolog.heads.glue_start import TEMPERATURE
-from homolog.heads.guided_glue import GuidedGlue
+from homolog.heads.attention import guided_edges, look_up
+from homolog.heads.guided_matcher import TEMPERATURE, GuidedMatcher
+from homolog.heads.optimal_transport import mutual_matches
 from homolog.training.losses.assignment import assignment_loss
+
+
+def features(count: int, seed: int, *, levels: int | None = None) -> Tensor:
+    """Random features [N 3]; with few levels many of them are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    if levels is None:
+        return torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    return torch.randint(1, 1 + levels, (count, 3), generator=generator).double()
+
+
+def slow(guidance0: Tensor, guidance1: Tensor, keep: float) -> list[list[bool]]:
+    """Sort the sources of each target, best first and equal ones by index, and take the first."""
+    unit0, unit1 = (each / each.norm(dim=1, keepdim=True) for each in (guidance0, guidance1))
+    cosines = unit0 @ unit1.T
+    wanted = max(1, math.ceil(round(keep * len(guidance1), 6)))
+    rows: list[list[bool]] = []
+    for row in cosines.tolist():
+        best = sorted(range(len(row)), key=lambda j: -row[j])[:wanted]  # Python's sort is stable
+        rows.append([j in best for j in range(len(row))])
+    return rows
+
+
+@given(
+    count0=st.integers(1, 9),
+    count1=st.integers(1, 9),
+    keep=st.sampled_from([0.3, 0.4, 0.5, 0.6, 1.0]),
+    seed=st.integers(0, 99),
+)
+def test_each_keypoint_keeps_the_better_share_rounded_up(count0, count1, keep, seed):
+    one, other = features(count0, seed), features(count1, seed + 1)
+    edges0, edges1 = guided_edges(one[None], other[None], keep=keep)
+    assert edges0[0].tolist() == slow(one, other, keep)
+    assert edges1[0].tolist() == slow(other, one, keep)
+
+
+@given(count=st.integers(1, 12), keep=st.sampled_from([0.3, 0.5, 0.6]))
+def test_of_equals_the_first_are_kept(count, keep):
+    same = torch.tensor([1.0, 2.0]).expand(1, count, 2)
+    edges0, _ = guided_edges(same[:, :1], same, keep=keep)
+    wanted = max(1, math.ceil(keep * count))
+    assert edges0[0, 0].tolist() == [index < wanted for index in range(count)]
+
+
+def test_ties_are_settled_row_by_row():
+    # Cosines of the one target: 1, 0, 0, 0, -1: two of the three ties at 0 have no room.
+    target = torch.tensor([[[1.0, 0.0]]])
+    sources = torch.tensor([[[0.0, 1.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.0]]])
+    edges0, _ = guided_edges(target, sources, keep=0.4)
+    assert edges0[0, 0].tolist() == [True, True, False, False, False]
+
+
+@given(
+    counts=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=3),
+    seed=st.integers(0, 50),
+)
+def test_padding_counts_for_nothing(counts, seed):
+    length0, length1 = (max(1, *each) for each in zip(*counts, strict=True))
+    pads = torch.full((len(counts), length0, 3), 7.0, dtype=torch.float64)
+    pads1 = torch.full((len(counts), length1, 3), 7.0, dtype=torch.float64)
+    for sample, (n, m) in enumerate(counts):
+        pads[sample, :n], pads1[sample, :m] = features(n, seed + sample), features(m, seed + sample + 9)
+    valid0 = torch.arange(length0) < torch.tensor([[n] for n, _ in counts])
+    valid1 = torch.arange(length1) < torch.tensor([[m] for _, m in counts])
+    edges0, edges1 = guided_edges(pads, pads1, valid0=valid0, valid1=valid1)
+    for sample, (n, m) in enumerate(counts):
+        if n and m:
+            alone0, alone1 = guided_edges(pads[sample : sample + 1, :n], pads1[sample : sample + 1, :m])
+            assert torch.equal(edges0[sample, :n, :m], alone0[0])
+            assert torch.equal(edges1[sample, :m, :n], alone1[0])
+        assert not edges0[sample, :, m:].any()
+        assert not edges1[sample, :, n:].any()
+
+
+def test_the_two_graphs_are_not_each_other_s_transposes():
+    edges0, edges1 = guided_edges(features(8, 0)[None], features(8, 1)[None])
+    assert not torch.equal(edges0[0], edges1[0].T)
+
+
+@pytest.mark.parametrize("keep", [0.0, 1.5, -1.0])
+def test_a_share_beyond_all_or_nothing_is_refused(keep):
+    with pytest.raises(ConfigError, match=r"expected keep in \(0, 1\]"):
+        guided_edges(features(2, 0)[None], features(2, 1)[None], keep=keep)
+
+
+def test_the_centre_of_a_cell_reads_that_cell_and_the_release_reads_it_half_a_cell_before():
+    map_ = torch.arange(12.0).reshape(1, 3, 4)
+    size = (30, 40)  # cells of 10 x 10 pixels, the first one centred on pixel 4.5
+    centre = torch.tensor([[14.5, 4.5]])
+    assert look_up(map_, centre, size)[0, 0].item() == pytest.approx(1.0, abs=1e-5)
+    corner = torch.tensor([[10.0, 0.0]])
+    assert look_up(map_, corner, size, lookup="release")[0, 0].item() == pytest.approx(1.0, abs=1e-5)
+    features_ = Features(maps={"m": map_[None, None]}, image_size=size)
+    anywhere = torch.rand(20, 2) * torch.tensor([40.0, 30.0]) - 0.5
+    assert torch.equal(look_up(map_, anywhere, size), features_.at("m", anywhere))
+
+
+def test_another_way_to_look_is_refused(unchecked):
+    with pytest.raises(ConfigError, match="expected lookup to be one of centre, release"):
+        look_up(torch.zeros(1, 2, 2), torch.zeros(1, 2), (4, 4), lookup="corner")  # type: ignore[arg-type]
+
 
 SIZE = (48, 64)
 TIGHT: dict[str, Any] = {"rtol": 0, "atol": 1e-9}
 """In float64; rounding differs between kernels with and without a mask."""
 
 
-def glue(seed: int = 0, **options: Any) -> GuidedGlue:
-    """A tiny glue in float64 whose every parameter is random, biases included."""
+def matcher(seed: int = 0, **options: Any) -> GuidedMatcher:
+    """A tiny matcher in float64 whose every parameter is random, biases included."""
     torch.manual_seed(seed)
     small: dict[str, Any] = {
         "input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20, "match_threshold": 0.0,
     }  # fmt: skip
-    head = GuidedGlue(None, **(small | options)).double()
+    head = GuidedMatcher(None, **(small | options)).double()
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.2)
@@ -50,7 +151,7 @@ def image(count: int, seed: int, *, guided: bool = True) -> tuple[Keypoints, Fea
     return keypoints, Features(maps={"map" if guided else PIXELS: draw(1, 1, 5, 6, 8)}, image_size=SIZE)
 
 
-def assigned(head: GuidedGlue, *sides: tuple[Keypoints, Features]) -> Tensor:
+def assigned(head: GuidedMatcher, *sides: tuple[Keypoints, Features]) -> Tensor:
     one, other = (head.pad([keypoints], features) for keypoints, features in sides)
     return head.log_assignment(one, other)[0]
 
@@ -76,7 +177,7 @@ EVERY_POSITION = ("guided", "entangled", "self_only", "none")
 )
 def test_exchanging_the_images_transposes_the_assignment(guidance, assignment, count0, count1, seed):
     # Sinkhorn treats rows and columns alike only once it has converged.
-    head = glue(guidance=guidance, assignment=assignment, iterations=300)
+    head = matcher(guidance=guidance, assignment=assignment, iterations=300)
     one, other = image(count0, seed), image(count1, seed + 1)
     with torch.no_grad():
         forth, back = assigned(head, one, other), assigned(head, other, one)
@@ -84,7 +185,7 @@ def test_exchanging_the_images_transposes_the_assignment(guidance, assignment, c
 
 
 def test_exchanging_the_images_exchanges_the_matches():
-    head = glue(iterations=300)
+    head = matcher(iterations=300)
     one, other = image(9, 1), image(7, 2)
     forth = head(one[0], other[0], one[1], other[1])
     back = head(other[0], one[0], other[1], one[1])
@@ -95,13 +196,13 @@ def test_exchanging_the_images_exchanges_the_matches():
 
 @pytest.mark.parametrize("position", EVERY_POSITION)
 def test_with_queries_and_keys_that_read_nothing_guided_positions_do_not_matter(position):
-    head = glue(position=position)
+    head = matcher(position=position)
     with torch.no_grad():
         for layer in (*head.inside, *head.across):
             layer.get_parameter("query.weight").zero_()
             layer.get_parameter("key.weight").zero_()
     one, other = image(6, 1), image(5, 2)
-    # Both have to read their guidance at the old places: only the position that is told may move.
+    # Both have to read their guidance at the old places: only the encoded position may move.
     sides = head.pad([one[0]], one[1]), head.pad([other[0]], other[1])
     with torch.no_grad():
         here = head.log_assignment(*sides)
@@ -112,7 +213,7 @@ def test_with_queries_and_keys_that_read_nothing_guided_positions_do_not_matter(
 
 @pytest.mark.parametrize(("position", "matters"), [(p, p != "none") for p in EVERY_POSITION])
 def test_else_positions_matter_unless_they_are_left_out(position, matters):
-    head = glue(position=position, guidance="none")
+    head = matcher(position=position, guidance="none")
     one, other = image(6, 1), image(5, 2)
     away = moved(one, one[0].xy.flip(0))
     with torch.no_grad():
@@ -120,8 +221,8 @@ def test_else_positions_matter_unless_they_are_left_out(position, matters):
 
 
 def test_self_only_leaves_positions_out_across_images_alone():
-    head = glue(position="self_only", layers=1)
-    free = glue(position="self_only", layers=1)
+    head = matcher(position="self_only", layers=1)
+    free = matcher(position="self_only", layers=1)
     with torch.no_grad():
         for layer in (*head.inside, *free.inside):
             layer.get_parameter("query.weight").zero_()
@@ -145,7 +246,7 @@ def test_self_only_leaves_positions_out_across_images_alone():
 def test_a_batch_padded_to_any_length_gives_each_pair_what_it_gets_alone(
     guidance, assignment, norm, counts, extra, seed
 ):
-    head = glue(guidance=guidance, assignment=assignment, norm=norm)
+    head = matcher(guidance=guidance, assignment=assignment, norm=norm)
     pairs = [(image(n, seed + 2 * i), image(m, seed + 2 * i + 1)) for i, (n, m) in enumerate(counts)]
     sides = [
         head.pad(
@@ -168,7 +269,7 @@ def test_a_batch_padded_to_any_length_gives_each_pair_what_it_gets_alone(
     ("count0", "count1"), [*product((0, 1), (0, 1)), (1, 9), (9, 1), (0, 9), (9, 0), (3, 8)]
 )
 def test_any_number_of_keypoints_works(count0, count1):
-    head = glue()
+    head = matcher()
     one, other = image(count0, 1), image(count1, 2)
     found = head(one[0], other[0], one[1], other[1])
     assert len(found) <= min(count0, count1)
@@ -180,10 +281,10 @@ def test_any_number_of_keypoints_works(count0, count1):
 @torch.no_grad()
 def test_matches_are_the_mutual_ones_above_the_minimum_in_keypoint_coordinates():
     one, other = image(9, 1), image(8, 2)
-    loose = glue()
+    loose = matcher()
     probability = mutual_matches(assigned(loose, one, other)[None], match_threshold=0.0).probability[0]
     cut = float(probability[probability > 0].median())
-    strict = glue(match_threshold=cut)
+    strict = matcher(match_threshold=cut)
     found = strict(one[0], other[0], one[1], other[1])
     assert 0 < len(found) < len(loose(one[0], other[0], one[1], other[1]))
     whole = assigned(strict, one, other).exp()[:-1, :-1]
@@ -195,7 +296,7 @@ def test_matches_are_the_mutual_ones_above_the_minimum_in_keypoint_coordinates()
         assert score > cut
 
 
-def twin(head: GuidedGlue, one: tuple[Keypoints, Features], other: tuple[Keypoints, Features]) -> Tensor:
+def twin(head: GuidedMatcher, one: tuple[Keypoints, Features], other: tuple[Keypoints, Features]) -> Tensor:
     """Equations 1 to 5 keypoint by keypoint, head by head, edge by edge: the descriptors of both images."""
     assert head.encoder is not None
     sides = [head.pad([keypoints], features) for keypoints, features in (one, other)]
@@ -207,17 +308,17 @@ def twin(head: GuidedGlue, one: tuple[Keypoints, Features], other: tuple[Keypoin
         best = F.cosine_similarity(guidance[target][i][None], guidance[source], dim=1).tolist()
         return sorted(range(len(best)), key=lambda j: -best[j])[: -(-len(best) // 2)]
 
-    def updated(layer: Any, target: int, i: int, source: int, listened: list[int]) -> Tensor:
+    def updated(layer: Any, target: int, i: int, source: int, attended: list[int]) -> Tensor:
         wide = d[target].shape[1] // layer.heads
         query = layer.query(d[target][i] + p[target][i])
-        heard = torch.zeros_like(query)
+        read = torch.zeros_like(query)
         for h in range(layer.heads):
             part = slice(h * wide, (h + 1) * wide)
-            keys = [layer.key(d[source][j] + p[source][j])[part] for j in listened]
-            values = [layer.value(d[source][j])[part] for j in listened]
+            keys = [layer.key(d[source][j] + p[source][j])[part] for j in attended]
+            values = [layer.value(d[source][j])[part] for j in attended]
             weights = torch.stack([query[part] @ key / wide**0.5 for key in keys]).softmax(dim=0)
-            heard[part] = sum(w * v for w, v in zip(weights, values, strict=True))
-        hidden = layer.widen(torch.cat((d[target][i], layer.join(heard))))
+            read[part] = sum(w * v for w, v in zip(weights, values, strict=True))
+        hidden = layer.widen(torch.cat((d[target][i], layer.join(read))))
         return d[target][i] + layer.narrow(F.gelu(layer.norm.layer(hidden)))
 
     for inside, across in zip(head.inside, head.across, strict=True):
@@ -234,7 +335,7 @@ def twin(head: GuidedGlue, one: tuple[Keypoints, Features], other: tuple[Keypoin
 
 @torch.no_grad()
 def test_it_computes_the_equations_of_the_paper():
-    head = glue()
+    head = matcher()
     one, other = image(5, 3), image(7, 4)
     torch.testing.assert_close(assigned(head, one, other), twin(head, one, other), **TIGHT)
 
@@ -254,7 +355,7 @@ def test_it_computes_the_equations_of_the_paper():
     ],
 )
 def test_under_every_option_all_parameters_learn_from_a_padded_batch(options):
-    head = glue(**options).train()
+    head = matcher(**options).train()
     pairs = [(image(5, 1), image(4, 2)), (image(3, 3), image(6, 4)), (image(0, 5), image(2, 6))]
     sides = [
         head.pad(
@@ -287,7 +388,7 @@ def test_under_every_option_all_parameters_learn_from_a_padded_batch(options):
 def test_every_option_changes_the_result(option, one, other):
     pair = image(9, 1), image(8, 2)
     with torch.no_grad():
-        change = assigned(glue(**{option: one}), *pair) - assigned(glue(**{option: other}), *pair)
+        change = assigned(matcher(**{option: one}), *pair) - assigned(matcher(**{option: other}), *pair)
     assert change.abs().max() > 1e-7
 
 
@@ -295,28 +396,28 @@ def test_keeping_all_is_no_guidance():
     pair = image(9, 1), image(8, 2)
     with torch.no_grad():
         torch.testing.assert_close(
-            assigned(glue(keep=1.0), *pair), assigned(glue(guidance="none"), *pair), **TIGHT
+            assigned(matcher(keep=1.0), *pair), assigned(matcher(guidance="none"), *pair), **TIGHT
         )
 
 
 def test_it_says_the_same_twice_and_after_saving(tmp_path: Path):
-    head = glue()
+    head = matcher()
     pair = image(9, 1), image(8, 2)
-    torch.save({name: value.float() for name, value in head.state_dict().items()}, tmp_path / "glue.pt")
+    torch.save({name: value.float() for name, value in head.state_dict().items()}, tmp_path / "weights.pt")
     options: dict[str, Any] = {"input_dim": 6, "width": 8, "layers": 2, "heads": 2, "iterations": 20}
-    again = GuidedGlue(tmp_path / "glue.pt", **options)
+    again = GuidedMatcher(tmp_path / "weights.pt", **options)
     assert not again.training
     with torch.inference_mode():
         first = assigned(head, *pair)
         assert torch.equal(first, assigned(head, *pair))
         torch.testing.assert_close(assigned(again.double(), *pair), first, rtol=0, atol=1e-4)
     options["layers"] = 3
-    with pytest.raises(WeightsError, match=r"guided_glue from glue\.pt: the weights do not fit"):
-        GuidedGlue(tmp_path / "glue.pt", **options)
+    with pytest.raises(WeightsError, match=r"guided_matcher from weights\.pt: the weights do not fit"):
+        GuidedMatcher(tmp_path / "weights.pt", **options)
 
 
 def test_half_precision_stays_near_single_precision():
-    head = glue().float()
+    head = matcher().float()
     pair = [
         (Keypoints(xy=k.xy.float(), score=k.score.float(), descriptor=k.descriptor.float()), f.to("cpu", torch.float32))
         for k, f in (image(9, 1), image(8, 2))
@@ -333,32 +434,32 @@ def test_half_precision_stays_near_single_precision():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"guidance": "inter"}, "expected guidance cross, self_and_cross or none, got inter"),
-        ({"position": "late"}, "expected position guided, entangled, self_only or none"),
+        ({"guidance": "inter"}, "expected guidance to be one of cross, self_and_cross, none"),
+        ({"position": "late"}, "expected position to be one of guided, entangled, self_only, none"),
         ({"keep": 0.0}, r"expected keep in \(0, 1\] and at least 1 layer, got 0.0 and 9"),
         ({"layers": 0}, "at least 1 layer, got 0.5 and 0"),
-        ({"heads": 3}, "expected a width that 3 heads can share, got 256"),
-        ({"norm": "group"}, "expected the norm layer or batch, got group"),
-        ({"encoding": "sine"}, "expected the encoding mlp or fourier, got sine"),
+        ({"heads": 3}, "expected a width that 3 heads divide, got 256"),
+        ({"norm": "group"}, "expected norm to be one of layer, batch"),
+        ({"encoding": "sine"}, "expected encoding to be one of mlp, fourier"),
         ({"divisor": 0.0}, "expected a divisor above 0, got 0"),
-        ({"assignment": "hungarian"}, "expected the assignment sinkhorn or double_softmax, got hungarian"),
+        ({"assignment": "hungarian"}, "expected assignment to be one of sinkhorn, double_softmax"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(unchecked, options: dict[str, Any], said: str):
     with pytest.raises(ConfigError, match=said):
-        GuidedGlue(None, **options)
+        GuidedMatcher(None, **options)
 
 
 def test_keypoints_without_descriptors_are_refused():
     bare = Keypoints(xy=torch.zeros(3, 2), score=torch.zeros(3))
     with pytest.raises(CapabilityError, match="expected keypoints with descriptors, got none"):
-        glue(guidance="none")(bare, bare, image(1, 1)[1], image(1, 1)[1])
+        matcher(guidance="none")(bare, bare, image(1, 1)[1], image(1, 1)[1])
 
 
 def test_descriptors_of_another_detector_are_refused():
     one = image(3, 1)
     with pytest.raises(ShapeError, match="expected descriptors of length 9, got 6"):
-        glue(input_dim=9)(one[0], one[0], one[1], one[1])
+        matcher(input_dim=9)(one[0], one[0], one[1], one[1])
 
 
 def test_without_a_backbone_it_says_what_to_do_and_without_guidance_it_needs_none():
@@ -366,28 +467,28 @@ def test_without_a_backbone_it_says_what_to_do_and_without_guidance_it_needs_non
     with pytest.raises(
         CapabilityError, match=r"expected features that guide, got none; give the matcher a backbone"
     ):
-        glue()(one[0], other[0], one[1], other[1])
-    assert len(glue(guidance="none")(one[0], other[0], one[1], other[1])) <= 3
+        matcher()(one[0], other[0], one[1], other[1])
+    assert len(matcher(guidance="none")(one[0], other[0], one[1], other[1])) <= 3
 
 
 def test_of_several_maps_one_has_to_be_chosen():
     keypoints, features = image(3, 1)
     two = Features(maps={"map": features["map"], "more": -features["map"]}, image_size=SIZE)
     with pytest.raises(ConfigError, match=r"expected one of the maps map, more to guide; set head\.map"):
-        glue()(keypoints, keypoints, two, two)
+        matcher()(keypoints, keypoints, two, two)
     with torch.no_grad():
-        chosen = assigned(glue(map="map"), (keypoints, two), (keypoints, two))
-        torch.testing.assert_close(chosen, assigned(glue(), (keypoints, features), (keypoints, features)))
+        chosen = assigned(matcher(map="map"), (keypoints, two), (keypoints, two))
+        torch.testing.assert_close(chosen, assigned(matcher(), (keypoints, features), (keypoints, features)))
 
 
 def test_maps_of_another_number_of_images_are_refused():
     keypoints, features = image(3, 1)
     with pytest.raises(ShapeError, match="expected maps of 2 images of one view"):
-        glue().pad([keypoints, keypoints], features)
+        matcher().pad([keypoints, keypoints], features)
 
 
 def test_it_pairs_keypoints_and_does_not_transfer_points():
-    head = glue()
+    head = matcher()
     assert isinstance(head, SparseHead)
     assert not isinstance(head, TransferHead)
 
@@ -396,7 +497,7 @@ def test_it_pairs_keypoints_and_does_not_transfer_points():
 @pytest.mark.parametrize(("input_dim", "scaled"), [(16, True), (24, True), (24, False)])
 @torch.no_grad()
 def test_from_the_start_nearest_scores_are_cosines_and_true_partners_are_found(assignment, input_dim, scaled):
-    head = GuidedGlue(
+    head = GuidedMatcher(
         None, input_dim=input_dim, width=24, layers=2, heads=2, assignment=assignment, scaled=scaled, start="nearest"
     ).double()  # fmt: skip
     generator = torch.Generator().manual_seed(3)
@@ -416,7 +517,7 @@ def test_from_the_start_nearest_scores_are_cosines_and_true_partners_are_found(a
 
 def test_from_the_start_nearest_every_layer_learns_within_three_steps():
     torch.manual_seed(0)
-    head = GuidedGlue(
+    head = GuidedMatcher(
         None, input_dim=6, width=8, layers=2, heads=2, assignment="double_softmax", start="nearest"
     ).double()
     one, other = image(9, 1), image(8, 2)
@@ -435,8 +536,8 @@ def test_from_the_start_nearest_every_layer_learns_within_three_steps():
 
 def test_a_start_that_cannot_be_is_refused(unchecked):
     with pytest.raises(ConfigError, match="a width of at least input_dim"):
-        GuidedGlue(None, input_dim=16, width=8, layers=1, heads=2, start="nearest")
+        GuidedMatcher(None, input_dim=16, width=8, layers=1, heads=2, start="nearest")
     with pytest.raises(ConfigError, match="projection=true"):
-        GuidedGlue(None, input_dim=8, width=8, layers=1, heads=2, start="nearest", projection=False)
-    with pytest.raises(ConfigError, match="start random or nearest"):
-        GuidedGlue(None, start="closest")  # pyright: ignore[reportArgumentType]
+        GuidedMatcher(None, input_dim=8, width=8, layers=1, heads=2, start="nearest", projection=False)
+    with pytest.raises(ConfigError, match="expected start to be one of random, nearest"):
+        GuidedMatcher(None, start="closest")  # pyright: ignore[reportArgumentType]

@@ -12,8 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from homolog.heads.dual_softmax import dual_softmax, first_of_each_row, peaks_both_ways
-from homolog.heads.mutual import mutual_nearest
+from homolog.heads.nearest import dual_softmax, first_of_each_row, mutual_nearest, peaks_both_ways
 
 Case = dict[str, Any]
 
