@@ -16,8 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from homolog.backbones.dift import Dift
-from homolog.backbones.dift_noise import Noise
+from homolog.backbones.dift import Dift, Noise
 
 HIGH, LOW = {"block": 1, "timestep": 261}, {"block": 2, "timestep": 0}
 SHARED = {"block": 2, "timestep": 261}

@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from homolog.backbones.dift_noise import Noise
+from homolog.backbones.dift import Noise
 from homolog.backbones.superpoint import gray
 from homolog.core.dense import DenseField
 from homolog.core.features import Features

@@ -30,9 +30,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.backbone import HEADS, VGGT
 from homolog.backbones.vggt.dpt import DPT, Fusion, resize
+from homolog.backbones.vggt.layers import Architecture
 from homolog.core.coords import Size
 
 VARIANTS = {

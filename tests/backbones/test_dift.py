@@ -1,4 +1,4 @@
-"""DIFT: loading, noise, passes; parity with the official code is in test_dift_golden.py."""
+"""DIFT on a tiny Stable Diffusion, and the noise that belongs to an image."""
 
 import json
 import shutil
@@ -13,13 +13,32 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from homolog.backbones.dift import Dift
-from homolog.backbones.dift_noise import seeded_noise
+from homolog.backbones.dift import Dift, seeded_noise
 from homolog.backbones.dift_prompt import embedding_file
 from homolog.core.errors import ConfigError, ShapeError, WeightsError
 from homolog.core.protocols import Backbone
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
+
+
+def test_noise_belongs_to_the_image_exactly() -> None:
+    images = torch.rand(3, 3, 64, 128, generator=torch.Generator().manual_seed(2))
+
+    def draw(images: Tensor, members: int, seed: int = 0) -> Tensor:
+        noise = seeded_noise(images, seed=seed, members=members, channels=4, size=(8, 16))
+        return torch.stack((noise.posterior, noise.diffusion))
+
+    together = draw(images, 8)
+    for index, image in enumerate(images):
+        assert torch.equal(draw(image[None], 3)[:, 0], together[:, index, :3])
+    assert not torch.equal(together[:, 0], together[:, 1])
+    assert not torch.equal(together[:, :, 0], together[:, :, 1])
+    assert not torch.equal(draw(images, 1, seed=1), together[:, :, :1])
+    assert not torch.equal(together[0], together[1])
+    assert together.dtype == torch.float32
+    assert abs(together.mean().item()) < 0.02
+    assert abs(together.std().item() - 1) < 0.02
+
 
 UNET: dict[str, Any] = {
     "sample_size": 16,

@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from homolog.backbones.dift import Dift
-from homolog.backbones.dift_noise import Noise
+from homolog.backbones.dift import Dift, Noise
 
 
 @pytest.fixture(scope="module")

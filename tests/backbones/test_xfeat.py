@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from skimage import data
 from torch import Tensor
 
-from homolog.backbones.peaks import Peaks
+from homolog.backbones.simple_detectors import Peaks
 from homolog.backbones.xfeat import XFeat, XFeatDetector, _official_position
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.errors import ShapeError, WeightsError

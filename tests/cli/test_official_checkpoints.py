@@ -120,7 +120,7 @@ def vggt_sizes() -> tuple[str, ...]:
         "taps": "decoder_taps",
     }
     sizes = ",".join(f"{ours}:{config[theirs]}".replace(" ", "") for theirs, ours in names.items())
-    architecture = f"{{_target_:homolog.backbones.vggt.architecture.Architecture,{sizes}}}"
+    architecture = f"{{_target_:homolog.backbones.vggt.aggregator.Architecture,{sizes}}}"
     return f"backbone.architecture={architecture}", "backbone.taps=[2]", "resize=112"
 
 

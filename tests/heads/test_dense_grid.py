@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.backbone import VGGT
-from homolog.backbones.vggt.decoder import Decoder
+from homolog.backbones.vggt.dpt import Decoder
+from homolog.backbones.vggt.layers import Architecture
 from homolog.core.coords import Size, identity_grid
 from homolog.core.errors import ConfigError, ShapeError, WeightsError
 from homolog.core.features import Features

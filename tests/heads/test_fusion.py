@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from homolog.backbones.stack import Stack
+from homolog.backbones.combined import Stack
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.heads.fusion import AttentionFusion, Concatenation, FeaturePyramid

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from homolog.backbones.vggt.geometry import Geometry
+from homolog.backbones.vggt.camera_head import Geometry
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.image import Image

@@ -11,9 +11,9 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from homolog.backbones.vggt.architecture import Architecture
 from homolog.backbones.vggt.backbone import HEADS, VGGT
 from homolog.backbones.vggt.encoder import encode
+from homolog.backbones.vggt.layers import Architecture
 
 
 class Golden(NamedTuple):

@@ -8,11 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from homolog.backbones.vggt import aggregator, rope
-from homolog.backbones.vggt.architecture import Architecture
+from homolog.backbones.vggt import aggregator, layers
 from homolog.backbones.vggt.backbone import VGGT
-from homolog.backbones.vggt.block import Block
-from homolog.backbones.vggt.geometry import Geometry
+from homolog.backbones.vggt.camera_head import Geometry
+from homolog.backbones.vggt.layers import Architecture, Block
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone
@@ -206,7 +205,7 @@ def test_one_table_of_rotations_serves_all_pairs(build, images, monkeypatch):
     made = []
 
     def recorded(**sizes):
-        made.append(rope.patch_rotation(**sizes))
+        made.append(layers.patch_rotation(**sizes))
         return made[-1]
 
     monkeypatch.setattr(aggregator, "patch_rotation", recorded)
@@ -300,7 +299,7 @@ class Colours(nn.Module):
         return Features(maps={"mean": mean, "negative": -mean}, image_size=tuple(images.shape[-2:]))
 
 
-def with_guest(**settings: Any) -> VGGT:
+def with_backbone(**settings: Any) -> VGGT:
     torch.manual_seed(0)
     sizes = Architecture(
         width=32, depth=1, attention_heads=4, encoder_image_size=42, decoder_taps=(0,), decoder_channels=(16,)
@@ -310,20 +309,20 @@ def with_guest(**settings: Any) -> VGGT:
 
 
 def test_another_backbone_takes_the_place_of_the_encoder(tmp_path, images):
-    model = with_guest()
+    model = with_backbone()
     features = model(images)
     assert features["block.0"].shape == (1, 2, 64, images.shape[-2] // 14, images.shape[-1] // 14)
-    assert not torch.equal(features["block.0"], with_guest(encoder_map="negative")(images)["block.0"])
+    assert not torch.equal(features["block.0"], with_backbone(encoder_map="negative")(images)["block.0"])
     # Where a patch is counts as well as what it shows.
     flat = model(torch.full_like(images, 0.5))["block.0"][0, 0].flatten(1)
     assert (flat - flat[:, :1]).norm(dim=0)[1:].min() > 0.1
     # It is part of what is kept, so that nothing which learnt is lost.
     save_file(model.state_dict(), tmp_path / "a.safetensors")
-    again = with_guest(checkpoint=tmp_path / "a.safetensors")
+    again = with_backbone(checkpoint=tmp_path / "a.safetensors")
     assert torch.equal(again(images)["block.0"], features["block.0"])
 
 
-def test_a_file_may_leave_a_guests_own_weights_to_the_guest(tmp_path, images):
+def test_a_file_may_leave_a_encoders_own_weights_to_the_encoder(tmp_path, images):
     class Weighed(Colours):
         def __init__(self):
             super().__init__()
@@ -334,7 +333,7 @@ def test_a_file_may_leave_a_guests_own_weights_to_the_guest(tmp_path, images):
             maps = {name: self.weight * map_ + map_**2 for name, map_ in found.maps.items()}
             return Features(maps=maps, image_size=found.image_size)
 
-    model = with_guest(encoder=Weighed())
+    model = with_backbone(encoder=Weighed())
     own = "aggregator.patch_embed.backbone.weight"
     save_file(model.state_dict(), tmp_path / "whole.safetensors")
     save_file(
@@ -345,16 +344,16 @@ def test_a_file_may_leave_a_guests_own_weights_to_the_guest(tmp_path, images):
     other = Weighed()
     with torch.no_grad():
         other.weight.fill_(3.0)
-    # The guest keeps what it came with, unless the file knows better.
-    again = with_guest(encoder=other, checkpoint=tmp_path / "a.safetensors")
+    # The encoder keeps its own weights, unless the file knows better.
+    again = with_backbone(encoder=other, checkpoint=tmp_path / "a.safetensors")
     assert again.get_parameter(own).item() == 3.0
     assert torch.equal(again(images)["block.0"], model(images)["block.0"])
-    whole = with_guest(encoder=other, checkpoint=tmp_path / "whole.safetensors")
+    whole = with_backbone(encoder=other, checkpoint=tmp_path / "whole.safetensors")
     assert whole.get_parameter(own).item() == 2.0
 
 
-def test_positions_of_a_guest_are_resampled_for_other_sizes():
-    model = with_guest()
+def test_positions_of_such_an_encoder_are_resampled_for_other_sizes():
+    model = with_backbone()
     for size in ((42, 42), (28, 70)):
         assert model(torch.rand(1, 2, 3, *size))["block.0"].isfinite().all()
 
@@ -366,17 +365,17 @@ def test_positions_of_a_guest_are_resampled_for_other_sizes():
         ({"encoder_map": "men"}, "one of the encoder's maps mean, negative, got men"),
     ],
 )
-def test_a_guest_needs_a_map(settings, message):
+def test_such_an_encoder_needs_a_map(settings, message):
     with pytest.raises(ConfigError, match=message):
-        with_guest(**settings)
+        with_backbone(**settings)
 
 
-def test_a_guest_sees_each_image_alone_and_has_a_cell_for_each_patch(images):
+def test_such_an_encoder_sees_each_image_alone_and_has_a_cell_for_each_patch(images):
     joint = Colours()
     joint.joint = True
     with pytest.raises(ConfigError, match="sees each image alone"):
-        with_guest(encoder=joint)
+        with_backbone(encoder=joint)
     with pytest.raises(
         ShapeError, match="2 x 3 cells from its encoder, one for each patch of 14 pixels, got 4 x 6"
     ):
-        with_guest(encoder=Colours(7))(torch.rand(1, 2, 3, 28, 42))
+        with_backbone(encoder=Colours(7))(torch.rand(1, 2, 3, 28, 42))

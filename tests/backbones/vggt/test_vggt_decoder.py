@@ -7,8 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from homolog.backbones.vggt.decoder import Decoder
-from homolog.backbones.vggt.dpt import DPT
+from homolog.backbones.vggt.dpt import DPT, Decoder
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.protocols import Decoder as DecoderProtocol
 

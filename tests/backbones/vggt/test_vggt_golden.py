@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from homolog.backbones.vggt import aggregator, dpt, rope
+from homolog.backbones.vggt import aggregator, dpt, layers
 from homolog.backbones.vggt.backbone import VGGT
 
 # Eight times the natural float32 noise, a quarter of the smallest mistake that was measured.
@@ -104,28 +104,28 @@ def swapped_slots(model: VGGT, _: pytest.MonkeyPatch) -> None:
 
 
 def columns_before_rows(_: VGGT, monkeypatch: pytest.MonkeyPatch) -> None:
-    def swapped(**settings: Any) -> rope.Rotation:
-        return rope.Rotation(*(table.flip(1) for table in rope.patch_rotation(**settings)))
+    def swapped(**settings: Any) -> layers.Rotation:
+        return layers.Rotation(*(table.flip(1) for table in layers.patch_rotation(**settings)))
 
     monkeypatch.setattr(aggregator, "patch_rotation", swapped)
 
 
 def interleaved_pairs(_: VGGT, monkeypatch: pytest.MonkeyPatch) -> None:
-    def neighbours(rotation: rope.Rotation, x: Tensor) -> Tensor:
+    def neighbours(rotation: layers.Rotation, x: Tensor) -> Tensor:
         a, b = x.unflatten(-1, (2, -1, 2)).unbind(-1)
         cos, sin = rotation
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-3)
 
-    monkeypatch.setattr(rope.Rotation, "apply", neighbours)
+    monkeypatch.setattr(layers.Rotation, "apply", neighbours)
 
 
 def positions_from_zero(_: VGGT, monkeypatch: pytest.MonkeyPatch) -> None:
-    def from_zero(**settings: Any) -> rope.Rotation:
+    def from_zero(**settings: Any) -> layers.Rotation:
         specials, views = settings.pop("specials"), settings.pop("views")
-        cos, sin = rope.patch_rotation(**settings, specials=0, views=1)
+        cos, sin = layers.patch_rotation(**settings, specials=0, views=1)
         angle = torch.atan2(sin, cos) - torch.atan2(sin[:1], cos[:1])
         angle = torch.cat((angle.new_zeros(specials, *angle.shape[1:]), angle)).repeat(views, 1, 1)
-        return rope.Rotation(angle.cos(), angle.sin())
+        return layers.Rotation(angle.cos(), angle.sin())
 
     monkeypatch.setattr(aggregator, "patch_rotation", from_zero)
 

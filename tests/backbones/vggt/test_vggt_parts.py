@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from homolog.backbones.vggt.dpt import DPT, Fusion, inverse_log, one_plus_exp
-from homolog.backbones.vggt.rope import Rotation, patch_rotation
+from homolog.backbones.vggt.layers import Rotation, patch_rotation
 from homolog.core.errors import ConfigError, ShapeError
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from homolog.backbones.vggt.block import Block
+from homolog.backbones.vggt.layers import Block
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from homolog.core.weights import load_state, restore
 class ConvNet(nn.Module):
     """Maps of the stages of one of timm's convolutional networks, named `stride.2`, `stride.4` and so on.
 
-    The last stages, which nobody reads, are not built.
+    Stages after the last one that is read are not built.
     """
 
     joint = False

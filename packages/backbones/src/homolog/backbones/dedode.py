@@ -19,8 +19,8 @@ from kornia.feature.dedode.utils import sample_keypoints
 from torch import Tensor, nn
 
 from homolog.core.coords import normalised_to_pixel, pixel_to_normalised
-from homolog.core.errors import ShapeError
 from homolog.core.features import Features
+from homolog.core.image import check_multiple
 from homolog.core.keypoints import Keypoints
 from homolog.core.sampling import sample_points
 from homolog.core.weights import load_state, restore
@@ -117,12 +117,7 @@ class DedodeDescriptor(nn.Module):
 
 
 def _normalised(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    if height % MULTIPLE or width % MULTIPLE:
-        raise ShapeError(
-            f"DeDoDe: expected height and width that are multiples of {MULTIPLE}, "
-            f"got {height} x {width}; resize first"
-        )
+    check_multiple((images.shape[-2], images.shape[-1]), MULTIPLE, name="DeDoDe")
     return normalize(
         images, images.new_tensor((0.485, 0.456, 0.406)), images.new_tensor((0.229, 0.224, 0.225))
     )

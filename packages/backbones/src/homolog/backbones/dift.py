@@ -1,10 +1,12 @@
-"""DIFT: the maps inside Stable Diffusion's U-Net as features.
+"""DIFT: the maps inside Stable Diffusion's U-Net as features, and the noise that they need.
 
 Source: Tang et al., "Emergent Correspondence from Image Diffusion" (2023), `src/models/dift_sd.py`;
 for the clean variant Stracke et al., "CleanDIFT" (2025).
 """
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,13 +14,61 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.backbones.diffusion import Tap
-from homolog.backbones.diffusion_checkpoint import build_network, load_network
-from homolog.backbones.dift_noise import Noise, seeded_noise
+from homolog.backbones.diffusion import Tap, build_network, load_network
 from homolog.backbones.dift_prompt import read_embedding
+from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, ShapeError, WeightsError
 from homolog.core.features import Features
-from homolog.core.image import check_multiple
+from homolog.core.image import Image, check_multiple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Noise:
+    """Standard normal noise for N images and E ensemble members.
+
+    Attributes:
+        posterior: [N E C h w], picks the sample of the autoencoder's posterior.
+        diffusion: [N E C h w], is added to the latent.
+    """
+
+    posterior: Float[Tensor, "N E C h w"]
+    diffusion: Float[Tensor, "N E C h w"]
+
+    def to(self, device: torch.device) -> "Noise":
+        """Move both to a device."""
+        return Noise(posterior=self.posterior.to(device), diffusion=self.diffusion.to(device))
+
+
+def seeded_noise(
+    images: Float[Tensor, "N 3 H W"], *, seed: int, members: int, channels: int, size: Size
+) -> Noise:
+    """Draw the noise that belongs to each image.
+
+    The generator of a member is seeded by the global seed, the content of the image and the number
+    of the member, and draws float32 on the CPU. So the same pixels meet the same noise in any batch,
+    order, device and dtype of the network, and an ensemble of eight contains that of four.
+    (Upstream draws unseeded noise: no two of its runs agree.)
+
+    Args:
+        images: as the backbone was given them; equal content means equal float32 pixels.
+        seed: chooses another draw for all images.
+        members: size of the ensemble.
+        channels: of the latent.
+        size: (height, width) of the latent.
+    """
+    digests = [Image(pixels=image).digest() for image in images]
+    drawn = [
+        [_draw(f"{seed}:{digest}:{member}", (2, channels, *size)) for member in range(members)]
+        for digest in digests
+    ]
+    noise = torch.stack([torch.stack(members_of_image) for members_of_image in drawn])
+    return Noise(posterior=noise[:, :, 0], diffusion=noise[:, :, 1])
+
+
+def _draw(key: str, shape: tuple[int, ...]) -> Tensor:
+    number = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest())
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(number), dtype=torch.float32)
+
 
 CELL = 8
 """A latent has one cell for 8 x 8 pixels."""
@@ -60,7 +110,7 @@ class Dift(nn.Module):
         """Load the networks up to the deepest map.
 
         Args:
-            checkpoint: a folder as diffusers writes it (`homolog.backbones.diffusion_checkpoint`); None
+            checkpoint: a folder as diffusers writes it (`homolog.backbones.diffusion`); None
                 leaves the weights random and the prompt's embedding zero.
             maps: name to `{block: 1, timestep: 261}`; `layer` may be added (`Tap`).
             unet_checkpoint: other weights for the U-Net; CleanDIFT publishes just these.

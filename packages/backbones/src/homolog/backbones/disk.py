@@ -10,8 +10,8 @@ import kornia.feature
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.core.errors import ShapeError
 from homolog.core.features import Features
+from homolog.core.image import check_multiple
 from homolog.core.keypoints import Keypoints
 from homolog.core.weights import load_state, restore
 
@@ -62,12 +62,7 @@ class Disk(nn.Module):
         Raises:
             ShapeError: height or width is no multiple of 16.
         """
-        height, width = images.shape[2:]
-        if height % self.multiple or width % self.multiple:
-            raise ShapeError(
-                f"DISK: expected height and width that are multiples of {self.multiple}, "
-                f"got {height} x {width}; resize first"
-            )
+        check_multiple((images.shape[-2], images.shape[-1]), self.multiple, name="DISK")
         found = self.network(
             images, n=self.max_keypoints, window_size=2 * self.nms_radius + 1, score_threshold=self.threshold
         )

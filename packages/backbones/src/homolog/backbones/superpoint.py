@@ -24,8 +24,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.core.coords import pixel_to_normalised, resize_pixel
-from homolog.core.errors import ShapeError
 from homolog.core.features import Features
+from homolog.core.image import check_multiple
 from homolog.core.keypoints import Keypoints
 from homolog.core.sampling import sample_points
 from homolog.core.weights import load_state, restore
@@ -111,7 +111,7 @@ class SuperPoint(nn.Module):
 
 
 class DenseSuperPoint(NamedTuple):
-    """What the network says of every pixel and every cell.
+    """What the network predicts for every pixel and every cell.
 
     Attributes:
         score: [B H W] probability that the pixel is a keypoint, before any suppression.
@@ -149,12 +149,7 @@ class SuperPointNetwork(nn.Module):
         Raises:
             ShapeError: height or width is no multiple of the stride.
         """
-        height, width = image.shape[2:]
-        if height % self.stride or width % self.stride:
-            raise ShapeError(
-                f"SuperPoint: expected height and width that are multiples of {self.stride}, "
-                f"got {height} x {width}; resize first"
-            )
+        check_multiple((image.shape[-2], image.shape[-1]), self.stride, name="SuperPoint")
         for index, stage in enumerate(self.backbone):
             image = stage(F.max_pool2d(image, 2) if index else image)
         probability = self.detector(image).float().softmax(dim=1)[:, :-1]
@@ -171,7 +166,7 @@ def gray(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 1 H W"]:
 
 
 def suppress(score: Float[Tensor, "B H W"], radius: int) -> Float[Tensor, "B H W"]:
-    """Set to zero what is not a peak of its window of 2 radius + 1 pixels.
+    """Set to zero every score that is not the peak of its window of 2 radius + 1 pixels.
 
     After the maxima, two more rounds look for maxima among the pixels outside of the windows of
     those already found. Equal neighbours survive together.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from kornia.feature import XFeatModel
 from torch import Tensor, nn
 
-from homolog.backbones.peaks import strict_maxima
+from homolog.backbones.simple_detectors import strict_maxima
 from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.features import Features
 from homolog.core.image import check_multiple

@@ -1,4 +1,4 @@
-"""Alternating attention: within each view, then over all views of a scene.
+"""VGGT's sizes, and its alternating attention: within each view, then over all views of a scene.
 
 Wang et al., "VGGT: Visual Geometry Grounded Transformer" (CVPR 2025), section 3.2.
 """
@@ -12,11 +12,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from homolog.backbones.vggt.architecture import Architecture
-from homolog.backbones.vggt.block import Block
-from homolog.backbones.vggt.encoder import build_encoder, encode
-from homolog.backbones.vggt.guest_encoder import GuestEncoder
-from homolog.backbones.vggt.rope import Rotation, patch_rotation
+from homolog.backbones.vggt.encoder import BackboneEncoder, build_encoder, encode
+from homolog.backbones.vggt.layers import Architecture, Block, Rotation, patch_rotation
 
 
 class Stream(NamedTuple):
@@ -87,12 +84,12 @@ class Aggregator(Pairs):
         architecture: Architecture,
         *,
         gradient_checkpointing: bool,
-        guest: GuestEncoder | None = None,
+        encoder: BackboneEncoder | None = None,
     ) -> None:
-        """Build the encoder, unless a guest takes its place, the special tokens and the pairs, as in `Pairs`."""
+        """Build the encoder, unless another one is given, the special tokens and the pairs, as in `Pairs`."""
         super().__init__(indices, architecture, gradient_checkpointing=gradient_checkpointing)
         self.architecture = architecture
-        self.patch_embed = build_encoder(architecture) if guest is None else guest
+        self.patch_embed = build_encoder(architecture) if encoder is None else encoder
         if isinstance(self.patch_embed, VisionTransformer):
             self.patch_embed.set_grad_checkpointing(gradient_checkpointing)
         # Slot 0 is for the first view of a scene, slot 1 for every other.

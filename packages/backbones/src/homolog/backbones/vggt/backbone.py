@@ -13,20 +13,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.backbones.vggt.aggregator import Aggregator, Pairs, Stream
-from homolog.backbones.vggt.architecture import Architecture
-from homolog.backbones.vggt.block import lower_precision
-from homolog.backbones.vggt.camera_head import CameraHead
+from homolog.backbones.vggt.camera_head import CameraHead, Geometry
 from homolog.backbones.vggt.checkpoint import load_weights
 from homolog.backbones.vggt.dpt import DPT, Activation, inverse_log
-from homolog.backbones.vggt.geometry import Geometry
-from homolog.backbones.vggt.guest_encoder import GuestEncoder
+from homolog.backbones.vggt.encoder import BackboneEncoder
+from homolog.backbones.vggt.layers import DTYPES, Architecture, lower_precision
 from homolog.core.coords import Size
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, did_you_mean
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone
 
 HEADS = ("camera", "depth", "point")
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
 Tokens = dict[int, Tensor]
 
 
@@ -99,8 +97,8 @@ class VGGT(nn.Module):
         self.left_out: dict[str, int] = {}
         # With a file to come, parameters are shapes only, until they become the file's tensors.
         with nullcontext() if checkpoint is None else torch.device("meta"):
-            guest = None if encoder is None else GuestEncoder(encoder, sizes, encoder_map)
-            self._build(heads, gradient_checkpointing, frames_per_chunk, guest)
+            patch_encoder = None if encoder is None else BackboneEncoder(encoder, sizes, encoder_map)
+            self._build(heads, gradient_checkpointing, frames_per_chunk, patch_encoder)
         self._prepare(DTYPES[dtype])
         if checkpoint is not None:
             self.left_out = load_weights(self, checkpoint)
@@ -218,7 +216,7 @@ class VGGT(nn.Module):
         heads: Collection[str],
         gradient_checkpointing: bool,
         frames_per_chunk: int,
-        guest: GuestEncoder | None,
+        encoder: BackboneEncoder | None,
     ) -> None:
         """Make the modules that the taps and the heads need, on torch's current default device."""
         sizes = self.architecture
@@ -226,7 +224,7 @@ class VGGT(nn.Module):
         last = max(self._geometry_taps, default=-1)
         published = max(last + 1, max(self.taps) + 1 if self.shared is None else self.shared)
         self.aggregator = Aggregator(
-            range(published), sizes, gradient_checkpointing=gradient_checkpointing, guest=guest
+            range(published), sizes, gradient_checkpointing=gradient_checkpointing, encoder=encoder
         )
         self.semantic: Pairs | None = None
         if self.shared is not None:

@@ -2,7 +2,7 @@
 
 Our modules carry the published names, so a file differs from the network in five points only:
 timm's names in the patch encoder, the class token's position, the semantic branch, the heads
-and pairs that were not built, and a guest in the encoder's place, who may bring weights of its own.
+and pairs that were not built, and another backbone in place of the encoder, which may bring weights of its own.
 """
 
 import re

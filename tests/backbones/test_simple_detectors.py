@@ -1,10 +1,85 @@
+"""Detectors without a network of their own."""
+
 import pytest
 import torch
 from torch import Tensor
 
-from homolog.backbones.peaks import Peaks, strict_maxima
-from homolog.core.errors import ShapeError
+from homolog.backbones.simple_detectors import Cells, Lattice, Peaks, strict_maxima
+from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
+
+
+def test_points_are_the_centres_of_equal_cells():
+    found = Lattice(spacing=16)(torch.zeros(2, 3, 32, 48))
+    assert len(found) == 2
+    assert found[0].xy.tolist() == [
+        [7.5, 7.5],
+        [23.5, 7.5],
+        [39.5, 7.5],
+        [7.5, 23.5],
+        [23.5, 23.5],
+        [39.5, 23.5],
+    ]
+    assert found[0].score.tolist() == [1.0] * 6
+
+
+def test_a_side_that_is_no_multiple_is_covered_evenly():
+    (found,) = Lattice(spacing=16)(torch.zeros(1, 3, 16, 44))
+    assert found.xy.flatten().tolist() == pytest.approx(
+        [44 / 6 - 0.5, 7.5, 44 / 2 - 0.5, 7.5, 44 * 5 / 6 - 0.5, 7.5]
+    )
+
+
+def test_spacing_one_is_every_pixel():
+    (found,) = Lattice(spacing=1)(torch.zeros(1, 3, 2, 3))
+    assert found.xy.tolist() == [[0, 0], [1, 0], [2, 0], [0, 1], [1, 1], [2, 1]]
+
+
+def test_an_image_smaller_than_the_spacing_has_its_centre():
+    (found,) = Lattice(spacing=64)(torch.zeros(1, 3, 5, 7))
+    assert found.xy.tolist() == [[3, 2]]
+
+
+@pytest.mark.parametrize("spacing", [0, -2.0])
+def test_a_spacing_that_is_none_is_refused(spacing):
+    with pytest.raises(ConfigError, match="above 0"):
+        Lattice(spacing=spacing)
+
+
+COARSE, FINE = torch.rand(2, 1, 5, 2, 3), torch.rand(2, 1, 4, 4, 6)
+
+
+def test_points_are_the_centres_of_the_cells_of_the_chosen_map():
+    features = Features(maps={"coarse": COARSE, "fine": FINE}, image_size=(28, 42))
+    found = Cells("coarse")(torch.zeros(2, 3, 28, 42), features)
+    assert len(found) == 2
+    centres = [[6.5, 6.5], [20.5, 6.5], [34.5, 6.5], [6.5, 20.5], [20.5, 20.5], [34.5, 20.5]]
+    assert found[1].xy.tolist() == centres
+    assert found[1].score.tolist() == [1.0] * 6
+
+
+def test_what_the_map_says_at_the_points_is_the_map_itself():
+    features = Features(maps={"fine": FINE[:1]}, image_size=(64, 96))
+    (found,) = Cells()(torch.zeros(1, 3, 64, 96), features)
+    torch.testing.assert_close(features.at("fine", found.xy), FINE[0, 0].flatten(1).T)
+
+
+def test_without_a_choice_all_maps_have_to_share_one_grid():
+    size = (28, 42)
+    same = Features(maps={"a": COARSE, "b": COARSE * 2}, image_size=size)
+    assert len(Cells()(torch.zeros(2, 3, *size), same)[0]) == 6
+    with pytest.raises(ShapeError, match=r"one of the maps coarse, fine.*set detector\.map"):
+        Cells()(torch.zeros(2, 3, *size), Features(maps={"coarse": COARSE, "fine": FINE}, image_size=size))
+
+
+def test_without_a_backbone_it_names_the_detector_that_needs_none():
+    with pytest.raises(ShapeError, match="lattice"):
+        Cells()(torch.zeros(1, 3, 28, 42))
+
+
+def test_a_map_that_does_not_exist_is_named():
+    with pytest.raises(ShapeError, match="did you mean fine"):
+        Cells("fin")(torch.zeros(2, 3, 64, 96), Features(maps={"fine": FINE}, image_size=(64, 96)))
 
 
 def features(**maps: Tensor) -> Features:

@@ -1,14 +1,150 @@
+"""Backbones made of backbones."""
+
+from collections.abc import Generator
 from math import sqrt
 from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from homolog.backbones.stack import Stack
+from homolog.backbones.combined import Fused, Resized, Stack
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
+from homolog.core.protocols import Backbone
+
+
+class Pixels(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.multiple, self.joint = 2, False
+        self.channels = {"rgb": 3, "red": 1}
+
+    def forward(self, images: Tensor) -> Features:
+        size = (images.shape[-2], images.shape[-1])
+        return Features(maps={"rgb": images, "red": images[:, :, :1]}, image_size=size)
+
+
+class Negative(nn.Module):
+    def __init__(self, read: str = "rgb") -> None:
+        super().__init__()
+        self.read = read
+        self.channels = {"negative": 3, "zero": 1}
+
+    def forward(self, features: Features) -> Features:
+        maps = {"negative": -features[self.read], "zero": 0 * features[self.read][:, :, :1]}
+        return Features(maps=maps, image_size=features.image_size)
+
+
+IMAGES = torch.rand(2, 3, 3, 4, 6)
+
+
+def test_the_fusion_reads_what_the_backbone_gives():
+    fused = Fused(backbone=Pixels(), fusion=Negative())
+    found = fused(IMAGES)
+    assert (fused.multiple, fused.joint, fused.channels) == (2, False, {"negative": 3, "zero": 1})
+    assert torch.equal(found["negative"], -IMAGES)
+    assert found.image_size == (4, 6)
+
+
+def test_maps_are_chosen_and_may_pass_through():
+    fused = Fused(backbone=Pixels(), fusion=Negative(), keep=["negative"], through=["red"])
+    assert fused.channels == {"negative": 3, "red": 1}
+    assert set(fused(IMAGES).maps) == {"negative", "red"}
+
+
+@pytest.mark.parametrize("changes", [{"keep": ["minus"]}, {"through": ["green"]}])
+def test_a_map_that_nobody_makes_is_refused(changes: dict[str, Any]):
+    with pytest.raises(ConfigError, match="there is no map"):
+        Fused(backbone=Pixels(), fusion=Negative(), **changes)
+
+
+def test_a_stack_without_weights_lets_parts_stand_side_by_side():
+    stack = Stack({"a": Pixels(), "b": Pixels()})
+    assert stack.channels == {"a.rgb": 3, "a.red": 1, "b.rgb": 3, "b.red": 1}
+    assert set(stack(IMAGES).maps) == set(stack.channels)
+    fused = Fused(backbone=stack, fusion=Negative("b.rgb"))
+    assert torch.equal(fused(IMAGES)["negative"], -IMAGES)
+
+
+class Means(nn.Module):
+    """The mean colours of cells of 14 pixels; it remembers the images."""
+
+    multiple = 14
+    joint = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.channels = {"mean": 3}
+        self.seen = torch.zeros(0)
+
+    def forward(self, images: Tensor) -> Features:
+        self.seen = images
+        size = (images.shape[-2], images.shape[-1])
+        return Features(
+            maps={"mean": F.avg_pool2d(images.flatten(0, 1), 14).unflatten(0, images.shape[:2])},
+            image_size=size,
+        )
+
+
+@pytest.fixture
+def unchecked() -> Generator[None]:
+    """Run as in production, without the type checks that tests add."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("given", "rounding", "seen"),
+    [
+        ((420, 560), "down", (420, 560)),  # small enough
+        ((630, 630), "nearest", (630, 630)),
+        ((756, 1008), "down", (462, 630)),  # 472.5, cut to 472, then to 33 patches
+        ((756, 1008), "nearest", (476, 630)),
+        ((1008, 154), "down", (630, 84)),  # 96.25
+        ((1400, 14), "down", (630, 14)),
+    ],
+)
+def test_it_shows_the_backbone_the_size_of_the_release(given, rounding, seen):
+    inner = Means()
+    features = Resized(inner, resize=630, rounding=rounding)(torch.rand(1, 2, 3, *given))
+    assert inner.seen.shape == (1, 2, 3, *seen)
+    assert features.image_size == given
+    assert features["mean"].shape == (1, 2, 3, seen[0] // 14, seen[1] // 14)
+
+
+def test_its_maps_are_read_at_the_same_places():
+    x = torch.arange(1120.0) / 1120
+    image = x.expand(1, 1, 3, 560, 1120)
+    features = Resized(Means(), resize=280)(image)
+    xy = torch.tensor([[200.0, 100.0], [731.5, 333.0]])
+    torch.testing.assert_close(features.at("mean", xy)[:, 0], xy[:, 0] / 1120, rtol=0, atol=2e-3)
+
+
+def test_filtering_is_a_choice():
+    image = torch.rand(1, 1, 3, 560, 560, generator=torch.Generator().manual_seed(0))
+    smooth, rough = (
+        Resized(Means(), resize=140, antialias=antialias)(image)["mean"].std() for antialias in (True, False)
+    )
+    assert smooth < rough
+
+
+def test_it_is_a_backbone_like_the_one_inside():
+    outer = Resized(Means(), resize=140)
+    assert isinstance(outer, Backbone)
+    assert (outer.multiple, outer.channels, outer.joint) == (14, {"mean": 3}, False)
+    with pytest.raises(ShapeError, match="Resized: expected an image with sides in multiples of 14"):
+        outer(torch.rand(1, 1, 3, 30, 28))
+
+
+def test_settings_that_make_no_sense_are_refused(unchecked):
+    with pytest.raises(ConfigError, match="expected resize of at least 14, got 10"):
+        Resized(Means(), resize=10)
+    with pytest.raises(ConfigError, match="expected the rounding nearest or down, got up"):
+        Resized(Means(), resize=140, rounding="up")  # type: ignore[arg-type]
 
 
 class Part(nn.Module):

@@ -1,21 +1,87 @@
-"""Keypoints at the peaks of a score map that the backbone has already computed."""
+"""Detectors without a network of their own: a regular grid, the cells of a map, the peaks of a score map."""
 
 import torch
 from jaxtyping import Float
 from kornia.geometry.subpix import nms2d
 from torch import Tensor, nn
 
-from homolog.core.coords import pixel_to_normalised, resize_pixel
-from homolog.core.errors import ShapeError
+from homolog.core.coords import pixel_grid, pixel_to_normalised, resize_pixel
+from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
 from homolog.core.sampling import sample_points
 
 
+class Lattice(nn.Module):
+    """Covers the image with the centres of equal cells, for dense matching through a sparse head."""
+
+    multiple = 1
+
+    def __init__(self, spacing: float | int) -> None:
+        """Choose the density.
+
+        Args:
+            spacing: distance of neighbours in pixels; stretched a little where the image's sides
+                are no multiples of it.
+
+        Raises:
+            ConfigError: a spacing that is not above 0.
+        """
+        super().__init__()
+        if spacing <= 0:
+            raise ConfigError(f"Lattice: expected a spacing above 0 pixels, got {spacing}")
+        self.spacing = spacing
+
+    def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
+        """Return the same points for every image, row by row, all with score 1."""
+        size = (images.shape[-2], images.shape[-1])
+        cells = (max(1, round(size[0] / self.spacing)), max(1, round(size[1] / self.spacing)))
+        xy = resize_pixel(pixel_grid(cells, device=images.device), cells, size)
+        return [Keypoints(xy=xy, score=torch.ones_like(xy[:, 0])) for _ in images]
+
+
+class Cells(nn.Module):
+    """Makes every cell of a map of the matcher's backbone a keypoint.
+
+    At cell centres a map needs no interpolation. Mutual nearest neighbours among all cells are the "best
+    buddies" of Amir et al., "Deep ViT Features as Dense Visual Descriptors" (2022).
+    """
+
+    multiple = 1
+
+    def __init__(self, map: str | None = None) -> None:
+        """Choose the map.
+
+        Args:
+            map: its name; None takes the one grid that all maps of the backbone share.
+        """
+        super().__init__()
+        self.map = map
+
+    def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
+        """Return the same points for every image, row by row, all with score 1.
+
+        Raises:
+            ShapeError: no features, no such map in them, or maps of several grids and none was chosen.
+        """
+        if features is None:
+            raise ShapeError("Cells: expected features, got none; choose a backbone, or the detector lattice")
+        if self.map is not None:
+            features = features.select([self.map])
+        grids = {(map_.shape[-2], map_.shape[-1]) for map_ in features.maps.values()}
+        if len(grids) > 1:
+            raise ShapeError(
+                f"Cells: expected one of the maps {', '.join(features.maps)}, whose grids differ; set detector.map"
+            )
+        (cells,) = grids
+        xy = resize_pixel(pixel_grid(cells, device=images.device), cells, features.image_size)
+        return [Keypoints(xy=xy, score=torch.ones_like(xy[:, 0])) for _ in images]
+
+
 class Peaks(nn.Module):
     """Detector that reads its keypoints out of a map of the matcher's backbone.
 
-    One run of the network so serves both keypoints and description.
+    One run of the network gives both keypoints and descriptors.
     """
 
     multiple = 1
