@@ -17,7 +17,7 @@ import torch
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
-from homolog.data.layout import Expected, Layout
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="named keypoints",
@@ -119,7 +119,7 @@ class NamedKeypointPairs:
 
     def _side(self, key: str) -> tuple[Path, list[float], list[float]]:
         image = self._image(key)
-        path = annotation.inside(self.root, annotation.entry(image, "file", self.source), self.source)
+        path = annotation.path_inside(self.root, annotation.entry(image, "file", self.source), self.source)
         size, box = (annotation.entry(image, name, self.source) for name in ("size", "bbox"))
         return (
             path,

@@ -10,8 +10,8 @@ from homolog.core.dense import DenseField
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
-from homolog.data.flow_file import read_flow
-from homolog.data.layout import Expected, Layout
+from homolog.data.annotation import read_flow
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="TSS",

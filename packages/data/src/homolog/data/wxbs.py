@@ -14,9 +14,8 @@ import torch
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_matrix
+from homolog.data.annotation import read_matrix, root_of
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="WxBS",
