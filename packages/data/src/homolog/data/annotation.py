@@ -209,7 +209,7 @@ def read_sized_image(path: Path, size: Sequence[int | float] | None, source: Pat
     height, width = image.size
     if size is not None and (width, height) != tuple(size):
         raise DataError(
-            f"{path}: expected {size[0]:g} x {size[1]:g} pixels as {source} says, got {width} x {height}; "
+            f"{path}: expected {size[0]:g} x {size[1]:g} pixels as in {source}, got {width} x {height}; "
             "use the original images, not resized ones"
         )
     return image

@@ -6,7 +6,7 @@ not published. This reads the public renderings of the same objects that come wi
 poses 4 x 4 from camera to world with z forward and y down, intrinsics 4 x 4. Pairs are drawn with a seed.
 Numbers measured here are therefore ours, and comparable with OmniGlue's to a few points at best.
 
-Assumed, since nobody says it: the principal point counts from the outer corner of the image (it is
+Assumed, since it is not documented: the principal point counts from the outer corner of the image (it is
 256 of 512), so half a pixel is taken off; and "apart" is the angle of the relative rotation.
 """
 

@@ -44,7 +44,7 @@ LARGE = frozenset(
     }
 )
 """Sequences of photos so large that most papers leave them out, from D2-Net on (Dusmanu et al. 2019,
-`hpatches_sequences`; the same list stands in glue-factory's `datasets/hpatches.py`)."""
+`hpatches_sequences`; the same list is in glue-factory's `datasets/hpatches.py`)."""
 
 _CATEGORIES = {"i": "illumination", "v": "viewpoint"}
 

@@ -198,7 +198,7 @@ def inspect(root: str | Path) -> Inventory:
 
 def _recognised(folder: Path, known: list[Layout]) -> Iterator[Layout]:
     signed = [layout for layout in known if all(_matches(folder, pattern) for pattern in layout.signature)]
-    # The name alone tells an incomplete data set, unless the content has told it already.
+    # An incomplete data set is recognised by its name alone, unless its content has identified it.
     named = [layout for layout in known if layout.folder.casefold() == folder.resolve().name.casefold()]
     yield from signed or named
 

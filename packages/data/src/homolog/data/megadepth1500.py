@@ -53,7 +53,7 @@ class MegaDepth1500LoFTR:
     world to camera, and `pair_infos`, tuples of two image numbers, an overlap and central matches.
 
     Intrinsics come from COLMAP, for which (0, 0) is the outer corner of the first pixel; half a pixel is
-    taken off the principal points, unless `origin` says otherwise. LoFTR's evaluator uses them as they
+    taken off the principal points, unless `origin` is `centre`. LoFTR's evaluator uses them as they
     are, beside keypoints whose integers are pixel centres.
     """
 

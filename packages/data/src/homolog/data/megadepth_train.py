@@ -50,7 +50,7 @@ class Scene:
         intrinsics: [3 3] of each image, in pixels of its photo, with COLMAP's origin.
         poses: [4 4] of each image, from world to camera.
         pairs: [P 2] numbers of images, the lower first.
-        overlaps: [P] share of common points.
+        overlaps: [P] fraction of common points.
     """
 
     image_paths: Sequence[Any]
@@ -65,7 +65,7 @@ def read_scene(path: Path, *, overlap: tuple[float, float]) -> Scene:
     """Read a scene file and keep the pairs that have photos, depth and a certain overlap.
 
     Args:
-        path: of either kind; which it is, its content says.
+        path: of either kind; its content decides which.
         overlap: least and greatest, both included.
 
     Raises:

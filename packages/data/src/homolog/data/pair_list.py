@@ -54,7 +54,7 @@ _ENTRIES = frozenset(
 
 
 class PairList:
-    """The pairs of such a list; samples have what the list says of them."""
+    """The pairs of such a list, with the truth that the list gives for them."""
 
     def __init__(self, *, root: str | Path, pairs: str | Path) -> None:
         """Read the list.
@@ -64,7 +64,7 @@ class PairList:
             pairs: the list, relative to the root or absolute.
 
         Raises:
-            DataError: the list is missing, empty or damaged, or says what it cannot.
+            DataError: the list is missing, empty, damaged or contradictory.
         """
         self._root = Path(root).expanduser()
         self._list = self._root / pairs

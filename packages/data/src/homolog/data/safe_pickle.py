@@ -194,7 +194,9 @@ def _checked_bytes(raw: object, expected: int) -> bytes:
 
 def _object_array(shape: tuple[int, ...], items: object, resolve: Callable[[Any], Any]) -> np.ndarray:
     if not isinstance(items, list) or math.prod(shape) != len(cast("list[Any]", items)):
-        raise pickle.UnpicklingError("an array of objects has another number of them than its shape says")
+        raise pickle.UnpicklingError(
+            "an array of objects has a number of objects that differs from its shape"
+        )
     made = np.empty(len(cast("list[Any]", items)), dtype=object)
     for index, item in enumerate(cast("list[Any]", items)):
         made[index] = resolve(item)
@@ -291,7 +293,7 @@ def _check_opcodes(file: io.BufferedIOBase, end: int, name: str) -> None:
 
 
 class _Bounded:
-    """A file that refuses to read beyond its end, instead of reserving memory for what is not there."""
+    """A file that fails to read beyond its end, instead of reserving memory for it."""
 
     def __init__(self, file: io.BufferedIOBase, end: int) -> None:
         self._file = file
@@ -319,7 +321,7 @@ class _Restricted(pickle.Unpickler):
         self._known = self._allowed()
 
     def find_class(self, module_name: str, global_name: str, /) -> Any:
-        """Return what stands for a name, or refuse."""
+        """Return the stand-in for an allowed name; any other raises."""
         known = self._known.get((module_name, global_name))
         if known is None:
             asked = f"{module_name}.{global_name}"[:80]

@@ -182,7 +182,7 @@ def read_pair(
     Args:
         places: where its parts lie.
         name: stem of the pair's file.
-        keypoints: as `SpairPairs` says.
+        keypoints: as in `SpairPairs`.
         groups: keypoints that look alike by category, for the group `geometry_aware`; None leaves it out.
 
     Raises:
@@ -339,7 +339,7 @@ SPAIR_U_LAYOUT = Layout(
 )
 
 SPELLINGS = (("PairAnnotation", "ImageAnnotation"), ("ExtraPairAnnotation", "ExtraImageAnnotation"))
-"""The README says that the structure is SPair-71k's; the authors' loader reads folders named Extra...."""
+"""By the README the structure is SPair-71k's; the authors' loader reads folders named Extra...."""
 
 
 class SpairUPairs:
