@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from homolog.core.coords import identity_grid, normalised_to_pixel
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
-from homolog.data.depth_file import read_depth
+from homolog.data.annotation import read_depth
 from homolog.data.inventory import inspect
 from homolog.data.megadepth_train import LAYOUT, MegaDepthTrain
 from homolog.zoo.build import build

@@ -13,8 +13,7 @@ import pytest
 import scipy.io
 
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
-from homolog.data.pfpascal import CATEGORIES, PfPascalPairs
-from homolog.data.willow import WillowPairs
+from homolog.data.proposal_flow import CATEGORIES, PfPascalPairs, WillowPairs
 
 CAT = 8
 """PASCAL VOC's number of cats, from 1."""

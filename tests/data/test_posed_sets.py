@@ -22,13 +22,10 @@ from homolog.core.errors import ConfigError, DataError
 from homolog.core.samples import PairSample
 from homolog.data.converted import convert
 from homolog.data.gso import GoogleScannedObjects
-from homolog.data.megadepth1500_gluefactory import MegaDepth1500GlueFactory
-from homolog.data.megadepth1500_loftr import MegaDepth1500LoFTR
-from homolog.data.megadepth1500_xfeat import MegaDepth1500XFeat
+from homolog.data.megadepth1500 import MegaDepth1500GlueFactory, MegaDepth1500LoFTR, MegaDepth1500XFeat
 from homolog.data.navi import Navi
 from homolog.data.pose_pairs import PosePairs, turned
-from homolog.data.scannet1500_loftr import ScanNet1500LoFTR
-from homolog.data.scannet1500_superglue import ScanNet1500SuperGlue
+from homolog.data.scannet1500 import ScanNet1500LoFTR, ScanNet1500SuperGlue
 
 rng = np.random.default_rng(5)
 WORLD = np.hstack((rng.uniform(-1, 1, (12, 2)), rng.uniform(4, 6, (12, 1))))

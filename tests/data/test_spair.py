@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from homolog.core.errors import ConfigError, DataError
-from homolog.data.spair import SpairPairs
-from homolog.data.spair_u import SpairUPairs
+from homolog.data.spair import SpairPairs, SpairUPairs
 
 GOLDEN = "geoaware_load_spair_data"
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from homolog.core.errors import DataError
-from homolog.data.flow_file import MAGIC, read_flow
+from homolog.data.annotation import MAGIC, read_flow
 from homolog.data.tss import TssPairs
 
 

@@ -1,4 +1,7 @@
-"""Read the files of data sets without trusting them: what is wrong is said in one line that names the file."""
+"""Read annotation files without trusting them: text, JSON, CSV, matrices, .flo, depth in HDF5.
+
+Every error is one line that names the file, what was expected and what to do.
+"""
 
 import csv
 import json
@@ -8,10 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
-from homolog.core.errors import DataError
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from homolog.core.errors import DataError, MissingDependencyError
 from homolog.core.image import Image
-from homolog.core.io import read_image
-from homolog.data.layout import Layout
+from homolog.core.io import MAXIMUM_PIXELS, read_image
+from homolog.data.inventory import Layout
 
 
 def root_of(root: str | Path, layout: Layout) -> Path:
@@ -159,7 +167,7 @@ def corner_box(value: Any, what: str, source: Path) -> list[float]:
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def inside(root: Path, name: object, source: Path) -> Path:
+def path_inside(root: Path, name: object, source: Path) -> Path:
     """Return the path of a file that an annotation names.
 
     Args:
@@ -170,7 +178,7 @@ def inside(root: Path, name: object, source: Path) -> Path:
     Raises:
         DataError: the name leads out of the folder, or is none.
 
-    >>> inside(Path("a"), "b/c.jpg", Path("list.txt")).as_posix()
+    >>> path_inside(Path("a"), "b/c.jpg", Path("list.txt")).as_posix()
     'a/b/c.jpg'
     """
     text = name if isinstance(name, str) else ""
@@ -201,7 +209,161 @@ def read_sized_image(path: Path, size: Sequence[int | float] | None, source: Pat
     height, width = image.size
     if size is not None and (width, height) != tuple(size):
         raise DataError(
-            f"{path}: expected {size[0]:g} x {size[1]:g} pixels as {source} says, got {width} x {height}; "
+            f"{path}: expected {size[0]:g} x {size[1]:g} pixels as in {source}, got {width} x {height}; "
             "use the original images, not resized ones"
         )
     return image
+
+
+def read_matrix(path: Path, *, columns: int, rows: int | None = None, advice: str) -> np.ndarray:
+    """Read a matrix: numbers between blanks or commas, in any number of lines.
+
+    Args:
+        path: the file.
+        columns: of the matrix.
+        rows: of the matrix; None takes as many as there are.
+        advice: what to do when the file is missing.
+
+    Returns:
+        [rows columns], float64, finite.
+
+    Raises:
+        DataError: it is missing, or holds no such matrix.
+    """
+    lines = [line for line in read_lines(path, advice) if not line.startswith("#")]
+    return matrix(" ".join(lines).replace(",", " ").split(), columns=columns, rows=rows, name=str(path))
+
+
+def matrix(words: Sequence[str], *, columns: int, rows: int | None = None, name: str) -> np.ndarray:
+    """Turn words into a matrix; see `read_matrix`.
+
+    Args:
+        words: the numbers, row by row.
+        columns: of the matrix.
+        rows: of the matrix; None takes as many as there are.
+        name: what error messages call it.
+
+    Raises:
+        DataError: a word that is no finite number, or another count of them.
+    """
+    wanted = f"{rows or 'N'} x {columns} numbers"
+    try:
+        values = np.array([float(word) for word in words], dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{name}: expected {wanted}, got text ({error}); obtain the file again") from error
+    if len(values) % columns or (rows is not None and len(values) != rows * columns):
+        raise DataError(f"{name}: expected {wanted}, got {len(values)} numbers; obtain the file again")
+    if not np.isfinite(values).all():
+        raise DataError(f"{name}: expected {wanted}, got NaN or infinity; leave the sample out")
+    return values.reshape(-1, columns)
+
+
+def read_records(path: Path, advice: str) -> list[dict[str, Any]]:
+    """Return the objects of a JSON file that is a list of them.
+
+    Args:
+        path: the file.
+        advice: what to do when it is missing.
+
+    Raises:
+        DataError: it is missing, damaged, or holds something else.
+    """
+    try:
+        value = json.loads(read_text(path, advice))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON, got a damaged file ({error}); copy it again") from error
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in cast("list[Any]", value)):
+        raise DataError(f"{path}: expected a JSON list of objects, got something else; {advice}")
+    return cast("list[dict[str, Any]]", value)
+
+
+MAGIC = 202021.25
+"""The first four bytes as a little-endian float32; they read "PIEH"."""
+
+UNKNOWN = 1e9
+"""Displacements beyond this say that nothing is known of the pixel."""
+
+
+def read_flow(path: Path) -> np.ndarray:
+    """Read a .flo file.
+
+    Returns:
+        [H W 2] float32, how far each pixel moves to the right and down, in pixels; NaN where unknown.
+
+    Raises:
+        DataError: missing, of another kind, cut off or too long.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{path}: expected a .flo file, found none; check the data set") from error
+    except OSError as error:
+        raise DataError(
+            f"{path}: expected a .flo file that can be read ({error.strerror}); check it"
+        ) from error
+    if len(content) < 12 or np.frombuffer(content, "<f4", 1)[0] != np.float32(MAGIC):
+        raise DataError(f"{path}: expected a .flo file that begins with {MAGIC}, got another; copy it again")
+    width, height = (int(side) for side in np.frombuffer(content, "<i4", 2, offset=4))
+    expected = 12 + 8 * width * height
+    if width < 1 or height < 1 or width * height > MAXIMUM_PIXELS or len(content) != expected:
+        raise DataError(
+            f"{path}: expected {width} x {height} displacements, {expected:,} bytes, got {len(content):,}; "
+            "copy it again"
+        )
+    flow = np.frombuffer(content, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
+    # A NaN compares as unknown too.
+    known = (np.abs(flow) < UNKNOWN).all(axis=-1, keepdims=True)
+    return np.where(known, flow, np.float32(np.nan))
+
+
+_MAXIMUM_DEPTH_PIXELS = 64_000_000
+"""A map that unfolds to more is refused before it is unfolded; MegaDepth's have at most 2000 x 2000."""
+
+_NEEDS = "homolog-data[megadepth]"
+
+
+def read_depth(path: Path) -> Float[Tensor, "H W"]:
+    """Read the depth map of a photo.
+
+    Args:
+        path: an HDF5 file with a data set `depth` [H W], 0 where nothing is known.
+
+    Returns:
+        z in the frame of the camera, float32, in the scale of its scene; NaN where it is not known.
+
+    Raises:
+        DataError: the file is missing, damaged, holds no depth, or leads to other files.
+        MissingDependencyError: h5py is not installed.
+    """
+    try:
+        import h5py  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise MissingDependencyError(_NEEDS, f"reading {path.name}") from error
+    library: Any = h5py  # without types
+    try:
+        with library.File(path, "r") as file:
+            # An HDF5 file can stand for others, anywhere on the disk.
+            if type(file.get("depth", getlink=True)) is not library.HardLink:
+                raise DataError(f"{path}: expected depth [H W] in the file itself, got none; obtain it again")
+            depth: Any = file["depth"]
+            _check(depth, isinstance(depth, library.Dataset), path)
+            values = torch.from_numpy(np.asarray(depth[()], dtype=np.float32))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: expected a depth map, found none; check the folder") from error
+    except DataError:
+        raise
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: expected a depth map in HDF5, got a damaged file ({error}); obtain it again"
+        ) from error
+    return values.masked_fill(~(values.isfinite() & (values > 0)), torch.nan)
+
+
+def _check(depth: Any, is_array: bool, path: Path) -> None:
+    if not is_array or depth.is_virtual or depth.external:
+        raise DataError(f"{path}: expected depth [H W] in the file itself, got none; obtain it again")
+    if depth.ndim != 2 or depth.dtype.kind != "f" or not 0 < depth.size <= _MAXIMUM_DEPTH_PIXELS:
+        raise DataError(
+            f"{path}: expected depth [H W] as floating-point numbers, got {list(depth.shape)} {depth.dtype}; "
+            "obtain it again"
+        )

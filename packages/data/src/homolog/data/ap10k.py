@@ -128,7 +128,7 @@ class Ap10kPairs:
         # The notebook moves images into folders by species; as downloaded they lie in one.
         moved = self.root / "JPEGImages" / f"{name}.jpg"
         file_name = data.get("file_name", moved.name)
-        return moved if moved.is_file() else annotation.inside(self.root / "data", file_name, source)
+        return moved if moved.is_file() else annotation.path_inside(self.root / "data", file_name, source)
 
 
 def _halved(xy: np.ndarray, width: float, height: float) -> np.ndarray:
@@ -161,7 +161,7 @@ def _sorted_pairs(root: Path, name: str) -> list[PairName]:
         if len(parts) != 3 or any(part.count("/") != 2 for part in parts[:2]):
             raise DataError(f"{path}: expected source, target and category, got {line!r}; make it again")
         for part in parts[:2]:
-            annotation.inside(root / "ImageAnnotation", part, path)
+            annotation.path_inside(root / "ImageAnnotation", part, path)
         pairs.append(PairName(*parts))
     return pairs
 
@@ -186,7 +186,7 @@ def _official_pair(root: Path, path: Path) -> PairName:
         found = re.fullmatch(r"(?:.*/)?ImageAnnotation/([^/]+/[^/]+/[^/]+)\.json", name)
         if found is None:
             raise DataError(f"{path}: expected {key} below ImageAnnotation, got {name!r}; make it again")
-        annotation.inside(root / "ImageAnnotation", found[1], path)
+        annotation.path_inside(root / "ImageAnnotation", found[1], path)
         sides.append(found[1])
     source, target = sides
     _, colon, category = path.stem.partition(":")

@@ -24,7 +24,7 @@ import numpy as np
 from homolog.core.atomic import write_bytes, write_json
 from homolog.core.errors import DataError, HomologError
 from homolog.data import annotation
-from homolog.data.layout import Expected, Layout
+from homolog.data.inventory import Expected, Layout
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def merge(root: Path) -> dict[str, dict[str, Any]]:
         met.add(image)
         family, name = (annotation.entry(species[kind], key, source) for key in ("supercategory", "name"))
         path = f"{family}/{name}/{int(image):012d}"
-        annotation.inside(root, path, source)
+        annotation.path_inside(root, path, source)
         merged[path] = {**record, **images[image], "name": name, "supercategory": family}
     return merged
 

@@ -27,9 +27,8 @@ from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points
-from homolog.data.annotation import inside, read_lines, root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import matrix
+from homolog.data.annotation import matrix, path_inside, read_lines, root_of
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="DeepAerial",
@@ -93,7 +92,7 @@ class DeepAerial:
         """
         index = range(len(self))[index]
         pair = self._pairs[index]
-        photo0, photo1 = (read_image(inside(self._root, name, self._list)) for name in pair.names)
+        photo0, photo1 = (read_image(path_inside(self._root, name, self._list)) for name in pair.names)
         angle = float(np.random.default_rng([self._seed, index]).uniform(-self._degrees, self._degrees))
         for photo in (photo0, photo1):
             if min(photo.size) < self._size[0] * math.sqrt(2):

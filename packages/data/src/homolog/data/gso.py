@@ -6,7 +6,7 @@ not published. This reads the public renderings of the same objects that come wi
 poses 4 x 4 from camera to world with z forward and y down, intrinsics 4 x 4. Pairs are drawn with a seed.
 Numbers measured here are therefore ours, and comparable with OmniGlue's to a few points at best.
 
-Assumed, since nobody says it: the principal point counts from the outer corner of the image (it is
+Assumed, since it is not documented: the principal point counts from the outer corner of the image (it is
 256 of 512), so half a pixel is taken off; and "apart" is the angle of the relative rotation.
 """
 
@@ -23,9 +23,8 @@ from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_matrix
+from homolog.data.annotation import read_matrix, root_of
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="Google Scanned Objects (IBRNet's renderings)",

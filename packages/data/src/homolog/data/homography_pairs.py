@@ -3,7 +3,7 @@
 OmniGlue cuts from photos of Oxford and Paris and moves the four corners by up to 100 or 200 pixels; it
 publishes neither list, seed nor size. Here image 0 is a crop of a photo, and image 1 shows the same
 photo so that the corners of image 0 come to lie up to that far, in x and in y, from the corners
-of image 1. Both are cut from the whole photo: content that leaves the crop goes on beyond it.
+of image 1. Both are cut from the whole photo: content beyond the crop stays visible.
 The truth is exact, and the same for an index whenever the photos and the seed are the same.
 """
 

@@ -12,9 +12,8 @@ import torch
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_matrix
+from homolog.data.annotation import read_matrix, root_of
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="HPatches sequences",
@@ -45,7 +44,7 @@ LARGE = frozenset(
     }
 )
 """Sequences of photos so large that most papers leave them out, from D2-Net on (Dusmanu et al. 2019,
-`hpatches_sequences`; the same list stands in glue-factory's `datasets/hpatches.py`)."""
+`hpatches_sequences`; the same list is in glue-factory's `datasets/hpatches.py`)."""
 
 _CATEGORIES = {"i": "illumination", "v": "viewpoint"}
 

@@ -1,30 +1,194 @@
 """MegaDepth for training: pairs of photos of a landmark with depth, cameras and pose.
 
-Photos are those that D2-Net undistorted (`Undistorted_SfM`), depth maps those of MegaDepth itself (`phoenix`), and
-scene files D2-Net's or LoFTR's (`homolog.data.megadepth_scene`). Intrinsics come from COLMAP, for which (0, 0) is the
-outer corner of the first pixel; half a pixel is taken off their principal points.
+Photos are those that D2-Net undistorted (`Undistorted_SfM`), depth maps those of MegaDepth itself (`phoenix`).
+Intrinsics come from COLMAP, for which (0, 0) is the outer corner of the first pixel; half a pixel is taken
+off their principal points.
+
+Scene files are of two kinds, both npz by name. D2-Net's preprocessing writes `NNNN.npz` (earlier `NNNN.0.npz`) with an
+`overlap_matrix` [N N] of all photos, -1 where one has no depth. LoFTR's index has several files per scene, such as
+`0000_0.1_0.3.npz`, plain pickles of a dictionary with `pair_infos`: tuples of two image numbers, an overlap and
+central matches. Both have, for each image, `image_paths`, `depth_paths`, `intrinsics` [3 3] and `poses` [4 4] from
+world to camera; None where an image is not to be used.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from homolog.core.calibration import camera_of, relative_pose, rigid
 from homolog.core.camera import Camera, RelativePose
+from homolog.core.coords import Size, identity_grid, inside, normalised_to_pixel, pixel_to_normalised
 from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import inside, read_lines, root_of
-from homolog.data.depth_field import field_from_depth
-from homolog.data.depth_file import read_depth
-from homolog.data.layout import Expected, Layout
-from homolog.data.megadepth_scene import Scene, read_scene
+from homolog.core.sampling import sample_points
+from homolog.data.annotation import path_inside, read_depth, read_lines, root_of
+from homolog.data.converted import read_any
+from homolog.data.inventory import Expected, Layout
+from homolog.data.safe_npz import load_npz
+
+_OF_IMAGES = ("image_paths", "depth_paths", "intrinsics", "poses")
+_OF_PAIRS = ("pair_infos", "overlap_matrix")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scene:
+    """Photos of one place.
+
+    Attributes:
+        image_paths: of each image, relative to a folder that the file does not name; None for one without photo.
+        depth_paths: likewise.
+        intrinsics: [3 3] of each image, in pixels of its photo, with COLMAP's origin.
+        poses: [4 4] of each image, from world to camera.
+        pairs: [P 2] numbers of images, the lower first.
+        overlaps: [P] fraction of common points.
+    """
+
+    image_paths: Sequence[Any]
+    depth_paths: Sequence[Any]
+    intrinsics: Sequence[Any]
+    poses: Sequence[Any]
+    pairs: np.ndarray
+    overlaps: np.ndarray
+
+
+def read_scene(path: Path, *, overlap: tuple[float, float]) -> Scene:
+    """Read a scene file and keep the pairs that have photos, depth and a certain overlap.
+
+    Args:
+        path: of either kind; its content decides which.
+        overlap: least and greatest, both included.
+
+    Raises:
+        DataError: the file is missing or damaged, asks for anything but arrays and containers, or is no scene.
+    """
+    content = _content(path)
+    missing = [key for key in _OF_IMAGES if key not in content]
+    kinds = [key for key in _OF_PAIRS if key in content]
+    if missing or not kinds:
+        lacking = ", ".join([*missing, *(() if kinds else (" or ".join(_OF_PAIRS),))])
+        raise DataError(
+            f"{path}: expected a scene of MegaDepth, got one without {lacking}; take D2-Net's or LoFTR's files"
+        )
+    count = len(content["image_paths"])
+    if any(len(content[key]) != count for key in _OF_IMAGES):
+        lengths = ", ".join(f"{len(content[key])} {key}" for key in _OF_IMAGES)
+        raise DataError(f"{path}: expected as many of each as images, got {lengths}; obtain it again")
+    usable = np.array([all(content[key][image] is not None for key in _OF_IMAGES) for image in range(count)])
+    if kinds[0] == "pair_infos":
+        pairs, overlaps = _listed(content["pair_infos"], count, path)
+    else:
+        pairs, overlaps = _in_matrix(content["overlap_matrix"], count, overlap, path)
+    kept = (overlaps >= overlap[0]) & (overlaps <= overlap[1]) & usable[pairs].all(axis=1)
+    return Scene(
+        **{key: list(content[key]) for key in _OF_IMAGES}, pairs=pairs[kept], overlaps=overlaps[kept]
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            archive = file.read(2) == b"PK"
+    except OSError as error:
+        raise DataError(
+            f"{path}: expected a scene of MegaDepth, but cannot read it ({error.strerror})"
+        ) from error
+    # D2-Net's archives have members that are many times as large, which nothing here needs.
+    wanted = {*_OF_IMAGES, *_OF_PAIRS}
+    content: Any = (load_npz(path, only=wanted) or read_any(path)) if archive else read_any(path)
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{path}: expected a scene of MegaDepth, got a {type(content).__name__}; obtain it again"
+        )
+    return cast("dict[str, Any]", content)
+
+
+def _listed(infos: Any, count: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        pairs = np.array([[int(number) for number in info[0]] for info in infos], np.int64).reshape(-1, 2)
+        overlaps = np.array([float(info[1]) for info in infos])
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        raise DataError(
+            f"{path}: expected pair_infos as ((i, j), overlap, matches), got others ({error}); obtain it again"
+        ) from error
+    if len(pairs) and not 0 <= pairs.min() <= pairs.max() < count:
+        raise DataError(f"{path}: expected image numbers below {count}, got {pairs.min()} to {pairs.max()}")
+    return np.sort(pairs, axis=1), overlaps
+
+
+def _in_matrix(
+    matrix: Any, count: int, overlap: tuple[float, float], path: Path
+) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(matrix, np.ndarray) or matrix.shape != (count, count) or matrix.dtype.kind != "f":
+        raise DataError(f"{path}: expected overlap_matrix [{count} {count}], got another; obtain it again")
+    # It is symmetric: each pair once.
+    pairs = np.argwhere(np.triu((matrix >= overlap[0]) & (matrix <= overlap[1]), k=1))
+    return pairs, matrix[pairs[:, 0], pairs[:, 1]]
+
+
+def field_from_depth(
+    depth0: Float[Tensor, "H W"],
+    depth1: Float[Tensor, "h w"],
+    *,
+    camera0: Camera,
+    camera1: Camera,
+    pose: RelativePose,
+    size: Size,
+    tolerance: float,
+) -> DenseField:
+    """Return where the pixels of image 0 are in image 1.
+
+    A pixel is known if both depths are, and that of image 1 is, within the tolerance, the one that the pixel's
+    point has in camera 1: otherwise something stands before it. Depth of multi-view stereo is off by
+    percents, so that this is a looser rule than that for rendered depth
+    (`homolog.synthetic.depth_pose`); depth is read at the nearest pixel, never between an object and
+    what is behind it.
+
+    Args:
+        depth0: z in camera 0's frame, NaN where unknown.
+        depth1: z in camera 1's frame.
+        camera0: of image 0, for the pixels of its depth map.
+        camera1: of image 1.
+        pose: from camera 0 to camera 1, in the unit of the depths.
+        size: (height, width) of the field; it covers image 0 whatever its size.
+        tolerance: relative difference of depths from which on a point is hidden.
+
+    Returns:
+        A field with a batch of 1, NaN with confidence 0 where nothing is known.
+    """
+    at = identity_grid(size).flatten(1).T[None]
+    xy = normalised_to_pixel(at.double(), _size(depth0))[0]
+    z = _nearest(depth0, at)
+    points = pose.apply(camera0.rays(xy.to(camera0.K)).to(pose.R) * z[:, None].to(pose.R))
+    # A point at or behind the camera is nowhere on its image.
+    ahead = points[:, 2] > 0
+    there = camera1.project(torch.where(ahead[:, None], points, torch.nan).to(camera1.K))
+    grid = pixel_to_normalised(there, _size(depth1)).float()
+    found = _nearest(depth1, grid.nan_to_num(nan=2.0)[None])
+    off = (found - points[:, 2].float()).abs() / points[:, 2].float()
+    known = inside(there, _size(depth1)) & (off < tolerance)
+    return DenseField(
+        grid=torch.where(known[:, None], grid, torch.nan).T.reshape(1, 2, *size),
+        confidence=known.float().reshape(1, *size),
+    )
+
+
+def _nearest(depth: Tensor, at: Tensor) -> Tensor:
+    return sample_points(depth[None, None].float(), at.float(), mode="nearest", padding="border")[0, :, 0]
+
+
+def _size(depth: Tensor) -> Size:
+    return int(depth.shape[0]), int(depth.shape[1])
+
 
 LAYOUT = Layout(
     name="MegaDepth (training)",
@@ -184,10 +348,13 @@ class MegaDepthTrain:
         return self._scenes[number]
 
     def _side(self, scene: Scene, number: int, source: Path) -> _Side:
-        path = inside(self._photos, scene.image_paths[number], source)
+        path = path_inside(self._photos, scene.image_paths[number], source)
         if not path.is_file():
             raise DataError(f"{path}: expected the photo that {source} names, found none; {LAYOUT.advice()}")
-        image, depth = read_image(path), read_depth(inside(self._photos, scene.depth_paths[number], source))
+        image, depth = (
+            read_image(path),
+            read_depth(path_inside(self._photos, scene.depth_paths[number], source)),
+        )
         if tuple(depth.shape) != image.size:
             raise DataError(
                 f"{path}: expected a photo of the size of its depth map, {list(depth.shape)}, got "
@@ -223,7 +390,7 @@ def _scene_files(folder: Path, names: Path | None, exclude: Sequence[str]) -> li
         files = sorted(folder.glob("*.npz"))
     else:
         listed = [line.removesuffix(".npz") for line in read_lines(names, LAYOUT.advice())]
-        files = [inside(folder, f"{line}.npz", names) for line in listed]
+        files = [path_inside(folder, f"{line}.npz", names) for line in listed]
     files = [file for file in files if _scene_of(file) not in exclude]
     absent = [file for file in files if not file.is_file()]
     if absent or not files:

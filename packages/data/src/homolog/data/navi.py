@@ -26,9 +26,8 @@ from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import entry, inside, read_lines, root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_records
+from homolog.data.annotation import entry, path_inside, read_lines, read_records, root_of
+from homolog.data.inventory import Expected, Layout
 
 _LISTS = "custom_splits/pairwise_pixel_correspondences"
 
@@ -116,7 +115,7 @@ class Navi:
         )
 
     def _view(self, path: str) -> _View:
-        file = inside(self._root, path, self._list)
+        file = path_inside(self._root, path, self._list)
         scene = file.parent.parent if file.parent.name == "images" else file.parent
         source = scene / "annotations.json"
         # Read again for each pair: kept, the annotations of all scenes would fill memory for nothing.

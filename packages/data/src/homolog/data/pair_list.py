@@ -30,7 +30,7 @@ from homolog.core.coords import Size
 from homolog.core.errors import DataError, did_you_mean
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import entry, inside, read_json, read_lines
+from homolog.data.annotation import entry, path_inside, read_json, read_lines
 
 _ADVICE = 'write two paths a line, or {"pairs": [{"image0": "a.jpg", "image1": "b.jpg"}]} as .json'
 _ENTRIES = frozenset(
@@ -54,7 +54,7 @@ _ENTRIES = frozenset(
 
 
 class PairList:
-    """The pairs of such a list; samples have what the list says of them."""
+    """The pairs of such a list, with the truth that the list gives for them."""
 
     def __init__(self, *, root: str | Path, pairs: str | Path) -> None:
         """Read the list.
@@ -64,7 +64,7 @@ class PairList:
             pairs: the list, relative to the root or absolute.
 
         Raises:
-            DataError: the list is missing, empty or damaged, or says what it cannot.
+            DataError: the list is missing, empty, damaged or contradictory.
         """
         self._root = Path(root).expanduser()
         self._list = self._root / pairs
@@ -85,7 +85,7 @@ class PairList:
         pair = self._pairs[index]
         label = f"{self._list}, pair {range(len(self))[index]}"
         names = [entry(pair, key, self._list) for key in ("image0", "image1")]
-        image0, image1 = (read_image(inside(self._root, name, self._list)) for name in names)
+        image0, image1 = (read_image(path_inside(self._root, name, self._list)) for name in names)
         xy0, xy1, visible = _points(pair, label)
         return PairSample(
             image0=image0,

@@ -17,14 +17,14 @@ import torch
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
-from homolog.data.layout import Expected, Layout
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="named keypoints",
     folder="named_keypoints",
     home="homolog.data.pairs_json",
     licence="that of your images",
-    obtain="Annotate your own images as the documentation of homolog.data.pairs_json says.",
+    obtain="Annotate your own images as homolog.data.pairs_json documents.",
     signature=("pairs.json",),
     expected=(Expected(what="annotations", pattern="pairs.json", count=1),),
     configs=("named_keypoints",),
@@ -68,7 +68,9 @@ class NamedKeypointPairs:
         category, source, target, names = self.pairs[index]
         sides = [self._side(key) for key in (source, target)]
         image0, image1 = (
-            annotation.read_sized_image(path, size, self.source, "copy it to where its annotation says")
+            annotation.read_sized_image(
+                path, size, self.source, "copy it to the place that its annotation names"
+            )
             for path, size, _ in sides
         )
         xy0, xy1 = (torch.tensor([self._point(key, name) for name in names]) for key in (source, target))
@@ -96,7 +98,7 @@ class NamedKeypointPairs:
                 f"{self.source}: pair {number}: expected the point {absent[0]!r} in both images, "
                 f"{source} and {target}; add it, or take it out of names"
             )
-        for key in (source, target):  # so that what is wrong is said before anything is matched
+        for key in (source, target):  # errors are reported before anything is matched
             self._side(key)
             for name in names:
                 self._point(key, name)
@@ -119,7 +121,7 @@ class NamedKeypointPairs:
 
     def _side(self, key: str) -> tuple[Path, list[float], list[float]]:
         image = self._image(key)
-        path = annotation.inside(self.root, annotation.entry(image, "file", self.source), self.source)
+        path = annotation.path_inside(self.root, annotation.entry(image, "file", self.source), self.source)
         size, box = (annotation.entry(image, name, self.source) for name in ("size", "bbox"))
         return (
             path,

@@ -22,8 +22,7 @@ from homolog.core.errors import DataError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import inside, read_lines
-from homolog.data.matrix_text import matrix
+from homolog.data.annotation import matrix, path_inside, read_lines
 
 _FIELDS = {38: 2, 36: 0, 32: 0}  # words of a line, and how many of them are rotations
 
@@ -81,7 +80,7 @@ class PosePairs:
         """
         pair = self._pairs[index]
         label = f"{self._list}, {pair.names[0]} and {pair.names[1]}"
-        images = [read_image(inside(self._root, name, self._list)) for name in pair.names]
+        images = [read_image(path_inside(self._root, name, self._list)) for name in pair.names]
         camera0, camera1 = (
             camera_of(K, origin=self._origin, size=image.size, stored=self._size, name=label)
             for K, image in zip(pair.K, images, strict=True)

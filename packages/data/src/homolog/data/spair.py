@@ -1,25 +1,27 @@
-"""SPair-71k: pairs of objects of one category with keypoints (Min et al. 2019)."""
+"""SPair-71k (Min et al. 2019) and SPair-U (Mariotti et al. 2025): pairs of objects of one category with keypoints."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import PIL.Image
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError, did_you_mean
 from homolog.core.samples import PairSample
-from homolog.data import annotation, symmetric_keypoints
-from homolog.data.layout import Expected, Layout
-from homolog.data.spair_mask import read_mask
+from homolog.data import annotation, spair, symmetric_keypoints
+from homolog.data.inventory import Expected, Layout
 from homolog.data.symmetric_keypoints import Groups
 
 Split = Literal["trn", "val", "test"]
 Keypoints = Literal["image", "pair"]
 
-LAYOUT = Layout(
+SPAIR_LAYOUT = Layout(
     name="SPair-71k",
     folder="SPair-71k",
     home="https://cvlab.postech.ac.kr/research/SPair-71k",
@@ -58,7 +60,7 @@ class Places:
     image_annotations: Path
     pair_annotations: Path
     pair_list: Path | None
-    layout: Layout = LAYOUT
+    layout: Layout = SPAIR_LAYOUT
     segmentations: Path | None = None
 
 
@@ -110,7 +112,7 @@ class SpairPairs:
                 f"SPair-71k: expected the split trn, val or test and keypoints image or pair, "
                 f"got {split!r} and {keypoints!r}"
             )
-        folder = annotation.root_of(root, LAYOUT)
+        folder = annotation.root_of(root, SPAIR_LAYOUT)
         pair_list = folder / "Layout" / "large" / f"{split}.txt"
         segmentations = folder / "Segmentation"
         if masks and not segmentations.is_dir():
@@ -180,7 +182,7 @@ def read_pair(
     Args:
         places: where its parts lie.
         name: stem of the pair's file.
-        keypoints: as `SpairPairs` says.
+        keypoints: as in `SpairPairs`.
         groups: keypoints that look alike by category, for the group `geometry_aware`; None leaves it out.
 
     Raises:
@@ -235,8 +237,8 @@ def _category(name: str, places: Places) -> str:
 
 def _side(places: Places, data: dict[str, Any], prefix: str, category: str, source: Path) -> _Side:
     name = annotation.entry(data, f"{prefix}_imname", source)
-    image = annotation.inside(places.images / category, name, source)
-    path = annotation.inside(places.image_annotations / category, name, source).with_suffix(".json")
+    image = annotation.path_inside(places.images / category, name, source)
+    path = annotation.path_inside(places.image_annotations / category, name, source).with_suffix(".json")
     size = annotation.numbers(annotation.entry(data, f"{prefix}_imsize", source), 3, "image size", source)
     box = annotation.corner_box(annotation.entry(data, f"{prefix}_bndbox", source), "the box", source)
     return _Side(image, path, size, box, _image_points(path, places.layout))
@@ -270,3 +272,129 @@ def _pair_points(data: dict[str, Any], path: Path) -> tuple[list[int], list[list
         raise DataError(f"{path}: expected numbers as kps_ids, got {lists[0]}; copy it again")
     xy0, xy1 = ([annotation.numbers(xy, 2, "a keypoint", path) for xy in part] for part in lists[1:])
     return [int(number) for number in lists[0]], xy0, xy1
+
+
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
+    *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+"""Of PASCAL VOC, from number 1 on; two of them are no categories of SPair-71k."""
+
+_RIM = 255
+
+
+def read_mask(path: Path, *, category: str, box: list[float], size: Size, advice: str) -> Bool[Tensor, "H W"]:
+    """Return where an object is.
+
+    Args:
+        path: the segmentation.
+        category: of the object.
+        box: x, y, width, height of the object; of pixel centres, as it is annotated.
+        size: (height, width) of the photo.
+        advice: what to do if there is no such file.
+
+    Returns:
+        True on the object; nowhere, if the segmentation shows no such object in the box.
+
+    Raises:
+        DataError: the file is missing, damaged, of another size, or has no classes of PASCAL VOC.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: expected a segmentation, found none; {advice}")
+    try:
+        with PIL.Image.open(path) as file:
+            if file.size != size[::-1] or file.mode not in {"L", "P"}:
+                raise DataError(
+                    f"{path}: expected one class for each of {size[1]} x {size[0]} pixels, got "
+                    f"{file.size[0]} x {file.size[1]} of the mode {file.mode}; obtain it again"
+                )
+            # Of a palette image, too, these are the classes; its colours are for people.
+            shown = torch.from_numpy(np.array(file))
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: expected a PNG, got a damaged file ({error}); obtain it again") from error
+    odd = shown[(shown > len(CLASSES)) & (shown != _RIM)]
+    if category not in CLASSES or len(odd):
+        got = f"the class {int(odd[0])}" if len(odd) else f"the category {category}"
+        raise DataError(f"{path}: expected classes and categories of PASCAL VOC, got {got}; obtain it again")
+    x, y, width, height = box
+    rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
+    within = (rows >= y) & (rows <= y + height) & (columns >= x) & (columns <= x + width)
+    return (shown == CLASSES.index(category) + 1) & within
+
+
+SPAIR_U_LAYOUT = Layout(
+    name="SPair-U",
+    folder="SPair-U",
+    home="https://github.com/VICO-UoE/JamaisVu",
+    licence="none known to us; annotations of SPair-71k's images, research use",
+    obtain="Get SPair-71k, and SPair-U.zip from the link in the README of JamaisVu; unpack it beside SPair-71k.",
+    signature=("ExtraPairAnnotation/test", "ExtraImageAnnotation"),
+    expected=(
+        Expected(what="pairs of the test split", pattern="*PairAnnotation/test/*.json"),
+        Expected(what="image annotations", pattern="*ImageAnnotation/*/*.json"),
+    ),
+    configs=("spair_u",),
+)
+
+SPELLINGS = (("PairAnnotation", "ImageAnnotation"), ("ExtraPairAnnotation", "ExtraImageAnnotation"))
+"""By the README the structure is SPair-71k's; the authors' loader reads folders named Extra...."""
+
+
+class SpairUPairs:
+    """Test pairs of SPair-71k with the new annotations of SPair-U.
+
+    What is publicly known: the annotations come without images, have the structure of SPair-71k's test
+    annotations, and are read like those of GeoAware-SC, from the image annotations (JamaisVu's README
+    and its `utils/utils_dataset.py`). Assumed: no list of pairs comes along, so that pairs are taken in
+    the order of their names. Keypoint numbers mean other parts than in SPair-71k, so that there is no
+    geometry-aware group.
+
+    Coordinates are taken as they are annotated: integer = pixel centre.
+
+    SPair-U: SPair-71k's test pairs with points that nobody was trained on (Mariotti et al. 2025).
+    """
+
+    def __init__(self, root: str | Path, *, images: str | Path, category: str | None = None) -> None:
+        """Read the list of pairs.
+
+        Args:
+            root: the folder `SPair-U`, or SPair-71k's own if the Extra... folders were put there.
+            images: the folder `SPair-71k`.
+            category: one of the 18, to leave the others out.
+
+        Raises:
+            ConfigError: no such category.
+            DataError: a folder is missing.
+        """
+        folder, originals = annotation.root_of(root, SPAIR_U_LAYOUT), annotation.root_of(images, SPAIR_LAYOUT)
+        # Below SPair-71k the plain names are SPair-71k's own annotations.
+        spellings = SPELLINGS[1:] if folder.resolve() == originals.resolve() else SPELLINGS
+        found = [names for names in spellings if (folder / names[0] / "test").is_dir()]
+        if not found:
+            expected = " or ".join(f"{names[0]}/test" for names in spellings)
+            raise DataError(
+                f"{folder}: expected the folder {expected}, found none; {SPAIR_U_LAYOUT.advice()}"
+            )
+        pairs, points = found[0]
+        self.places = spair.Places(
+            images=originals / "JPEGImages",
+            image_annotations=folder / points,
+            pair_annotations=folder / pairs / "test",
+            pair_list=None,
+            layout=SPAIR_U_LAYOUT,
+        )
+        self.names = spair.pair_names(self.places, category)
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> PairSample:
+        """Read a pair.
+
+        Raises:
+            DataError: a file is missing or damaged, or an image has another size than annotated.
+        """
+        return spair.read_pair(self.places, self.names[index], keypoints="image", groups=None)

@@ -3,7 +3,7 @@
 Zhang et al., "Telling Left from Right" (2024), section 3 and its supplement, call the points of such a
 group the geometry-aware subset. The groups follow from what the numbered keypoints of SPair-71k and
 AP-10K are (left and right ear, four paws); which ones count is as GeoAware-SC's
-`utils/utils_geoware.py` says it, so that the subset is the same.
+`utils/utils_geoware.py` defines it, so that the subset is the same.
 """
 
 from collections.abc import Collection, Sequence

@@ -32,7 +32,7 @@ from homolog.core.image import Image
 from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
 from homolog.data.converted import read_any
-from homolog.data.layout import Expected, Layout
+from homolog.data.inventory import Expected, Layout
 
 _HOME = "https://github.com/google-deepmind/tapnet/tree/main/tapnet/tapvid"
 _KINETICS = "Kinetics: videos under the terms of YouTube, annotations CC BY 4.0"

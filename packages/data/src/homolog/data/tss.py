@@ -10,8 +10,8 @@ from homolog.core.dense import DenseField
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
-from homolog.data.flow_file import read_flow
-from homolog.data.layout import Expected, Layout
+from homolog.data.annotation import read_flow
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="TSS",
@@ -45,7 +45,7 @@ class _Direction(NamedTuple):
 class TssPairs:
     """Pairs of TSS, each in both directions, as sd-dino's `utils/utils_tss.py` takes them.
 
-    `dense` lives on image 0 and says where its pixels are in image 1; its confidence is 1 where that is
+    `dense` lives on image 0 and gives the positions of its pixels in image 1; its confidence is 1 where that is
     known and on the foreground, else 0. `mask0` and `mask1` are the foregrounds (white in the files).
     Facts name the `subset`; the category is that of the folder's name.
 

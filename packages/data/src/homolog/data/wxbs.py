@@ -2,7 +2,7 @@
 
 The layout of the package `wxbs-benchmark`: `<root>/v1.1/<kind>/<pair>/{01,02}.{png,jpg}` and `corrs.txt`, a
 line `x1 y1 x2 y2` for each point, beside `crossval_errors.txt`. Kinds name what differs, such as WGABS for
-geometry and appearance. Two pairs are for validation, all others are the test. Nothing is said about
+geometry and appearance. Two pairs are for validation, all others are the test. Nothing is documented about
 where (0, 0) lies; points are taken as they are, with integers at pixel centres.
 """
 
@@ -14,9 +14,8 @@ import torch
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import root_of
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_matrix
+from homolog.data.annotation import read_matrix, root_of
+from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
     name="WxBS",

@@ -1,4 +1,4 @@
-"""PF-PASCAL: pairs of PASCAL VOC objects of one category with keypoints (Ham et al. 2017)."""
+"""PF-PASCAL (Ham et al. 2017) and PF-WILLOW (Ham et al. 2016): pairs of objects of one category with keypoints."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
 from homolog.data import annotation
-from homolog.data.layout import Expected, Layout
+from homolog.data.inventory import Expected, Layout
 
 Split = Literal["trn", "val", "test"]
 Lists = Literal["hpf", "cnngeometric"]
@@ -20,7 +20,7 @@ Lists = Literal["hpf", "cnngeometric"]
 _HOME = "https://www.di.ens.fr/willow/research/proposalflow"
 _LICENCE = "none known to us; images from PASCAL VOC (Flickr terms), research use"
 
-LAYOUT = Layout(
+PF_PASCAL_LAYOUT = Layout(
     name="PF-PASCAL (HPF)",
     folder="PF-PASCAL",
     home=_HOME,
@@ -48,7 +48,7 @@ LAYOUT = Layout(
     configs=("pfpascal",),
 )
 
-LAYOUT_CNNGEOMETRIC = Layout(
+PF_PASCAL_CNNGEOMETRIC_LAYOUT = Layout(
     name="PF-PASCAL (CNNGeometric)",
     folder="PF-dataset-PASCAL",
     home=_HOME,
@@ -131,7 +131,7 @@ class PfPascalPairs:
                 "PF-PASCAL: expected lists hpf with trn, val, test, or cnngeometric with val, test, "
                 f"got {lists!r} with {split!r}"
             )
-        self.layout = LAYOUT if lists == "hpf" else LAYOUT_CNNGEOMETRIC
+        self.layout = PF_PASCAL_LAYOUT if lists == "hpf" else PF_PASCAL_CNNGEOMETRIC_LAYOUT
         self.root = annotation.root_of(root, self.layout)
         self.floor = floor
         self.list = self.root / _FILES[lists][split]
@@ -199,7 +199,7 @@ class PfPascalPairs:
 
     def _image(self, name: str) -> str:
         # Lists name images from some folder above: PF-PASCAL/JPEGImages/2008_006325.jpg.
-        annotation.inside(self.root, name, self.list)
+        annotation.path_inside(self.root, name, self.list)
         return PurePosixPath(name).name
 
     def _category(self, number: str) -> str:
@@ -260,3 +260,106 @@ def mirrored(image: Image) -> Image:
     last = image.size[1] - 1
     back = torch.tensor([[-1, 0, last], [0, 1, 0]], dtype=torch.float64)
     return replace(image, pixels=image.pixels.flip(-1), to_original=compose_affines(image.to_original, back))
+
+
+PF_WILLOW_LAYOUT = Layout(
+    name="PF-WILLOW",
+    folder="PF-WILLOW",
+    home="https://www.di.ens.fr/willow/research/proposalflow",
+    licence="none known to us; images from PASCAL VOC and Caltech-256, research use",
+    obtain=(
+        "Download PF-dataset.zip from its home page, name the folder PF-WILLOW, and put test_pairs.csv of HPF "
+        "(github.com/juhongm999/hpf) into it."
+    ),
+    signature=("test_pairs.csv", "car(G)", "winebottle(M)"),
+    expected=(
+        Expected(what="images", pattern="*(*)/*.png", count=100),
+        Expected(what="pairs of the test list", pattern="test_pairs.csv", count=900, unit="lines", header=1),
+    ),
+    configs=("willow",),
+)
+
+POINTS = 10
+
+_COLUMNS = tuple(
+    f"{axis}{image}{number}" for image in "AB" for axis in "XY" for number in range(1, POINTS + 1)
+)
+
+
+class WillowPairs:
+    """Pairs of PF-WILLOW, a test set.
+
+    No boxes are annotated. `box0` and `box1` are the extents of the ten keypoints, because published
+    numbers divide by the larger extent of those of image 1 (HPF's `data/pfwillow.py`, `bbox-kp`).
+
+    The category is the object's folder (`car(G)`). Coordinates are taken as they are annotated: integer =
+    pixel centre.
+    """
+
+    def __init__(self, root: str | Path, *, floor: bool = False) -> None:
+        """Read the list of pairs.
+
+        Args:
+            root: the folder `PF-WILLOW`.
+            floor: cut coordinates down to whole pixels, as Visual-AI does.
+
+        Raises:
+            DataError: the folder or the list is missing or damaged.
+        """
+        self.root = annotation.root_of(root, PF_WILLOW_LAYOUT)
+        self.list = self.root / "test_pairs.csv"
+        rows = annotation.read_table(self.list, ("imageA", "imageB", *_COLUMNS), PF_WILLOW_LAYOUT.advice())
+        if not rows:
+            raise DataError(f"{self.list}: expected pairs, found none; {PF_WILLOW_LAYOUT.advice()}")
+        self.images = [(self._image(row["imageA"]), self._image(row["imageB"])) for row in rows]
+        points = np.array([[self._number(row[name]) for name in _COLUMNS] for row in rows])
+        # XA1..10, YA1..10, XB1..10, YB1..10 -> pair, image, point, axis
+        points = points.reshape(-1, 2, 2, POINTS).swapaxes(2, 3)
+        self.points = torch.from_numpy(np.floor(points) if floor else points).float()
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> PairSample:
+        """Read a pair.
+
+        Raises:
+            DataError: an image is missing or damaged.
+        """
+        names = self.images[index]
+        image0, image1 = (
+            annotation.read_sized_image(self.root / name, None, self.list, PF_WILLOW_LAYOUT.advice())
+            for name in names
+        )
+        xy0, xy1 = self.points[index]
+        stems = "-".join(PurePosixPath(name).stem for name in names)
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            xy0=xy0,
+            xy1=xy1,
+            box0=_extent(xy0),
+            box1=_extent(xy1),
+            category=PurePosixPath(names[0]).parent.name,
+            name=f"{index:03d}-{stems}",
+        )
+
+    def _image(self, name: str) -> str:
+        # The first folder is that of the data set, as its authors named it.
+        annotation.path_inside(self.root, name, self.list)
+        parts = PurePosixPath(name).parts
+        if len(parts) < 2:
+            raise DataError(f"{self.list}: expected images as <kind>/<name>.png, got {name!r}; copy it again")
+        return "/".join(parts[-2:])
+
+    def _number(self, text: str) -> float:
+        values = annotation.parse_numbers(text, "a coordinate", self.list)
+        if len(values) != 1:
+            raise DataError(f"{self.list}: expected a number as coordinate, got {text!r}; copy it again")
+        return values[0]
+
+
+def _extent(xy: torch.Tensor) -> torch.Tensor:
+    corner = xy.amin(dim=0)
+    return torch.cat((corner, xy.amax(dim=0) - corner))

@@ -1,12 +1,4 @@
-"""ScanNet-1500 as LoFTR ships it: `test.npz`, `intrinsics.npz`, colour frames and camera poses.
-
-`test.npz` has `name` [1500 4] (scene, scan of it, two frame numbers) and `rel_pose` [1500 12], from
-frame 0 to frame 1. `intrinsics.npz` has for each scan the intrinsics [3 3] of the DEPTH frame of
-640 x 480, to which LoFTR resizes colour frames; samples are the colour files themselves, so the
-intrinsics are scaled to their size. Pose files are camera to world. XFeat reads the same frames with
-`<scan>/intrinsic/intrinsic_color.txt`, which belongs to the colour file as it is. Both calibrations
-have integer coordinates at pixel centres, as here.
-"""
+"""ScanNet-1500 as LoFTR and SuperGlue publish it."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -19,12 +11,12 @@ from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
-from homolog.data.annotation import root_of
+from homolog.data.annotation import read_matrix, root_of
 from homolog.data.converted import read_any
-from homolog.data.layout import Expected, Layout
-from homolog.data.matrix_text import read_matrix
+from homolog.data.inventory import Expected, Layout
+from homolog.data.pose_pairs import PosePairs
 
-LAYOUT = Layout(
+LOFTR_LAYOUT = Layout(
     name="ScanNet-1500 (LoFTR)",
     folder="scannet_test_1500",
     home="https://github.com/zju3dv/LoFTR",
@@ -63,6 +55,15 @@ class ScanNet1500LoFTR:
     """Pairs of frames of 100 scans of rooms with relative poses.
 
     Samples have cameras, `pose`, and the scan as `category`.
+
+    ScanNet-1500 as LoFTR ships it: `test.npz`, `intrinsics.npz`, colour frames and camera poses.
+
+    `test.npz` has `name` [1500 4] (scene, scan of it, two frame numbers) and `rel_pose` [1500 12], from
+    frame 0 to frame 1. `intrinsics.npz` has for each scan the intrinsics [3 3] of the DEPTH frame of
+    640 x 480, to which LoFTR resizes colour frames; samples are the colour files themselves, so the
+    intrinsics are scaled to their size. Pose files are camera to world. XFeat reads the same frames with
+    `<scan>/intrinsic/intrinsic_color.txt`, which belongs to the colour file as it is. Both calibrations
+    have integer coordinates at pixel centres, as here.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class ScanNet1500LoFTR:
             raise ConfigError(
                 f"ScanNet-1500: expected the intrinsics depth_640x480 or colour, got {intrinsics}"
             )
-        self._root = root_of(root, LAYOUT)
+        self._root = root_of(root, LOFTR_LAYOUT)
         folder = Path(lists).expanduser()
         self._list = folder / "test.npz"
         self._pairs, self._poses = _read_pairs(self._list)
@@ -116,11 +117,11 @@ class ScanNet1500LoFTR:
     def _camera(self, scan: str, size: Size) -> Camera:
         if self._depth_K is None:
             path = self._root / scan / "intrinsic" / "intrinsic_color.txt"
-            values = read_matrix(path, columns=4, rows=4, advice=LAYOUT.advice())
+            values = read_matrix(path, columns=4, rows=4, advice=LOFTR_LAYOUT.advice())
             return camera_of(values[:3, :3], origin="centre", size=size, name=str(path))
         if scan not in self._depth_K:
             raise DataError(
-                f"{self._list.parent / 'intrinsics.npz'}: expected intrinsics of {scan}; {LAYOUT.advice()}"
+                f"{self._list.parent / 'intrinsics.npz'}: expected intrinsics of {scan}; {LOFTR_LAYOUT.advice()}"
             )
         K = self._depth_K[scan].reshape(3, 3)
         return camera_of(K, origin="centre", size=size, stored=DEPTH_SIZE, name=f"intrinsics.npz, {scan}")
@@ -131,7 +132,9 @@ class ScanNet1500LoFTR:
         if self._poses is not None and not folder.is_dir():
             return pose_of(self._poses[index].reshape(3, 4), name=f"{self._list}, pair {index}")
         worlds = [
-            np.linalg.inv(rigid(read_matrix(path, columns=4, rows=4, advice=LAYOUT.advice()), name=str(path)))
+            np.linalg.inv(
+                rigid(read_matrix(path, columns=4, rows=4, advice=LOFTR_LAYOUT.advice()), name=str(path))
+            )
             for path in (folder / f"{frame}.txt" for frame in (pair.frame0, pair.frame1))
         ]
         return relative_pose(*worlds, name=str(folder))
@@ -141,10 +144,10 @@ def _read_pairs(path: Path) -> tuple[list[_Pair], np.ndarray | None]:
     arrays = _read_arrays(path)
     names, poses = arrays.get("name"), arrays.get("rel_pose")
     if names is None or names.ndim != 2 or names.shape[1] != 4 or not np.issubdtype(names.dtype, np.integer):
-        raise DataError(f"{path}: expected `name` [N 4] of whole numbers; {LAYOUT.advice()}")
+        raise DataError(f"{path}: expected `name` [N 4] of whole numbers; {LOFTR_LAYOUT.advice()}")
     if poses is not None and poses.shape != (len(names), 12):
         raise DataError(
-            f"{path}: expected `rel_pose` [{len(names)} 12], got {list(poses.shape)}; {LAYOUT.advice()}"
+            f"{path}: expected `rel_pose` [{len(names)} 12], got {list(poses.shape)}; {LOFTR_LAYOUT.advice()}"
         )
     pairs = [
         _Pair(f"scene{scene:04d}_{scan:02d}", frame0, frame1)
@@ -155,8 +158,56 @@ def _read_pairs(path: Path) -> tuple[list[_Pair], np.ndarray | None]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise DataError(f"{path}: expected this file, found none; {LAYOUT.advice()}")
+        raise DataError(f"{path}: expected this file, found none; {LOFTR_LAYOUT.advice()}")
     arrays = read_any(path)
     if not isinstance(arrays, dict):
-        raise DataError(f"{path}: expected named arrays, got one; {LAYOUT.advice()}")
+        raise DataError(f"{path}: expected named arrays, got one; {LOFTR_LAYOUT.advice()}")
     return {str(key): np.asarray(value) for key, value in arrays.items()}  # pyright: ignore[reportUnknownArgumentType]
+
+
+SUPERGLUE_LAYOUT = Layout(
+    name="ScanNet-1500 (SuperGlue)",
+    folder="scannet_test_images",
+    home="https://github.com/magicleap/SuperGluePretrainedNetwork",
+    licence="ScanNet Terms of Use: signed, for research only",
+    obtain=(
+        "Sign ScanNet's terms, extract the frames that assets/scannet_test_images.txt of SuperGlue's repository "
+        "lists, and put its assets/scannet_test_pairs_with_gt.txt beside them."
+    ),
+    signature=("scannet_test_pairs_with_gt.txt",),
+    expected=(
+        Expected(what="pairs", pattern="scannet_test_pairs_with_gt.txt", count=1500, unit="lines"),
+        Expected(what="colour frames", pattern="scene*_*/*.jpg"),
+    ),
+    configs=("scannet1500_superglue",),
+)
+
+COLOUR_SIZE = (968, 1296)
+
+
+class ScanNet1500SuperGlue(PosePairs):
+    """Pairs of frames of rooms with relative poses; see `PosePairs`.
+
+    ScanNet-1500 as SuperGlue ships it: `scannet_test_pairs_with_gt.txt`, 1,500 lines of 38 fields.
+
+    Intrinsics are those of the colour camera at 1296 x 968 with integer coordinates at pixel centres, as
+    here. Frames that were exported at another size get intrinsics that are scaled to it.
+    """
+
+    def __init__(self, *, root: str | Path, pairs: str | Path = "scannet_test_pairs_with_gt.txt") -> None:
+        """Read the list.
+
+        Args:
+            root: the folder of the frames.
+            pairs: the text file, relative to the root or absolute.
+
+        Raises:
+            DataError: the list is missing or damaged.
+        """
+        super().__init__(
+            root=root_of(root, SUPERGLUE_LAYOUT),
+            pairs=pairs,
+            origin="centre",
+            size=COLOUR_SIZE,
+            advice=SUPERGLUE_LAYOUT.advice(),
+        )
