@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from homolog.core.feature_cache import FeatureCache, content_key
-from homolog.core.fetch import cache_folder
+from homolog.core.atomic import cache_folder
 
 
 @pytest.fixture

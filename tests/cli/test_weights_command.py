@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from homolog.core.fetch import OFFLINE_FLAGS, cache_folder
+from homolog.core.atomic import cache_folder
+from homolog.zoo.sources import OFFLINE_FLAGS
 
 CONTENT = bytes(range(256)) * 8_000  # 2 MB, several chunks
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -89,7 +90,7 @@ ABOUT = {"licence": "MIT", "origin": "https://example.org/about"}
 
 
 def node(path: str, sha256: str | None, size: int | None) -> dict[str, Any]:
-    target = {"_target_": "homolog.core.weights.fetch", "url": HUB + path}
+    target = {"_target_": "homolog.zoo.sources.fetch", "url": HUB + path}
     return target | {"sha256": sha256, "size": size} | ABOUT
 
 
@@ -97,13 +98,13 @@ def node(path: str, sha256: str | None, size: int | None) -> dict[str, Any]:
 def configs(tmp_path: Path) -> Path:
     """Products with a published hash, without one, with several files, from a package, and with none."""
     folder = {
-        "_target_": "homolog.core.hub.fetch_folder",
+        "_target_": "homolog.zoo.sources.fetch_folder",
         "repository": "owner/model",
         "revision": "main",
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in MODEL.items()},
     }
     packaged = {
-        "_target_": "homolog.core.weights.packaged",
+        "_target_": "homolog.zoo.sources.packaged",
         "distribution": "no-such-weights",
         "module": "no_such_weights_module",
         "file": "weights/absent.pt",
@@ -311,14 +312,14 @@ def test_another_configs_folder_has_to_be_one(homolog, tmp_path: Path):
 
 
 def test_a_product_whose_weights_are_described_wrongly_hides_no_other(weights, homolog, configs: Path):
-    write(configs, "head/unfinished", {"checkpoint": {"_target_": "homolog.core.weights.fetch"} | ABOUT})
+    write(configs, "head/unfinished", {"checkpoint": {"_target_": "homolog.zoo.sources.fetch"} | ABOUT})
     write(configs, "head/mistaken", {"checkpoint": {"_target_": "homolog.core.weights.fetsch"} | ABOUT})
     assert row(weights, "net")[0] == "net"
     products = json.loads(homolog("list", "--json", "--configs", configs).out)
     status = {product["name"]: product["status"] for product in products}
     assert status["net"] == "downloadable"
-    assert status["unfinished"] == "broken: homolog.core.weights.fetch: missing a required argument: 'url'"
-    assert status["mistaken"].endswith("did you mean homolog.core.weights.fetch?")
+    assert status["unfinished"] == "broken: homolog.zoo.sources.fetch: missing a required argument: 'url'"
+    assert status["mistaken"].endswith("did you mean homolog.zoo.sources.fetch?")
 
 
 # --- fetch ----------------------------------------------------------------------------------------
@@ -452,7 +453,7 @@ def test_an_interrupted_fetch_says_that_it_can_go_on(weights, hub: Server, monke
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("homolog.cli.weights.obtain", interrupt)
+    monkeypatch.setattr("homolog.zoo.weight_files.obtain", interrupt)
     said = weights("fetch", "net")
     assert said.code == 130
     assert said.err == "homolog: net: interrupted; the next fetch goes on from what has arrived\n"

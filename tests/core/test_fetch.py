@@ -607,7 +607,7 @@ def test_where_tells_without_the_network(
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
     server = start_server()
     node = {
-        "_target_": "homolog.core.weights.fetch",
+        "_target_": "homolog.zoo.sources.fetch",
         "url": server.url + "/net.pth",
         "sha256": SHA256,
         "size": len(CONTENT),
@@ -623,7 +623,7 @@ def test_where_tells_without_the_network(
 def test_where_knows_folders_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
     node = {
-        "_target_": "homolog.core.hub.fetch_folder",
+        "_target_": "homolog.zoo.sources.fetch_folder",
         "repository": "owner/model",
         "revision": "main",
         "files": {"unet/config.json": None},

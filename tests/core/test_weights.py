@@ -68,7 +68,7 @@ def test_another_file_in_the_package_is_refused(package: dict[str, Any], change:
 
 
 def test_where_tells_a_packaged_file_from_a_missing_one(package: dict[str, Any]) -> None:
-    node = package | {"_target_": "homolog.core.weights.packaged"}
+    node = package | {"_target_": "homolog.zoo.sources.packaged"}
     assert where(node) is Whereabouts.HERE
     assert where(node | {"module": "no_such_module"}) == "missing package"
     assert where(node | {"size": 12}) == "damaged"

@@ -188,7 +188,7 @@ def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: p
 
 def test_an_error_of_a_part_passes_through_unchanged():
     missing = {
-        "_target_": "homolog.core.weights.packaged",
+        "_target_": "homolog.zoo.sources.packaged",
         "distribution": "no-such",
         "module": "no_such_module",
     }

@@ -77,7 +77,7 @@ def test_untrained_parts_are_named_by_their_place():
         "backbone.parts.1.net",
     ]
     assert untrained({"checkpoint": None}) == ["matcher"]
-    assert untrained({"head": {"checkpoint": {"_target_": "homolog.core.weights.fetch"}}}) == []
+    assert untrained({"head": {"checkpoint": {"_target_": "homolog.zoo.sources.fetch"}}}) == []
 
 
 def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
@@ -98,7 +98,7 @@ def test_a_file_that_is_no_text_does_not_hide_the_others(configs: Path):
     [
         ("url: https", "uri: https", "missing a required argument: 'url'"),
         ("size: null", "size: null\n    bytes: 3", "got an unexpected keyword argument 'bytes'"),
-        ("weights.fetch", "weights.fetched", "did you mean homolog.core.weights.fetch?"),
+        ("weights.fetch", "weights.fetched", "did you mean homolog.zoo.sources.fetch?"),
     ],
 )
 def test_weights_that_are_described_wrongly_are_said_and_hide_no_others(
@@ -107,7 +107,7 @@ def test_weights_that_are_described_wrongly_are_said_and_hide_no_others(
     file = configs / "backbone" / "joined.yaml"
     file.write_text(file.read_text().replace(old, new))
     products = by_name(configs)
-    assert products["backbone/joined"].status.startswith("broken: homolog.core.weights.fetch")
+    assert products["backbone/joined"].status.startswith("broken: homolog.zoo.sources.fetch")
     assert problem in products["backbone/joined"].status
     assert products["backbone/light"].status == "here"
 

@@ -70,14 +70,14 @@ def add(configs: Path, name: str, checkpoint: str) -> None:
 
 def single(url: str, sha256: str = "null", size: str = "null", licence: str = "MIT") -> str:
     return (
-        f"{{_target_: homolog.core.weights.fetch, url: '{url}', sha256: {sha256}, size: {size}, "
+        f"{{_target_: homolog.zoo.sources.fetch, url: '{url}', sha256: {sha256}, size: {size}, "
         f"licence: {licence}, origin: https://example.org}}"
     )
 
 
 def several(*files: str) -> str:
     return (
-        "{_target_: homolog.core.hub.fetch_folder, repository: owner/model, revision: main, "
+        "{_target_: homolog.zoo.sources.fetch_folder, repository: owner/model, revision: main, "
         f"files: {{{', '.join(f'{file}: null' for file in files)}}}, licence: MIT, origin: https://example.org}}"
     )
 
@@ -150,7 +150,7 @@ def test_products_that_need_other_files_of_one_repository_get_their_own(configs:
 
 
 def test_broken_products_are_left_out(configs: Path):
-    add(configs, "head/near", "{_target_: homolog.core.weights.fetch, licence: MIT}")
+    add(configs, "head/near", "{_target_: homolog.zoo.sources.fetch, licence: MIT}")
     assert list(by_name(configs)) == ["net.pt", "net.pth", "xfeat.pt"]
 
 

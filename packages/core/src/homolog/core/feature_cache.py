@@ -23,9 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from homolog.core.atomic import atomic
+from homolog.core.atomic import atomic, cache_folder
 from homolog.core.errors import ConfigError
-from homolog.core.weights import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +57,7 @@ class FeatureCache:
         """Name the folder; nothing is made or read yet.
 
         Args:
-            folder: where entries live; None is `features` in `homolog.core.weights.cache_folder()`.
+            folder: where entries live; None is `features` in `homolog.core.atomic.cache_folder()`.
             limit: bytes that all entries may take together; above it the least recently used go.
             dtype: what users of the cache shall keep maps and descriptors in: bfloat16 halves them;
                 None keeps theirs. Coordinates and scores are never narrowed.

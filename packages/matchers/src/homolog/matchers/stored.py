@@ -18,7 +18,7 @@ class Stored:
 
     Attributes:
         cache: where extractions are kept.
-        recipe: hash of networks, settings and weights, see `homolog.zoo.recipe`.
+        recipe: hash of networks, settings and weights, see `homolog.zoo.fingerprint`.
     """
 
     cache: FeatureCache
