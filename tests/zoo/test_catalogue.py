@@ -98,7 +98,7 @@ def test_a_file_that_is_no_text_does_not_hide_the_others(configs: Path):
     [
         ("url: https", "uri: https", "missing a required argument: 'url'"),
         ("size: null", "size: null\n    bytes: 3", "got an unexpected keyword argument 'bytes'"),
-        ("weights.fetch", "weights.fetched", "did you mean homolog.zoo.sources.fetch?"),
+        ("sources.fetch", "sources.fetched", "did you mean homolog.zoo.sources.fetch?"),
     ],
 )
 def test_weights_that_are_described_wrongly_are_said_and_hide_no_others(

@@ -1,4 +1,4 @@
-"""The recipe of an extraction: what changes it, what does not, and when there is none."""
+"""The fingerprint of a matcher: what changes it, what does not, and when there is none."""
 
 from importlib import import_module, metadata
 from pathlib import Path
@@ -7,11 +7,11 @@ import pytest
 
 from homolog.core.errors import WeightsError
 from homolog.zoo.compose import compose
-from homolog.zoo.recipe import extraction_recipe
+from homolog.zoo.fingerprint import extraction_fingerprint
 
 
 def of(*settings: str) -> str | None:
-    return extraction_recipe(compose("match", settings))
+    return extraction_fingerprint(compose("match", settings))
 
 
 def test_it_is_the_same_for_the_same_configuration():
@@ -61,7 +61,7 @@ def test_code_that_changed_between_two_versions_changes_it(tmp_path: Path, monke
     (portion / "network.py").write_text("WIDTH = 3")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(
-        "homolog.zoo.recipe.import_module",
+        "homolog.zoo.fingerprint.import_module",
         lambda name: import_module("homolog_parts" if name == "homolog.backbones" else name),
     )
     before = of()

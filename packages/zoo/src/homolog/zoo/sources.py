@@ -22,7 +22,7 @@ from enum import StrEnum
 from functools import partial
 from hashlib import sha256 as sha256_of
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, cast
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
@@ -406,15 +406,13 @@ def _download(wanted: _Wanted, progress: Progress) -> str:
 
     def resume(_url: str, output: str, _pooch: object) -> None:
         with part.open("ab", buffering=0) as file:
-            bar = cast(Any, partial(_Bar, progress))
-            start = file.tell()
             http_get(
                 remote.url,
                 file,
-                resume_size=start,
+                resume_size=file.tell(),
                 headers=remote.headers,
                 expected_size=remote.size,
-                tqdm_class=bar,
+                tqdm_class=cast(Any, partial(_Bar, progress, remote.size)),
             )
         part.replace(output)
 
@@ -432,11 +430,11 @@ def _download(wanted: _Wanted, progress: Progress) -> str:
                     downloader=cast(Any, resume),
                 )
             return remote.sha256 or file_hash(wanted.path)
-        except (ValueError, OSError) as error:
+        except (_OtherContentError, ValueError, OSError) as error:
             refused = isinstance(error, HfHubHTTPError) and error.response.status_code != 416
             if refused or isinstance(error, ConnectionError) or getattr(error, "errno", None) is not None:
                 raise
-            # The part is of another file: a wrong hash (pooch) or length (huggingface_hub), or no such range.
+            # The part belongs to another file: its hash or length is wrong, or the server has no such range.
             part.unlink(missing_ok=True)
             if not resumed:
                 raise _OtherContentError(str(error)) from error
@@ -501,16 +499,22 @@ def _pooch_quiet() -> Generator[None]:
 
 
 class _Bar:
-    """What huggingface_hub expects of a progress bar."""
+    """What huggingface_hub expects of a progress bar; ends a download of another size than expected."""
 
-    def __init__(self, report: Progress, *, total: int | None, initial: int, **_: object) -> None:
-        self._report, self._total, self._arrived = report, total, initial
+    def __init__(
+        self, report: Progress, size: int | None, *, total: int | None, initial: int, **_: object
+    ) -> None:
+        if None not in {size, total} and size != total:
+            raise _OtherContentError(f"expected {size} bytes, the server has {total}")
+        self._report, self._size, self._total, self._arrived = report, size, total, initial
 
     def update(self, count: int) -> None:
         self._arrived += count
+        if self._size is not None and self._arrived > self._size:
+            raise _OtherContentError(f"expected {self._size} bytes, the server sends more")
         self._report(self._arrived, self._total)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Bar":
         return self
 
     def __exit__(self, *_: object) -> None:
