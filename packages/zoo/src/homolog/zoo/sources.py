@@ -405,15 +405,20 @@ def _download(wanted: _Wanted, progress: Progress) -> str:
     part = _beside(wanted.path, ".part")
 
     def resume(_url: str, output: str, _pooch: object) -> None:
-        with part.open("ab", buffering=0) as file:
-            http_get(
-                remote.url,
-                file,
-                resume_size=file.tell(),
-                headers=remote.headers,
-                expected_size=remote.size,
-                tqdm_class=cast(Any, partial(_Bar, progress, remote.size)),
-            )
+        try:
+            with part.open("ab", buffering=0) as file:
+                http_get(
+                    remote.url,
+                    file,
+                    resume_size=file.tell(),
+                    headers=remote.headers,
+                    expected_size=remote.size,
+                    tqdm_class=cast(Any, partial(_Bar, progress, remote.size)),
+                )
+        except BaseException:
+            if not part.stat().st_size:
+                part.unlink()
+            raise
         part.replace(output)
 
     if remote.sha256 is None:  # nothing could show that two halves belong together
