@@ -86,7 +86,7 @@ def test_an_old_source_of_weights_names_the_new_one_in_the_list(own: Path):
 
 def test_an_old_choice_names_the_new_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(CHOICES, "matcher/minimal", "matcher/mini")
-    with pytest.raises(ConfigError, match="^matcher=minimal is now called matcher=mini$"):
+    with pytest.raises(ConfigError, match=r"^matcher=minimal is now called matcher=mini$"):
         compose("match", ["matcher=minimal"])
 
 

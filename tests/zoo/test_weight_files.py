@@ -101,13 +101,13 @@ def test_a_file_of_a_package_that_is_not_installed_has_no_path(configs: Path):
         ("https://example.org", "weights", "example.org"),
     ],
 )
-def test_people_read_a_name_and_a_provider_off_the_url(configs: Path, url: str, name: str, provider: str):
+def test_name_and_provider_come_from_the_url(configs: Path, url: str, name: str, provider: str):
     add(configs, "head/near", single(url))
     (file,) = find_weights("near", configs=configs)
     assert (file.name, file.provider, file.source) == (name, provider, url)
 
 
-def test_two_nodes_of_one_file_are_one_whatever_they_say_for_people(configs: Path):
+def test_two_nodes_of_one_file_with_different_texts_are_one(configs: Path):
     add(configs, "head/near", single(NET, licence="MIT"))
     add(configs, "head/far", single(NET, licence="the MIT licence"))
     assert by_name(configs)["net"].needed_by == ("matcher/plain", "head/far", "head/near")
@@ -125,7 +125,7 @@ def test_broken_products_are_left_out(configs: Path):
     assert list(by_name(configs)) == ["net.pt", "net.pth", "xfeat.pt"]
 
 
-def test_the_size_is_measured_where_only_the_disk_knows_it(configs: Path):
+def test_an_unknown_size_is_measured_on_disk(configs: Path):
     add(configs, "head/near", single(NET))
     net = by_name(configs)["net"]
     assert (net.size, net.pieces[0].recorded) == (None, None)
@@ -145,7 +145,7 @@ def test_gathering_needs_neither_torch_nor_a_cache(configs: Path, tmp_path: Path
     assert not (tmp_path / "cache").exists()
 
 
-def test_every_weight_file_of_homolog_has_what_people_need_to_place_it():
+def test_every_weight_file_of_homolog_is_described_in_full():
     files = list_weights()
     assert len(files) > 20
     for file in files:
@@ -170,11 +170,11 @@ def test_every_weight_file_of_homolog_has_what_people_need_to_place_it():
         ("all", ["net.pt", "net.pth", "xfeat.pt"]),
     ],
 )
-def test_files_are_chosen_by_their_name_by_a_product_or_all(configs: Path, name: str, expected: list[str]):
+def test_files_are_found_by_their_name_by_a_product_or_all(configs: Path, name: str, expected: list[str]):
     assert [file.name for file in find_weights(name, configs=configs)] == expected
 
 
-def test_a_name_that_nothing_has_is_said_with_what_is_close(configs: Path):
+def test_an_unknown_name_is_an_error_that_names_a_close_one(configs: Path):
     with pytest.raises(ConfigError, match=r"named joint; did you mean joined\?$"):
         find_weights("joint", configs=configs)
     with pytest.raises(ConfigError, match="; choose from absent, all, backbone/absent, "):
@@ -196,7 +196,7 @@ def test_a_file_is_obtained_with_progress_and_verifies_by_its_published_hash(
     assert verify(by_name(configs)["net"]).verdict is Verdict.SOUND
 
 
-def test_without_a_published_hash_only_a_change_since_the_record_can_be_told(
+def test_without_a_published_hash_only_a_change_since_the_record_is_detected(
     configs: Path, served: dict[str, bytes]
 ):
     served["/owner/net/resolve/main/model.safetensors"] = CONTENT
@@ -244,7 +244,7 @@ def test_a_model_is_as_good_as_its_worst_file(configs: Path, served: dict[str, b
     assert finding.detail.startswith(f"{folder / 'b.bin'}: expected SHA-256 ")
 
 
-def test_what_the_server_does_not_have_is_an_error_that_says_where_to_place_it(
+def test_a_file_that_the_server_lacks_is_an_error_with_the_path_to_place_it_at(
     configs: Path, served: dict[str, bytes]
 ):
     add(configs, "head/near", single(NET))
