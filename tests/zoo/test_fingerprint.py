@@ -52,6 +52,10 @@ def test_a_folder_of_weights_counts_by_the_content_of_its_files(tmp_path: Path):
 
     assert written("a") == written("a")
     assert written("a") != written("b")
+    before = written("a")
+    (tmp_path / ".cache" / "huggingface").mkdir(parents=True)
+    (tmp_path / ".cache" / "huggingface" / "config.json.metadata").write_text("a time")
+    assert written("a") == before
 
 
 def test_it_depends_on_the_text_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

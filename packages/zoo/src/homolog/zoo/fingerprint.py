@@ -102,6 +102,11 @@ def _with_weight_hashes(node: Any, name: str = "") -> Any:
 
 def _hash(path: Path) -> Any:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-        return {str(file.relative_to(path)): _hash(file) for file in files}
+        files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+        # Hidden files are records and locks, ours and those of huggingface_hub.
+        return {
+            str(name): _hash(file)
+            for name, file in files.items()
+            if not any(part.startswith(".") for part in name.parts)
+        }
     return (recorded_hash(path) or file_hash(path)) if path.is_file() else str(path)
