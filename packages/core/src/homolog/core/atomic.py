@@ -1,7 +1,4 @@
-"""Files that homolog writes: where they go, written whole or not at all, and their hashes.
-
-A run that is killed while it writes leaves either the old file or the new one, never half of one.
-"""
+"""Atomic writes: a killed run leaves either the old file or the new one, never a partial file."""
 
 import errno
 import hashlib
@@ -18,27 +15,27 @@ from homolog.core.errors import DataError
 
 @contextmanager
 def atomic(path: Path) -> Generator[Path]:
-    """Give a temporary path in the folder of `path`, and rename it to `path` if all went well.
+    """Yield a temporary path in the folder of `path`, and rename it to `path` on success.
 
-    The folder is made if it is missing. On any error, Ctrl-C included, the temporary file is
-    removed and `path` stays what it was. A run that is killed outright in between can leave a file
-    that begins with `.homolog-`, never one under the final name.
+    A missing folder is created. On any error, including Ctrl-C, the temporary file is removed and
+    `path` is unchanged. A killed process can leave a file whose name begins with `.homolog-`, never a
+    partial file under the final name.
 
     Raises:
-        DataError: the folder cannot be made or written to, or the disk is full.
+        DataError: the folder cannot be created or written to, or the disk is full.
     """
     temporary = path.with_name(f".homolog-{secrets.token_hex(6)}{path.suffix}")
     try:
-        # Inside, so that an interruption right after it is made does not leave it behind.
+        # Inside `try`, so that an interruption right after its creation does not leave it behind.
         _begin(path, temporary)
         yield temporary
         _put_in_place(temporary, path)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise DataError(f"{path}: cannot write it ({error.strerror}); make room on the disk") from error
+            raise DataError(f"{path}: cannot write it ({error.strerror}); free space on the disk") from error
         raise
     finally:
-        with suppress(OSError):  # where nothing can be written, there is nothing to remove
+        with suppress(OSError):  # in a folder without write access there is nothing to remove
             temporary.unlink(missing_ok=True)
 
 
