@@ -18,7 +18,7 @@ class Stored:
 
     Attributes:
         cache: where extractions are kept.
-        recipe: hash of networks, settings and weights, see `homolog.zoo.fingerprint`.
+        recipe: hash of networks, settings and weights, see `homolog.zoo.recipe`.
     """
 
     cache: FeatureCache
