@@ -99,13 +99,13 @@ def test_a_folder_without_text_encoder_borrows_a_fetched_one(
     )
     asked: list[tuple[str, str]] = []
 
-    def fetch_folder(*, repository: str, revision: str, files: dict[str, None], **_: object) -> Path:
+    def text_encoder(repository: str, revision: str) -> Path:
         asked.append((repository, revision))
-        for file in files:
+        for file in dift_prompt.TEXT_FILES:
             (tmp_path / "fetched" / file).parent.mkdir(parents=True, exist_ok=True)
         return tmp_path / "fetched"
 
-    monkeypatch.setattr(dift_prompt, "fetch_folder", fetch_folder)
+    monkeypatch.setattr(dift_prompt, "_text_encoder", text_encoder)
     (tmp_path / "model").mkdir()
     main(["--checkpoint", str(tmp_path / "model"), "--prompt", "a cat", "--repository", "some/model"])
     assert asked == [("some/model", "main")]
@@ -118,7 +118,7 @@ def test_a_folder_without_text_encoder_borrows_a_fetched_one(
 
 def test_nothing_is_fetched_while_transformers_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.setattr(dift_prompt, "fetch_folder", lambda **_: pytest.fail("fetched"))
+    monkeypatch.setattr(dift_prompt, "_text_encoder", lambda *_: pytest.fail("fetched"))
     with pytest.raises(MissingDependencyError, match="pip install transformers"):
         main([])
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from homolog.core.atomic import cache_folder
 from homolog.core.cache import FeatureCache, content_key
-from homolog.core.fetch import cache_folder
 
 
 @pytest.fixture

@@ -112,12 +112,12 @@ def test_verify_builds_sources_of_data_only(homolog, made: Path):
         count=there.count,
         per_shard=there.per_shard,
         pictures="jpg",
-        config={"_target_": "homolog.core.hub.fetch_folder"},
+        config={"_target_": "homolog.zoo.sources.fetch_folder"},
     )
     path.write_bytes(strange.to_json())
     said = homolog("data", "verify", made)
     assert said.code == 2
-    assert "expected shards of a source in homolog.data, got homolog.core.hub.fetch_folder" in said.err
+    assert "expected shards of a source in homolog.data, got homolog.zoo.sources.fetch_folder" in said.err
 
 
 def test_verify_of_another_folder_is_exit_code_3(homolog, tmp_path: Path):

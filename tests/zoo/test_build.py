@@ -27,7 +27,7 @@ def test_leaves_are_built_first():
     torch.testing.assert_close(frame, expected)
 
 
-def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
+def test_a_string_under_checkpoint_becomes_a_path(tmp_path: Path):
     node = {"_target_": "homolog.core.features.Features", "maps": {}, "image_size": [1, 1]}
     with pytest.raises(ConfigError, match="checkpoint"):
         built({**node, "checkpoint": "a.pt"})
@@ -53,17 +53,17 @@ def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
         "pathlib.PosixPath",
         "homolog",
         "homologue.core.coords.shift_affine",
-        "homolog.core.fetch.os.system",
-        "homolog.core.fetch.Path",
-        "homolog.core.fetch.json.loads",
-        "homolog.core.packaged.importlib.import_module",
+        "homolog.zoo.sources.os.system",
+        "homolog.zoo.sources.Path",
+        "homolog.zoo.sources.json.loads",
+        "homolog.zoo.sources.importlib.import_module",
         "homolog.core.weights.torch.load",
         "homolog.core.weights.load_file",
         "homolog.core.weights.nn.Linear",
-        "homolog.core.fetch.logger.info",
-        "homolog.core.fetch.fetch.__globals__",
-        "homolog.core.fetch.fetch.__class__",
-        "homolog.core.fetch._accept",
+        "homolog.zoo.sources.logger.info",
+        "homolog.zoo.sources.fetch.__globals__",
+        "homolog.zoo.sources.fetch.__class__",
+        "homolog.zoo.sources._checked",
         "homolog.core.coords.shift_affine.__call__",
         "homolog.core.image.Image.mro",
         "homolog.core.coords",
@@ -76,13 +76,13 @@ def test_a_text_under_checkpoint_becomes_a_path(tmp_path: Path):
         "",
     ],
 )
-def test_a_target_that_is_not_ours_is_refused_before_anything_is_called(target: str):
+def test_a_target_defined_elsewhere_is_refused_before_anything_is_called(target: str):
     with pytest.raises(ConfigError, match="is not allowed"):
         check_target(target)
 
 
 @pytest.mark.parametrize("target", [None, 5, ["os.system"], {"a": 1}, functools.partial(print)])
-def test_a_target_that_is_no_text_is_refused(target: object):
+def test_a_target_has_to_be_a_string(target: object):
     with pytest.raises(ConfigError, match="is not allowed"):
         check_target(target)
 
@@ -98,7 +98,7 @@ def test_a_target_that_is_no_text_is_refused(target: object):
         "torch.optim.lr_scheduler.OneCycleLR",
     ],
 )
-def test_what_is_defined_in_an_allowed_place_is_allowed(target: str):
+def test_a_target_defined_in_an_allowed_place_is_allowed(target: str):
     check_target(target)
 
 
@@ -156,7 +156,7 @@ def test_a_mistyped_target_names_the_right_one(target: str, said: str):
     assert str(caught.value) == said
 
 
-def test_a_portion_that_is_not_installed_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+def test_a_distribution_that_is_not_installed_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
     really = importlib.import_module
 
     def absent(name: str) -> Any:
@@ -188,7 +188,7 @@ def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: p
 
 def test_an_error_of_a_part_passes_through_unchanged():
     missing = {
-        "_target_": "homolog.core.weights.packaged",
+        "_target_": "homolog.zoo.sources.packaged",
         "distribution": "no-such",
         "module": "no_such_module",
     }
@@ -221,7 +221,7 @@ def test_an_error_of_a_part_passes_through_unchanged():
         ({"head": {"_target_": FRAME, "x": "${nope}", "y": 1.0}}, "head.x cannot be resolved"),
     ],
 )
-def test_arguments_that_do_not_fit_are_one_line(config: dict[str, Any], said: str):
+def test_wrong_arguments_are_an_error_of_one_line(config: dict[str, Any], said: str):
     with pytest.raises(ConfigError, match=said) as caught:
         built(config)
     assert "\n" not in str(caught.value)

@@ -27,7 +27,7 @@ def test_every_yaml_is_a_product_by_kind_and_then_by_name(configs: Path):
     ]
 
 
-def test_the_description_is_the_first_comment_that_is_for_people(configs: Path):
+def test_the_description_is_the_first_comment_that_is_not_a_directive(configs: Path):
     products = by_name(configs)
     assert products["matcher/plain"].description == "A matcher in name only"
     assert products["backbone/light"].description == "Light"
@@ -40,7 +40,7 @@ def test_nested_weights_count_once_each(configs: Path):
     assert not joined.size_complete
 
 
-def test_the_status_says_where_weights_are(configs: Path, tmp_path: Path, monkeypatch):
+def test_the_status_is_the_state_of_the_weights(configs: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path / "cache"))
     products = by_name(configs)
     assert products["backbone/light"].status == "here"
@@ -51,7 +51,7 @@ def test_the_status_says_where_weights_are(configs: Path, tmp_path: Path, monkey
     assert products["matcher/broken"].status == "broken: no head named 'gone'; choose from far, near"
 
 
-def test_a_part_that_learns_but_has_no_weights_is_untrained_wherever_those_of_the_others_are(configs: Path):
+def test_a_product_with_a_part_without_weights_is_untrained(configs: Path):
     text = "# Mine\n_target_: homolog.core.coords.shift_affine\n"
     (configs / "head" / "mine.yaml").write_text(f"{text}checkpoint: null\n")
     (configs / "head" / "outer.yaml").write_text(f"{text}parts: [{{net: {{encoder_checkpoint: null}}}}]\n")
@@ -70,14 +70,14 @@ def test_a_part_that_learns_but_has_no_weights_is_untrained_wherever_those_of_th
     assert products["matcher/plain"].status == "here"
 
 
-def test_untrained_parts_are_named_by_their_place():
+def test_untrained_parts_have_dotted_names():
     net = {"_target_": "x", "checkpoint": None}
     assert untrained({"head": net, "backbone": {"parts": [{"a": 1}, {"net": net}]}}) == [
         "head",
         "backbone.parts.1.net",
     ]
     assert untrained({"checkpoint": None}) == ["matcher"]
-    assert untrained({"head": {"checkpoint": {"_target_": "homolog.core.weights.fetch"}}}) == []
+    assert untrained({"head": {"checkpoint": {"_target_": "homolog.zoo.sources.fetch"}}}) == []
 
 
 def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
@@ -88,7 +88,7 @@ def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
     assert products["head/near"].status == "none needed"
 
 
-def test_a_file_that_is_no_text_does_not_hide_the_others(configs: Path):
+def test_a_binary_file_does_not_hide_the_others(configs: Path):
     (configs / "head" / "bad.yaml").write_bytes(b"# B\xff\na: \xff\n")
     assert by_name(configs)["head/bad"].status.startswith("broken: ")
 
@@ -98,16 +98,16 @@ def test_a_file_that_is_no_text_does_not_hide_the_others(configs: Path):
     [
         ("url: https", "uri: https", "missing a required argument: 'url'"),
         ("size: null", "size: null\n    bytes: 3", "got an unexpected keyword argument 'bytes'"),
-        ("weights.fetch", "weights.fetched", "did you mean homolog.core.weights.fetch?"),
+        ("sources.fetch", "sources.fetched", "did you mean homolog.zoo.sources.fetch?"),
     ],
 )
-def test_weights_that_are_described_wrongly_are_said_and_hide_no_others(
+def test_a_wrong_description_of_weights_is_reported_and_hides_no_other_product(
     configs: Path, old: str, new: str, problem: str
 ):
     file = configs / "backbone" / "joined.yaml"
     file.write_text(file.read_text().replace(old, new))
     products = by_name(configs)
-    assert products["backbone/joined"].status.startswith("broken: homolog.core.weights.fetch")
+    assert products["backbone/joined"].status.startswith("broken: homolog.zoo.sources.fetch")
     assert problem in products["backbone/joined"].status
     assert products["backbone/light"].status == "here"
 

@@ -41,7 +41,9 @@ def test_composing_chooses_files_and_sets_values(configs: Path):
         ("matcher=broken", "no head named 'gone'; choose from far, near"),
     ],
 )
-def test_a_wrong_override_is_one_line_that_names_what_exists(configs: Path, override: str, said: str):
+def test_a_wrong_override_is_an_error_of_one_line_with_the_valid_names(
+    configs: Path, override: str, said: str
+):
     with pytest.raises(ConfigError) as caught:
         compose("match", [override], configs=configs)
     assert str(caught.value).startswith(said)
@@ -80,9 +82,7 @@ def test_an_installed_copy_is_found_through_the_namespace(tmp_path: Path, monkey
     assert configs_folder() == installed / "configs"
 
 
-def test_without_any_configs_the_message_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_without_configs_the_error_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import homolog
 
     monkeypatch.setattr(compose_module, "__file__", str(tmp_path / "homolog" / "zoo" / "compose.py"))

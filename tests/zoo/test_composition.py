@@ -139,7 +139,7 @@ def test_every_read_out_of_others_reads_a_backbone_in_its_square(
         (("xfeat_lighterglue", "detector=lattice"), ""),
     ],
 )
-def test_a_combination_that_makes_no_sense_says_why_in_one_sentence(
+def test_an_impossible_combination_is_an_error_with_the_reason(
     settings: tuple[str, ...], said: str, photos: tuple[Image, Image]
 ):
     with pytest.raises(HomologError) as caught:

@@ -69,7 +69,7 @@ def test_parts_and_settings_can_be_swapped(settings):
         ),
     ],
 )
-def test_parts_that_do_not_fit_say_so_when_they_are_put_together(settings, problem):
+def test_parts_that_do_not_fit_are_an_error_when_built(settings, problem):
     with pytest.raises(ConfigError, match=problem):
         full_size(*settings)
 

@@ -24,14 +24,14 @@ def test_a_matcher_arrives_in_evaluation_mode_on_the_device_with_its_overrides()
     assert head.window == 7
 
 
-def test_random_weights_are_said_and_whose_they_are(caplog: pytest.LogCaptureFixture):
+def test_a_warning_names_the_parts_with_random_weights(caplog: pytest.LogCaptureFixture):
     load_matcher("xfeat", device="cpu")
     assert not caplog.messages
     load_matcher("xfeat", "backbone.checkpoint=null", device="cpu")
     assert [message.split(";")[0] for message in caplog.messages] == ["untrained: backbone"]
 
 
-def test_what_is_no_matcher_is_refused(configs: Path):
+def test_a_configuration_of_something_else_is_refused(configs: Path):
     with pytest.raises(ConfigError, match="expected the configuration of a matcher, got one of Tensor"):
         load_matcher("plain", configs=without_parts(configs), device="cpu")
 
@@ -49,7 +49,7 @@ def test_an_unknown_name_or_device_is_refused():
         load_matcher("xfeat", device="toaster")
 
 
-def test_the_face_of_the_zoo_offers_what_it_says():
+def test_the_public_names_of_the_zoo_can_be_imported():
     assert all(hasattr(homolog.zoo, name) for name in homolog.zoo.__all__)
     with pytest.raises(AttributeError, match="no attribute 'load_everything'"):
         _ = homolog.zoo.load_everything  # pyright: ignore[reportAttributeAccessIssue]

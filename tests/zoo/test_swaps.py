@@ -64,7 +64,7 @@ def test_a_matcher_takes_the_relatives_of_its_backbone(matcher: str, backbone: s
 
 
 @pytest.mark.parametrize(("matcher", "setting"), [("external", "function"), ("vismatch", "name")])
-def test_an_adapter_says_which_setting_only_the_user_can_give(matcher: str, setting: str):
+def test_an_adapter_names_the_setting_that_the_user_has_to_give(matcher: str, setting: str):
     assert matcher not in MATCHERS
     with pytest.raises(
         ConfigError, match=f"the setting {setting} has no value yet; give it as {setting}=VALUE"

@@ -1,28 +1,17 @@
-"""Weight files of the products: gathered once each, chosen by name, obtained and verified."""
+"""Weight files of the products: listed once each, found by name, fetched and verified."""
 
 import dataclasses
 import hashlib
-import http.server
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
-from homolog.core.fetch import OFFLINE_FLAGS
-from homolog.core.whereabouts import Whereabouts
-from homolog.zoo.weight_files import (
-    Verdict,
-    WeightFile,
-    choose_weights,
-    list_weights,
-    obtain,
-    verify,
-)
+from homolog.zoo import find_weights, list_weights
+from homolog.zoo.sources import OFFLINE_FLAGS, Whereabouts
+from homolog.zoo.weight_files import Verdict, WeightFile, obtain, verify
 
 CONTENT = b"weights of a network"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -37,30 +26,12 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        del format, args
-
-
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder whose files are where the hub would be."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder))
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def serve(folder: Path, path: str, content: bytes) -> None:
-    file = folder / path
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content)
+def served(start_server, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The files of a server in place of the hub, by path."""
+    server = start_server(files={})
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    return server.files
 
 
 def add(configs: Path, name: str, checkpoint: str) -> None:
@@ -70,14 +41,14 @@ def add(configs: Path, name: str, checkpoint: str) -> None:
 
 def single(url: str, sha256: str = "null", size: str = "null", licence: str = "MIT") -> str:
     return (
-        f"{{_target_: homolog.core.weights.fetch, url: '{url}', sha256: {sha256}, size: {size}, "
+        f"{{_target_: homolog.zoo.sources.fetch, url: '{url}', sha256: {sha256}, size: {size}, "
         f"licence: {licence}, origin: https://example.org}}"
     )
 
 
 def several(*files: str) -> str:
     return (
-        "{_target_: homolog.core.hub.fetch_folder, repository: owner/model, revision: main, "
+        "{_target_: homolog.zoo.sources.fetch_folder, repository: owner/model, revision: main, "
         f"files: {{{', '.join(f'{file}: null' for file in files)}}}, licence: MIT, origin: https://example.org}}"
     )
 
@@ -130,13 +101,13 @@ def test_a_file_of_a_package_that_is_not_installed_has_no_path(configs: Path):
         ("https://example.org", "weights", "example.org"),
     ],
 )
-def test_people_read_a_name_and_a_provider_off_the_url(configs: Path, url: str, name: str, provider: str):
+def test_name_and_provider_come_from_the_url(configs: Path, url: str, name: str, provider: str):
     add(configs, "head/near", single(url))
-    (file,) = choose_weights("near", list_weights(configs))
+    (file,) = find_weights("near", configs=configs)
     assert (file.name, file.provider, file.source) == (name, provider, url)
 
 
-def test_two_nodes_of_one_file_are_one_whatever_they_say_for_people(configs: Path):
+def test_two_nodes_of_one_file_with_different_texts_are_one(configs: Path):
     add(configs, "head/near", single(NET, licence="MIT"))
     add(configs, "head/far", single(NET, licence="the MIT licence"))
     assert by_name(configs)["net"].needed_by == ("matcher/plain", "head/far", "head/near")
@@ -145,16 +116,16 @@ def test_two_nodes_of_one_file_are_one_whatever_they_say_for_people(configs: Pat
 def test_products_that_need_other_files_of_one_repository_get_their_own(configs: Path):
     add(configs, "head/near", several("a.bin"))
     add(configs, "head/far", several("a.bin", "b.bin"))
-    (near,), (far,) = (choose_weights(name, list_weights(configs)) for name in ("near", "head/far"))
+    (near,), (far,) = (find_weights(name, configs=configs) for name in ("near", "head/far"))
     assert [len(near.pieces), len(far.pieces)] == [1, 2]
 
 
 def test_broken_products_are_left_out(configs: Path):
-    add(configs, "head/near", "{_target_: homolog.core.weights.fetch, licence: MIT}")
+    add(configs, "head/near", "{_target_: homolog.zoo.sources.fetch, licence: MIT}")
     assert list(by_name(configs)) == ["net.pt", "net.pth", "xfeat.pt"]
 
 
-def test_the_size_is_measured_where_only_the_disk_knows_it(configs: Path):
+def test_an_unknown_size_is_measured_on_disk(configs: Path):
     add(configs, "head/near", single(NET))
     net = by_name(configs)["net"]
     assert (net.size, net.pieces[0].recorded) == (None, None)
@@ -174,7 +145,7 @@ def test_gathering_needs_neither_torch_nor_a_cache(configs: Path, tmp_path: Path
     assert not (tmp_path / "cache").exists()
 
 
-def test_every_weight_file_of_homolog_has_what_people_need_to_place_it():
+def test_every_weight_file_of_homolog_is_described_in_full():
     files = list_weights()
     assert len(files) > 20
     for file in files:
@@ -199,22 +170,24 @@ def test_every_weight_file_of_homolog_has_what_people_need_to_place_it():
         ("all", ["net.pt", "net.pth", "xfeat.pt"]),
     ],
 )
-def test_files_are_chosen_by_their_name_by_a_product_or_all(configs: Path, name: str, expected: list[str]):
-    assert [file.name for file in choose_weights(name, list_weights(configs))] == expected
+def test_files_are_found_by_their_name_by_a_product_or_all(configs: Path, name: str, expected: list[str]):
+    assert [file.name for file in find_weights(name, configs=configs)] == expected
 
 
-def test_a_name_that_nothing_has_is_said_with_what_is_close(configs: Path):
+def test_an_unknown_name_is_an_error_that_names_a_close_one(configs: Path):
     with pytest.raises(ConfigError, match=r"named joint; did you mean joined\?$"):
-        choose_weights("joint", list_weights(configs))
+        find_weights("joint", configs=configs)
     with pytest.raises(ConfigError, match="; choose from absent, all, backbone/absent, "):
-        choose_weights("qqq", list_weights(configs))
+        find_weights("qqq", configs=configs)
 
 
 # --- obtained and verified ------------------------------------------------------------------------
 
 
-def test_a_file_is_obtained_with_progress_and_verifies_by_its_published_hash(configs: Path, served: Path):
-    serve(served, "owner/net/resolve/main/model.safetensors", CONTENT)
+def test_a_file_is_obtained_with_progress_and_verifies_by_its_published_hash(
+    configs: Path, served: dict[str, bytes]
+):
+    served["/owner/net/resolve/main/model.safetensors"] = CONTENT
     add(configs, "head/near", single(NET, SHA256, str(len(CONTENT))))
     net, steps = by_name(configs)["net"], []
     assert verify(net).verdict is Verdict.ABSENT
@@ -223,8 +196,10 @@ def test_a_file_is_obtained_with_progress_and_verifies_by_its_published_hash(con
     assert verify(by_name(configs)["net"]).verdict is Verdict.SOUND
 
 
-def test_without_a_published_hash_only_a_change_since_the_record_can_be_told(configs: Path, served: Path):
-    serve(served, "owner/net/resolve/main/model.safetensors", CONTENT)
+def test_without_a_published_hash_only_a_change_since_the_record_is_detected(
+    configs: Path, served: dict[str, bytes]
+):
+    served["/owner/net/resolve/main/model.safetensors"] = CONTENT
     add(configs, "head/near", single(NET))
     path = obtain(by_name(configs)["net"])
     assert verify(by_name(configs)["net"]).verdict is Verdict.UNCHANGED
@@ -232,7 +207,7 @@ def test_without_a_published_hash_only_a_change_since_the_record_can_be_told(con
     finding = verify(by_name(configs)["net"])
     assert finding.verdict is Verdict.WRONG
     assert f"expected SHA-256 {SHA256} (recorded here), got " in finding.detail
-    path.with_name(f"{path.name}.json").unlink()
+    path.with_name(f".{path.name}.json").unlink()
     assert verify(by_name(configs)["net"]).verdict is Verdict.UNKNOWN
 
 
@@ -255,9 +230,9 @@ def test_a_file_that_cannot_be_read_is_wrong_and_not_a_crash(configs: Path):
     assert finding.detail.startswith("gone.pt: cannot read it (No such file or directory); run: pip install")
 
 
-def test_a_model_is_as_good_as_its_worst_file(configs: Path, served: Path):
+def test_a_model_is_as_good_as_its_worst_file(configs: Path, served: dict[str, bytes]):
     for name in ("a.bin", "b.bin"):
-        serve(served, f"owner/model/resolve/main/{name}", name.encode())
+        served[f"/owner/model/resolve/main/{name}"] = name.encode()
     add(configs, "head/near", several("a.bin", "b.bin"))
     folder = obtain(by_name(configs)["model"])
     model = by_name(configs)["model"]
@@ -269,21 +244,9 @@ def test_a_model_is_as_good_as_its_worst_file(configs: Path, served: Path):
     assert finding.detail.startswith(f"{folder / 'b.bin'}: expected SHA-256 ")
 
 
-def test_a_model_laid_out_without_links_verifies_by_the_record_of_its_folder(
-    configs: Path, served: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_file_that_the_server_lacks_is_an_error_with_the_path_to_place_it_at(
+    configs: Path, served: dict[str, bytes]
 ):
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("no links here")
-
-    serve(served, "owner/model/resolve/main/a.bin", CONTENT)
-    add(configs, "head/near", several("a.bin"))
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "symlink_to", refuse)
-        obtain(by_name(configs)["model"])
-    assert verify(by_name(configs)["model"]).verdict is Verdict.UNCHANGED
-
-
-def test_what_the_server_does_not_have_is_an_error_that_says_where_to_place_it(configs: Path, served: Path):
     add(configs, "head/near", single(NET))
     net = by_name(configs)["net"]
     with pytest.raises(WeightsError, match="the server answers 404") as caught:

@@ -9,6 +9,7 @@ needs neither.
 
 import argparse
 import hashlib
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor
 
-from homolog.core.atomic import atomic
+from homolog.core.atomic import atomic, cache_folder
 from homolog.core.errors import MissingDependencyError, WeightsError
-from homolog.core.hub import fetch_folder
 from homolog.core.weights import load_state
 
 TEXT_FILES = (
@@ -114,15 +114,30 @@ def main(arguments: list[str] | None = None) -> None:
     _transformers()  # before anything large is fetched
     encoder = chosen.checkpoint
     if encoder is None or not (encoder / "text_encoder").is_dir():
-        encoder = fetch_folder(
-            repository=chosen.repository,
-            revision=chosen.revision,
-            files=dict.fromkeys(TEXT_FILES),
-            licence="CreativeML Open RAIL++-M",
-            origin="https://huggingface.co/" + chosen.repository,
-        )
+        encoder = _text_encoder(chosen.repository, chosen.revision)
     path = encode_prompt(chosen.checkpoint or encoder, chosen.prompt, encoder=encoder)
     sys.stdout.write(f"{path}\n")
+
+
+def _text_encoder(repository: str, revision: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    # Where the zoo keeps the networks of the same repository.
+    folder = cache_folder() / "models" / repository.replace("/", "--") / revision.replace("/", "--")
+    offline = os.environ.get("HOMOLOG_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+    try:
+        snapshot_download(
+            repository,
+            revision=revision,
+            allow_patterns=list(TEXT_FILES),
+            local_dir=folder,
+            local_files_only=offline,
+        )
+    except OSError as error:
+        raise WeightsError(
+            f"cannot fetch the text encoder of {repository} ({error}); place it in {folder} by hand"
+        ) from error
+    return folder
 
 
 def _transformers() -> Any:

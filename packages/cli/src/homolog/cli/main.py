@@ -30,7 +30,7 @@ STORIES = {
     "generate": "homolog.cli.generate",
     "train": "homolog.cli.train",
     "list": "homolog.cli.listing",
-    "weights": "homolog.cli.weights",
+    "weights": "homolog.cli.commands.weights",
     "cache": "homolog.cli.cache",
 }
 """Where each command is told; imported when it is asked for."""

@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
+from homolog.cli.commands import weights
 from homolog.cli.evaluation_words import add_evaluation
 from homolog.cli.generate_words import add_generation
 from homolog.cli.notes import say
@@ -78,15 +79,6 @@ Each name is a file in configs/, chosen as matcher=NAME, backbone=NAME, detector
 for homolog evaluate, recipe=NAME for homolog train.
 """
 
-WEIGHTS_EXAMPLES = """\
-examples:
-  homolog weights list             every weight file: size, licence, hash, and whether it is here
-  homolog weights list --json      the same for programs
-  homolog weights fetch dinov2_s   get what a product needs; a file's name or "all" works too
-  homolog weights verify           hash the files that are here and compare
-  homolog weights where dinov2_s   where it comes from and where it is, or where to place it by hand
-"""
-
 CACHE_EXAMPLES = """\
 examples:
   homolog cache info    where extracted features are kept, and how many
@@ -136,8 +128,6 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         _sort_words(command, arguments, rest)
     elif arguments.command in EXAMPLE_SETTINGS:
         _only_settings(command, arguments, rest)
-    elif arguments.command == "weights" and arguments.action == "fetch" and not arguments.names:
-        command.error("expected what to fetch: a file, a product, or all, which is tens of gigabytes")
     elif rest:
         command.error(f"expected options only, got {rest[0]!r}")
     return arguments
@@ -196,14 +186,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "list", **described("list matchers and their parts, tasks and recipes", LIST_EXAMPLES)
     )
     products.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    weights = commands.add_parser(
-        "weights", **described("list, fetch or check weight files", WEIGHTS_EXAMPLES)
-    )
-    weights.add_argument("action", choices=("list", "fetch", "verify", "where"))
-    weights.add_argument(
-        "names", nargs="*", metavar="NAME", help="a file or a product; all of them if none is given"
-    )
-    weights.add_argument("--json", action="store_true", help="list as JSON instead of a table")
+    weights.add_arguments(commands.add_parser("weights", **described(weights.HELP, weights.EXAMPLES)))
     composing = ("match", "features", "heatmap", "evaluate", "sweep", "generate", "train", "list", "weights")
     for command in (commands.choices[name] for name in composing):
         command.add_argument("--configs", type=Path, metavar="FOLDER", help="your own configs folder")

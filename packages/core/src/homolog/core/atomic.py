@@ -1,7 +1,9 @@
 """Atomic writes: a killed run leaves either the old file or the new one, never a partial file."""
 
 import errno
+import hashlib
 import json
+import os
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -61,3 +63,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def cache_folder() -> Path:
+    """Return the folder for fetched weights and cached features: `$HOMOLOG_CACHE`, else `~/.cache/homolog`."""
+    chosen = os.environ.get("HOMOLOG_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "homolog"
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -26,9 +26,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from homolog.core.atomic import atomic
+from homolog.core.atomic import atomic, cache_folder
 from homolog.core.errors import ConfigError
-from homolog.core.weights import cache_folder
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +117,7 @@ class FeatureCache:
         """Set the folder; nothing is created or read yet.
 
         Args:
-            folder: where entries are stored; None is `features` in `homolog.core.weights.cache_folder()`.
+            folder: where entries are stored; None is `features` in `homolog.core.atomic.cache_folder()`.
             limit: maximum size of all entries together, in bytes.
             dtype: how users of the cache should store maps and descriptors: bfloat16 halves them, None
                 keeps their dtype. Coordinates and scores always keep theirs.

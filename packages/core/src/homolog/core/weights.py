@@ -1,8 +1,7 @@
-"""Weights that arrive safely: from a URL or an installed package to a path, from a path to a network.
+"""Read weight files safely, and load them into networks strictly.
 
-Nothing is ever unpickled beyond tensors: files are safetensors, or pickles read with
-`weights_only=True`. What a file has to be is said by its SHA-256; what it has to hold, by the
-network, strictly.
+Files are safetensors, or pickles read with `weights_only=True`, so a file never runs code. A state
+dict has to fit its network exactly. `homolog.zoo.sources` fetches weight files.
 """
 
 import pickle
@@ -16,23 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from homolog.core.errors import WeightsError, did_you_mean
-from homolog.core.fetch import cache_folder, fetch, file_hash, find_fetched
-from homolog.core.packaged import find_packaged, packaged
-from homolog.core.whereabouts import Whereabouts, where
-
-__all__ = [
-    "Whereabouts",
-    "cache_folder",
-    "fetch",
-    "file_hash",
-    "find_fetched",
-    "find_packaged",
-    "load_state",
-    "packaged",
-    "restore",
-    "where",
-]
-
 
 SHOW = 5
 """How many keys of a kind an error lists; a network has hundreds."""

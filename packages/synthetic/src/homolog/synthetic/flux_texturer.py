@@ -3,7 +3,7 @@
 FLUX.1-dev's weights are gated, and its licence ("FLUX.1 [dev] Non-Commercial License", as its page had it)
 does not allow commercial use of the model; ControlNets trained on it have terms of their own. Read them before you
 make a data set. Nothing is fetched here: folders are given, or a configuration names
-`homolog.core.hub.fetch_folder` in their place.
+`homolog.zoo.sources.fetch_folder` in their place.
 """
 
 import importlib
@@ -18,11 +18,10 @@ import torch
 from jaxtyping import UInt8
 from PIL import Image as PILImage
 
+from homolog.core.atomic import file_hash
 from homolog.core.coords import Size
 from homolog.core.device import choose_device
 from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
-from homolog.core.fetch import file_hash
-from homolog.core.hub import recorded_hashes
 from homolog.synthetic.conditioning import Conditioning
 from homolog.synthetic.picture_cache import PictureCache, digest_of_pictures
 
@@ -222,7 +221,7 @@ def _folder(path: str | Path, file: str, kind: str) -> Path:
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(
             f"FLUX: expected {folder} to be a folder as diffusers writes it, with {file}; download the model to it, "
-            "or name homolog.core.hub.fetch_folder in its place"
+            "or name homolog.zoo.sources.fetch_folder in its place"
         ) from error
     if not name.startswith(kind):
         raise WeightsError(f"FLUX: expected {folder / file} to name a class {kind}..., got {name}")
@@ -231,11 +230,15 @@ def _folder(path: str | Path, file: str, kind: str) -> Path:
 
 def _digest(folder: Path) -> str:
     """Return a hash of the weights in a folder; those that were fetched have theirs on record."""
-    hashes = recorded_hashes(folder) or {
-        str(path.relative_to(folder)): file_hash(path)
-        for path in sorted(folder.rglob("*"))
-        if path.suffix in {".safetensors", ".json"}
-    }
+    record = folder / "homolog.json"
+    if record.is_file():
+        hashes = json.loads(record.read_text(encoding="utf-8"))["files"]
+    else:
+        hashes = {
+            str(path.relative_to(folder)): file_hash(path)
+            for path in sorted(folder.rglob("*"))
+            if path.suffix in {".safetensors", ".json"}
+        }
     return digest_of_pictures(np.frombuffer(json.dumps(hashes, sort_keys=True).encode(), np.uint8))
 
 

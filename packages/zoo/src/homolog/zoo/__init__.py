@@ -1,22 +1,35 @@
-"""From a name to a ready product, through configuration.
+"""The model zoo: from a name to a product that is ready to use, through configuration.
 
-The public face: `load_matcher("mini", "head.window=7")` returns a matcher that is ready to use,
-`load_task("spair", "data.root=...")` what it is measured on, and `list_products()` says what there is. Importing this package is cheap: neither torch nor Hydra is
-touched before the first call needs it.
+`load_matcher("mini", "head.window=7")` returns a matcher, `load_task("spair", "data.root=...")` a task
+to evaluate it on. `list_products()`, `list_tasks()`, `list_recipes()` and `list_weights()` show what
+there is. Importing this package is cheap: neither torch nor Hydra is imported before it is needed.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from homolog.zoo.catalogue import list_products
+    from homolog.zoo.catalogue import list_products, list_recipes, list_tasks
     from homolog.zoo.model import load_matcher
     from homolog.zoo.task import load_task
+    from homolog.zoo.weight_files import find_weights, list_weights
 
-__all__ = ["list_products", "load_matcher", "load_task"]
+__all__ = [
+    "find_weights",
+    "list_products",
+    "list_recipes",
+    "list_tasks",
+    "list_weights",
+    "load_matcher",
+    "load_task",
+]
 
 _HOMES = {
+    "find_weights": "homolog.zoo.weight_files",
     "list_products": "homolog.zoo.catalogue",
+    "list_recipes": "homolog.zoo.catalogue",
+    "list_tasks": "homolog.zoo.catalogue",
+    "list_weights": "homolog.zoo.weight_files",
     "load_matcher": "homolog.zoo.model",
     "load_task": "homolog.zoo.task",
 }

@@ -1,16 +1,17 @@
-"""Build what a configuration describes, and nothing that it should not be able to describe.
+"""Build the objects that a configuration describes.
 
-A configuration is code: each `_target_` names something to call. So every one of them is checked
-before the first is called: it has to lie in homolog (or among torch's optimisers, or in Lightning),
-and has to be defined there, not merely be reachable from there.
+A configuration is code: each `_target_` names something to call. All of them are checked before the
+first is called: a target has to be defined in homolog, among torch's optimisers or in Lightning. It is
+not enough that it can be reached from there.
 """
 
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -19,9 +20,10 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from homolog.core.errors import ConfigError, HomologError, MissingDependencyError, did_you_mean
 from homolog.zoo.compose import one_line
+from homolog.zoo.renamed import SETTINGS, new_target, setting_renamed
 
 ROOTS = ("homolog", "torch.optim", "lightning.pytorch")
-"""Only what is defined below these may be a `_target_`; and `pathlib.Path`."""
+"""A `_target_` has to be defined below one of these, or be `pathlib.Path`."""
 
 DISTRIBUTIONS = (
     "backbones",
@@ -35,27 +37,26 @@ DISTRIBUTIONS = (
     "training",
     "zoo",
 )
-"""The portions of homolog, each the distribution `homolog-NAME`."""
+"""The packages `homolog.NAME`, each the distribution `homolog-NAME`."""
 
 
 def build(config: Mapping[str, Any]) -> Any:
     """Instantiate a composed configuration, leaves first.
 
-    A text under a key that ends in `checkpoint` becomes a path, so that
-    `head.checkpoint=my.safetensors` works.
+    A string under a key that ends in `checkpoint` becomes a path: `head.checkpoint=my.safetensors`.
 
     Args:
         config: a node with a `_target_`, as `compose` returns it.
 
     Raises:
-        ConfigError: a `_target_` that is not allowed or does not exist, a missing value, or
-            arguments that the target does not take.
+        ConfigError: a `_target_` that is not allowed or does not exist, a missing value, arguments
+            that the target does not take, or a name that was changed.
         MissingDependencyError: a package that has to be installed first.
-        HomologError: whatever the parts themselves raise, unchanged.
+        HomologError: errors of the parts themselves, unchanged.
     """
     plain = _with_paths(resolved(config))
-    for where, target in _targets(plain):
-        check_target(target, where)
+    for where, node in _nodes(plain):
+        _check_settings(node, check_target(node["_target_"], where or "the configuration"), where)
     try:
         return instantiate(plain, _convert_="all")
     except InstantiationException as error:
@@ -70,10 +71,10 @@ def build(config: Mapping[str, Any]) -> Any:
 
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a composed configuration with its interpolations replaced by what they refer to.
+    """Return a composed configuration with its interpolations replaced by their values.
 
     Raises:
-        ConfigError: a value that is missing, or refers to something that does not exist.
+        ConfigError: a value is missing, or refers to a setting that does not exist.
     """
     try:
         plain: Any = OmegaConf.to_container(
@@ -87,7 +88,7 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
         reason = str(error).splitlines()[0]  # below it OmegaConf repeats the setting
         raise ConfigError(f"the setting {error.full_key} cannot be resolved: {reason}") from error
     for where, value in _leaves(plain):
-        # Hydra would resolve it once more, after the check of the targets.
+        # Hydra would resolve it again, after the targets were checked.
         if isinstance(value, str) and "${" in value:
             raise ConfigError(
                 f"{where}: expected a finished value, got {value!r}; remove the escaped interpolation"
@@ -95,15 +96,18 @@ def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def check_target(target: object, where: str = "the configuration") -> None:
-    """Refuse a `_target_` that a configuration must not call, or that does not exist.
+def check_target(target: object, where: str = "the configuration") -> Any:
+    """Check that a configuration may call a `_target_`.
 
     Args:
         target: the value of `_target_`.
-        where: which node has it, for the message.
+        where: the node that has it, for the message.
+
+    Returns:
+        The class or function that it names.
 
     Raises:
-        ConfigError: it lies elsewhere, is private, is no class or function, or is mistyped.
+        ConfigError: it is defined elsewhere, private, not a class or function, renamed or mistyped.
         MissingDependencyError: its distribution is not installed.
     """
     if not isinstance(target, str) or not _reads_allowed(target):
@@ -112,7 +116,9 @@ def check_target(target: object, where: str = "the configuration") -> None:
             f"of {', '.join(ROOTS)}, and pathlib.Path"
         )
     if target == "pathlib.Path":
-        return
+        return Path
+    if new := new_target(target):
+        raise ConfigError(f"{where}: _target_ {target} is now called {new}")
     found = _locate(target, where)
     home = str(getattr(found, "__module__", None))
     if not (inspect.isclass(found) or inspect.isroutine(found)) or not _below_a_root(f"{home}."):
@@ -120,6 +126,20 @@ def check_target(target: object, where: str = "the configuration") -> None:
             f"{where}: _target_ {target} is not allowed; expected a class or function defined in "
             f"{', '.join(ROOTS)}, got {type(found).__name__} of {home}"
         )
+    return found
+
+
+def _check_settings(node: Mapping[str, Any], target: Any, where: str) -> None:
+    if not SETTINGS.keys() & node.keys():
+        return
+    try:
+        taken = inspect.signature(target).parameters
+    except ValueError:  # some of torch's optimisers
+        return
+    for name in node:
+        message = setting_renamed(f"{where}.{name}".lstrip("."), taken)
+        if message is not None:
+            raise ConfigError(message)
 
 
 def _node_of(failure: InstantiationException) -> str:
@@ -203,11 +223,11 @@ def _with_paths(node: Any) -> Any:
     }
 
 
-def _targets(node: Any, where: str = "") -> Iterator[tuple[str, object]]:
+def _nodes(node: Any, where: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if isinstance(node, dict) and "_target_" in node:
-        yield where or "the configuration", node["_target_"]
+        yield where, cast(dict[str, Any], node)
     for name, below in _children(node):
-        yield from _targets(below, f"{where}.{name}".lstrip("."))
+        yield from _nodes(below, f"{where}.{name}".lstrip("."))
 
 
 def _leaves(node: Any, where: str = "") -> Iterator[tuple[str, object]]:

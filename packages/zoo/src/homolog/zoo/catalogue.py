@@ -1,10 +1,10 @@
-"""What there is: one record for each YAML of a matcher, backbone, detector or head.
+"""The catalogue of products: one record for each YAML of a matcher, backbone, detector or head.
 
-The folder listing is the registry. Nothing is built, and torch is not imported: where weights are
-is told by their nodes in the composed configuration, nested parts included.
+The folder listing is the registry. Nothing is built and torch is not imported: the weights are found
+by their nodes in the composed configuration, nested parts included.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -13,26 +13,17 @@ from typing import Any
 import yaml
 
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.core.fetch import fetch
-from homolog.core.hub import fetch_folder
-from homolog.core.packaged import packaged
-from homolog.core.whereabouts import Whereabouts, where
 from homolog.zoo.compose import compose, configs_folder, one_line
+from homolog.zoo.renamed import new_target
+from homolog.zoo.sources import SOURCES, Whereabouts, where
 
 KINDS = ("matcher", "backbone", "detector", "head")
 """The folders of products, in the order in which people ask for them."""
 
-OBTAINERS: dict[str, Callable[..., Path]] = {
-    "homolog.core.weights.fetch": fetch,
-    "homolog.core.weights.packaged": packaged,
-    "homolog.core.hub.fetch_folder": fetch_folder,
-}
-"""What a configuration may name to obtain weights."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What can be known of a product without building it.
+    """What is known of a product without building it.
 
     Attributes:
         kind: one of `KINDS`.
@@ -42,9 +33,8 @@ class Product:
         size: bytes of its weights, as far as they are known; each file counted once.
         size_complete: False when a file's size is not known before it is fetched.
         status: `here`, `downloadable`, `missing: pip install X`, `none needed`, `damaged: homolog weights
-            verify NAME`, `untrained` when a part that learns has no weights (`checkpoint: null`), wherever
-            those of the others are, or `broken: WHY` for a YAML that does not compose or describes its
-            weights wrongly.
+            verify NAME`, `untrained` when some part has no weights (`checkpoint: null`), or `broken: WHY`
+            for a YAML that does not compose or describes its weights wrongly.
     """
 
     kind: str
@@ -112,7 +102,7 @@ def _product(file: Path, folder: Path) -> Product:
 
 
 def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
-    """Return the nodes of a product's composed configuration that obtain weights, each once.
+    """Return the `checkpoint` nodes of a product's composed configuration, each once.
 
     Args:
         file: the product's YAML.
@@ -125,7 +115,7 @@ def weight_nodes(file: Path, folder: Path) -> list[dict[str, Any]]:
 
 
 def untrained(config: Any, name: str = "") -> list[str]:
-    """Return the names of the parts of a composed configuration that learn but have no weights.
+    """Return the names of the parts of a composed configuration that have no weights (`checkpoint: null`).
 
     Args:
         config: as `homolog.zoo.compose.compose` returns it.
@@ -178,7 +168,7 @@ def _description(file: Path) -> str:
 
 
 def _weights(node: Any) -> Iterator[dict[str, Any]]:
-    # Whatever obtains weights says their licence; nothing else does.
+    # A node with a licence is a source of weights; no other node has one.
     if isinstance(node, dict):
         if "_target_" in node and "licence" in node:
             yield node
@@ -191,10 +181,12 @@ def _weights(node: Any) -> Iterator[dict[str, Any]]:
 
 def _check(node: dict[str, Any]) -> None:
     target = str(node["_target_"])
-    if target not in OBTAINERS:
-        raise ConfigError(f"{target} is nothing that obtains weights{did_you_mean(target, OBTAINERS)}")
+    if target not in SOURCES:
+        new = new_target(target)
+        hint = f"; it is now called {new}" if new else did_you_mean(target, SOURCES)
+        raise ConfigError(f"{target} is not a source of weights{hint}")
     try:
-        signature(OBTAINERS[target]).bind(**{name: node[name] for name in node if name != "_target_"})
+        signature(SOURCES[target]).bind(**{name: node[name] for name in node if name != "_target_"})
     except TypeError as error:
         raise ConfigError(f"{target}: {error}") from error
 

@@ -1,7 +1,7 @@
-"""Compose a configuration: find `configs/`, apply what the user overrides, explain what does not fit.
+"""Compose a configuration: find `configs/`, apply the user's overrides, explain what is wrong with them.
 
-Hydra does the composing. Its errors are rewritten into one line that names what exists, and its
-global state is left as it was, so that homolog also works inside somebody else's Hydra application.
+Hydra does the composing. Its errors are rewritten into one line that lists the valid names. Its global
+state is restored afterwards, so homolog also works inside another Hydra application.
 """
 
 import difflib
@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from homolog.core.errors import ConfigError, did_you_mean
+from homolog.zoo.renamed import CHOICES, setting_renamed
 
 
 def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> dict[str, Any]:
@@ -33,11 +34,10 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
         configs: another configs folder; None takes the one that came with homolog.
 
     Returns:
-        The finished configuration as plain values, its interpolations not resolved yet; nothing of it
-        has been built.
+        The configuration as plain values, with interpolations not resolved yet; nothing is built.
 
     Raises:
-        ConfigError: no configs folder, or an override that names what does not exist.
+        ConfigError: no configs folder, or an override of something that does not exist or was renamed.
     """
     folder = configs_folder(configs)
     with _own_hydra(folder):
@@ -59,14 +59,14 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
 def configs_folder(configs: Path | None = None) -> Path:
     """Return the folder with the YAML files of all products.
 
-    The checkout's own folder wins over an installed copy, because an editable install of the
-    umbrella copies it once and goes stale.
+    The checkout's own folder takes precedence over an installed copy, because an editable install of
+    the umbrella package copies it only once.
 
     Args:
-        configs: a folder that the caller wants instead.
+        configs: a folder to use instead.
 
     Raises:
-        ConfigError: there is none, or the one asked for is no configs folder.
+        ConfigError: there is none, or `configs` is not a configs folder.
     """
     if configs is not None:
         if not (configs / "match.yaml").is_file():
@@ -124,6 +124,8 @@ def _wrong_choice(error: MissingConfigException, folder: Path) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
     if not group:
         return f"{folder}: no configuration {name}; {one_line(error)}"
+    if new := CHOICES.get(f"{group}/{name}"):
+        return f"{group}={name} is now called {new.replace('/', '=')}"
     return f"no {group} named {name!r}{did_you_mean(name, error.options or [])}"
 
 
@@ -139,16 +141,18 @@ def _wrong_setting(error: Exception, entry: str, overrides: Sequence[str], folde
     keys = [override.lstrip("+~").split("=")[0] for override in overrides]
     if named.group(1) not in keys:
         return text
-    # Hydra chooses files first and then sets values in order: what came before the failing one fits.
+    # Hydra chooses files first and then sets values in order: those before the failing one are valid.
     wrong = keys.index(named.group(1))
     later = [override for override, key in zip(overrides, keys, strict=True) if (folder / key).is_dir()]
     others = [*overrides[:wrong], *(choice for choice in later if choice in overrides[wrong + 1 :])]
     key = getattr(error.__cause__, "full_key", None) or named.group(1)
     plain = _plain(hydra.compose(entry, overrides=others))
+    level, names = _deepest_level(plain, key)
+    if message := setting_renamed(key, names):
+        return message
     groups = [group for choice in _choices(folder / f"{entry}.yaml") for group in choice]
     close = difflib.get_close_matches(key, [*_paths(plain), *groups], n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    level, names = _deepest_level(plain, key)
     names = names if level else [*groups, *names]
     return f"no setting {key}; {hint}{level or 'this configuration'} has: {', '.join(names)}"
 

@@ -1,4 +1,4 @@
-"""From a name to a matcher that is ready to use."""
+"""Load a matcher by its name, ready to use."""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from homolog.core.protocols import KeepsFeatures, Matcher
 from homolog.zoo.build import build
 from homolog.zoo.catalogue import untrained
 from homolog.zoo.compose import compose
-from homolog.zoo.recipe import extraction_recipe
+from homolog.zoo.fingerprint import extraction_fingerprint
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +32,8 @@ def load_matcher(
         name: a file of `configs/matcher/`; `homolog list` shows them.
         overrides: settings as on the command line: `"head.window=7"`, `"backbone=dinov2_s"`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
-        cache: where to keep extracted features beyond this run, such as `FeatureCache()`; None keeps
-            them in memory only.
+        cache: where to keep extracted features on disk, such as `FeatureCache()`; None keeps them in
+            memory only.
         configs: another configs folder; None takes the one that came with homolog.
 
     Returns:
@@ -42,7 +42,7 @@ def load_matcher(
     Raises:
         ConfigError: a name or a setting that does not exist, or no such device.
         MissingDependencyError: a package to install first; the message has the pip line.
-        WeightsError: weights that cannot be obtained or do not fit.
+        WeightsError: weights cannot be obtained or do not fit.
     """
     config = compose("match", (f"matcher={name}", *overrides), configs=configs)
     return build_matcher(config, device=device, cache=cache)
@@ -53,15 +53,16 @@ def build_matcher(
 ) -> Matcher:
     """Build the matcher of a composed configuration, in evaluation mode, on a device.
 
-    Parts that have no weights are said in the log. A cache is left unused when the matcher keeps no features, or when some of its weights are random.
+    Parts without weights are logged as a warning. The cache is not used when the matcher keeps no
+    features, or when some of its weights are random.
 
     Raises:
-        ConfigError: the configuration builds something else than a matcher, or no such device.
+        ConfigError: the configuration is not that of a matcher, or there is no such device.
     """
     place = choose_device(device)
     if parts := untrained(config):
         logger.warning(
-            "untrained: %s; random weights give random answers, train them or name weights as PART.checkpoint=FILE",
+            "untrained: %s; random weights give random results, train them or give weights as PART.checkpoint=FILE",
             ", ".join(dict.fromkeys(parts)),
         )
     built = build(config)
@@ -70,7 +71,7 @@ def build_matcher(
     if isinstance(built, nn.Module):
         built.eval().to(place)
     if cache is not None and isinstance(built, KeepsFeatures):
-        recipe = extraction_recipe(config)
-        if recipe is not None:
-            built.use_cache(cache, recipe)
+        fingerprint = extraction_fingerprint(config)
+        if fingerprint is not None:
+            built.use_cache(cache, fingerprint)
     return built

@@ -1,4 +1,4 @@
-"""From a name to a task that any matcher can be measured on."""
+"""Load a task by its name; every matcher can be evaluated on it."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,11 +11,11 @@ from homolog.zoo.build import build
 from homolog.zoo.compose import compose, configs_folder
 
 GROUPS = frozenset({"task", "data", "protocol"})
-"""Folders of `configs/` that tasks are made of."""
+"""Folders of `configs/` whose files make up a task."""
 
 
 def load_task(name: str, *overrides: str, configs: Path | None = None) -> Task:
-    """Compose and build a task; its lists are read now, its images when they are asked for.
+    """Compose and build a task; its lists are read now, its images when they are needed.
 
     Args:
         name: a file of `configs/task/`; `homolog list` shows them.
@@ -33,7 +33,7 @@ def build_task(config: Mapping[str, Any]) -> Task:
     """Build the task of a composed configuration.
 
     Raises:
-        ConfigError: the configuration builds something else.
+        ConfigError: the configuration is not that of a task.
         DataError: the data is not there.
     """
     built = build(config)
@@ -43,10 +43,10 @@ def build_task(config: Mapping[str, Any]) -> Task:
 
 
 def split_settings(settings: Sequence[str], configs: Path | None = None) -> tuple[list[str], list[str]]:
-    """Tell apart what is said of the matcher and what of the task.
+    """Separate the settings of the matcher from those of the task.
 
-    Both are composed on their own, so that `head.window=7` means here what it means in
-    `homolog match`. A setting belongs to the task when its first word is a part of that task.
+    Both are composed separately, so that `head.window=7` means the same as in `homolog match`. A setting
+    belongs to the task when its first component is a part of the task.
 
     Args:
         settings: `key=value`, `task=NAME` among them.
@@ -63,10 +63,10 @@ def split_settings(settings: Sequence[str], configs: Path | None = None) -> tupl
     if not chosen:
         raise ConfigError(f"expected a task, as task=NAME{did_you_mean('', names)}")
     parts = GROUPS | set(compose("evaluate", chosen, configs=configs))
-    of_task = [setting for setting in settings if _first_word(setting) in parts]
+    of_task = [setting for setting in settings if _first_component(setting) in parts]
     return [setting for setting in settings if setting not in of_task], of_task
 
 
-def _first_word(setting: str) -> str:
+def _first_component(setting: str) -> str:
     found = re.match(r"[+~]{0,2}([A-Za-z_]\w*)", setting)
     return found[1] if found else ""

@@ -1,7 +1,7 @@
-"""What decides the features that a configured matcher extracts, as one hash.
+"""The fingerprint of a configured matcher: one hash of everything that determines its features.
 
-Together with the pixels of an image it is the key under which features are kept on disk: two runs
-share them exactly when networks, settings, weights and code are the same.
+Together with the pixels of an image it is the key of the feature cache on disk. Two runs share cached
+features exactly when networks, settings, weights and code are the same.
 """
 
 import hashlib
@@ -12,23 +12,27 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, cast
 
+from homolog.core.atomic import file_hash
 from homolog.core.cache import content_key
-from homolog.core.fetch import file_hash, recorded_hash
 from homolog.zoo.build import build, resolved
+from homolog.zoo.sources import recorded_hash
 
 AFTER_EXTRACTION = frozenset({"head", "memory", "passes", "spacing", "cycle"})
-"""Settings of a matcher that features do not depend on."""
+"""Settings of a matcher that do not affect its features."""
 
 
-def extraction_recipe(config: Mapping[str, Any]) -> str | None:
-    """Hash what decides the features of a composed matcher; weights count by the content of their files.
+def extraction_fingerprint(config: Mapping[str, Any]) -> str | None:
+    """Hash everything that determines the features of a composed matcher.
+
+    Weights are represented by the hashes of their files, code of homolog by its text, and libraries by
+    their versions.
 
     Args:
-        config: as `homolog.zoo.compose.compose` returns it; its weight files are fetched if need be.
+        config: as `homolog.zoo.compose.compose` returns it; its weight files are fetched if necessary.
 
     Returns:
-        The hash, or None when some part has random weights (`checkpoint: null`) and so gives other
-        features each time it is built.
+        The hash, or None when some part has random weights (`checkpoint: null`), whose features differ
+        each time it is built.
 
     Raises:
         WeightsError: a weight file cannot be obtained.
@@ -42,9 +46,9 @@ def extraction_recipe(config: Mapping[str, Any]) -> str | None:
 
 
 def _code(node: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what identifies the code below a node: homolog's by its text, that of libraries by version.
+    """Yield the text hashes of homolog's code below a node, and the versions of the libraries it needs.
 
-    By its text, because whoever works on a backbone in a checkout changes it between two versions.
+    Versions of homolog are not enough: in a checkout the code changes without its version.
     """
     for portion in sorted({"homolog.core", *_portions(node)}):
         folder = Path(str(import_module(portion).__file__)).parent
@@ -58,7 +62,7 @@ def _portions(node: Any) -> Iterator[str]:
     if isinstance(node, dict):
         branch = cast(dict[str, Any], node)
         target = str(branch.get("_target_", ""))
-        if target.startswith("homolog."):
+        if target.startswith("homolog.") and not _obtains_weights(branch):
             yield ".".join(target.split(".")[:2])
         node = list(branch.values())
     if isinstance(node, list):
@@ -73,6 +77,10 @@ def _installed(distribution: str) -> str:
         return distribution  # an extra that is not installed
 
 
+def _obtains_weights(node: Mapping[str, Any]) -> bool:
+    return "_target_" in node and "licence" in node
+
+
 class _RandomWeightsError(Exception):
     """Some part has no checkpoint."""
 
@@ -80,7 +88,7 @@ class _RandomWeightsError(Exception):
 def _with_weight_hashes(node: Any, name: str = "") -> Any:
     if isinstance(node, dict):
         branch = cast(dict[str, Any], node)
-        if "_target_" in branch and "licence" in branch:  # it obtains weights
+        if _obtains_weights(branch):
             return branch.get("sha256") or _hash(Path(build(branch)))
         return {key: _with_weight_hashes(below, key) for key, below in branch.items()}
     if isinstance(node, list):
@@ -94,6 +102,11 @@ def _with_weight_hashes(node: Any, name: str = "") -> Any:
 
 def _hash(path: Path) -> Any:
     if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
-        return {str(file.relative_to(path)): _hash(file.resolve()) for file in files}
+        files = {file.relative_to(path): file for file in sorted(path.rglob("*")) if file.is_file()}
+        # Hidden files are records and locks, ours and those of huggingface_hub.
+        return {
+            str(name): _hash(file)
+            for name, file in files.items()
+            if not any(part.startswith(".") for part in name.parts)
+        }
     return (recorded_hash(path) or file_hash(path)) if path.is_file() else str(path)

@@ -1,4 +1,4 @@
-"""The recipe of an extraction: what changes it, what does not, and when there is none."""
+"""The fingerprint of a matcher: what changes it, what does not, and when there is none."""
 
 from importlib import import_module, metadata
 from pathlib import Path
@@ -7,11 +7,11 @@ import pytest
 
 from homolog.core.errors import WeightsError
 from homolog.zoo.compose import compose
-from homolog.zoo.recipe import extraction_recipe
+from homolog.zoo.fingerprint import extraction_fingerprint
 
 
 def of(*settings: str) -> str | None:
-    return extraction_recipe(compose("match", settings))
+    return extraction_fingerprint(compose("match", settings))
 
 
 def test_it_is_the_same_for_the_same_configuration():
@@ -22,16 +22,16 @@ def test_it_is_the_same_for_the_same_configuration():
 @pytest.mark.parametrize(
     "setting", ["head.window=7", "+memory=5", "head=dual_softmax", "+passes=mean", "+spacing=4", "+cycle=3"]
 )
-def test_it_ignores_what_comes_after_the_extraction(setting: str):
+def test_it_ignores_settings_that_act_after_the_extraction(setting: str):
     assert of(setting) == of()
 
 
 @pytest.mark.parametrize("setting", ["resize=320", "detector.max_keypoints=7", "+enlarge=true"])
-def test_it_depends_on_what_decides_the_features(setting: str):
+def test_it_depends_on_settings_that_determine_the_features(setting: str):
     assert of(setting) != of()
 
 
-def test_random_weights_have_none():
+def test_random_weights_have_no_fingerprint():
     assert of("matcher=xfeat", "backbone.checkpoint=null") is None
 
 
@@ -52,16 +52,20 @@ def test_a_folder_of_weights_counts_by_the_content_of_its_files(tmp_path: Path):
 
     assert written("a") == written("a")
     assert written("a") != written("b")
+    before = written("a")
+    (tmp_path / ".cache" / "huggingface").mkdir(parents=True)
+    (tmp_path / ".cache" / "huggingface" / "config.json.metadata").write_text("a time")
+    assert written("a") == before
 
 
-def test_code_that_changed_between_two_versions_changes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_it_depends_on_the_text_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     portion = tmp_path / "homolog_parts"
     portion.mkdir()
     (portion / "__init__.py").write_text("")
     (portion / "network.py").write_text("WIDTH = 3")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(
-        "homolog.zoo.recipe.import_module",
+        "homolog.zoo.fingerprint.import_module",
         lambda name: import_module("homolog_parts" if name == "homolog.backbones" else name),
     )
     before = of()
@@ -76,7 +80,7 @@ def test_a_library_of_another_version_changes_it(monkeypatch: pytest.MonkeyPatch
     assert of() != before
 
 
-def test_weights_that_cannot_be_had_are_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_missing_weights_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
     monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
     with pytest.raises(WeightsError, match="HOMOLOG_OFFLINE is set"):
