@@ -15,8 +15,8 @@ from homolog.core.image import Image, crop
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Points
 from homolog.core.samples import PairSample
-from homolog.evaluators.ask_dense import AskDense
 from homolog.evaluators.benchmark import Predictor
+from homolog.evaluators.predictors import DensePredictor
 
 SIZE0, SIZE1 = (12, 16), (20, 30)
 
@@ -60,11 +60,11 @@ def pair(**truth: Any) -> PairSample:
 
 
 def test_it_is_a_predictor():
-    assert isinstance(AskDense(stride=1), Predictor)
+    assert isinstance(DensePredictor(stride=1), Predictor)
 
 
 def test_a_perfect_answer_has_no_errors():
-    record = AskDense(stride=1)(Shifted(), pair())
+    record = DensePredictor(stride=1)(Shifted(), pair())
     assert record.category == "cat"
     assert (record["size0"].tolist(), record["size1"].tolist()) == ([12, 16], [20, 30])
     assert len(record["xy0"]) == 12 * 16
@@ -77,12 +77,12 @@ def test_a_perfect_answer_has_no_errors():
 
 def test_the_warp_error_is_the_squared_difference_of_the_colours_of_image_1():
     # Half a pixel too far to the right: red is 0.5 / 30 more there, away from the border.
-    record = AskDense(stride=1)(Shifted(off=(2.5, 1.0)), pair())
+    record = DensePredictor(stride=1)(Shifted(off=(2.5, 1.0)), pair())
     np.testing.assert_allclose(record["warp_error"], (0.5 / 30) ** 2, rtol=1e-3)
 
 
 def test_places_beyond_image_1_are_black():
-    record = AskDense(stride=1)(Shifted(off=(100.0, 1.0)), pair())
+    record = DensePredictor(stride=1)(Shifted(off=(100.0, 1.0)), pair())
     x, y = record["xy1"].T
     colour = ((x + 0.5) / 30) ** 2 + ((y + 0.5) / 20) ** 2 + 0.25
     np.testing.assert_allclose(record["warp_error"], colour, rtol=1e-4)
@@ -90,7 +90,7 @@ def test_places_beyond_image_1_are_black():
 
 def test_the_lattice_takes_every_stride_th_pixel_and_asks_in_chunks():
     matcher = Shifted()
-    record = AskDense(stride=4, chunk=5)(matcher, pair())
+    record = DensePredictor(stride=4, chunk=5)(matcher, pair())
     assert record["xy0"].tolist() == [[x, y] for y in (1, 5, 9) for x in (1, 5, 9, 13)]
     assert matcher.asked == [5, 5, 2]
     assert record.facts["lattice"] == "every 4 px"
@@ -102,7 +102,7 @@ def test_only_the_known_foreground_is_asked_for():
     mask = torch.zeros(SIZE0, dtype=torch.bool)
     mask[3] = True
     matcher = Shifted()
-    record = AskDense(stride=1)(matcher, pair(dense0=shifted_field(known), mask0=mask))
+    record = DensePredictor(stride=1)(matcher, pair(dense0=shifted_field(known), mask0=mask))
     assert record["xy0"].tolist() == [[x, 3] for x in range(8, 16)]
     assert matcher.asked == [8]
 
@@ -113,7 +113,7 @@ def test_what_is_unknown_does_not_reach_its_neighbours():
     grid, known = truth.grid.clone(), torch.ones(1, *SIZE0)
     grid[:, :, 5, 5], known[:, 5, 5] = torch.nan, 0
     grid[:, :, 7, 7], known[:, 7, 7] = 1e9, 0
-    record = AskDense(stride=1)(Shifted(), pair(dense0=DenseField(grid=grid, confidence=known)))
+    record = DensePredictor(stride=1)(Shifted(), pair(dense0=DenseField(grid=grid, confidence=known)))
     assert len(record["xy0"]) == 12 * 16 - 2
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-5)
 
@@ -124,14 +124,14 @@ def test_a_field_of_lower_resolution_is_read_between_its_cells():
         grid=torch.nn.functional.avg_pool2d(whole.grid, 2),
         confidence=torch.nn.functional.avg_pool2d(whole.confidence[:, None], 2)[:, 0],
     )
-    record = AskDense(stride=1)(Shifted(), pair(dense0=halved))
+    record = DensePredictor(stride=1)(Shifted(), pair(dense0=halved))
     assert len(record["xy0"]) == 12 * 16
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-4)
 
 
 def test_a_pair_without_any_known_pixel_gives_an_empty_record():
     matcher = Shifted()
-    record = AskDense(stride=1)(matcher, pair(mask0=torch.zeros(SIZE0, dtype=torch.bool)))
+    record = DensePredictor(stride=1)(matcher, pair(mask0=torch.zeros(SIZE0, dtype=torch.bool)))
     assert record["predicted"].shape == (0, 2)
     assert record["warp_error"].shape == (0,)
 
@@ -140,15 +140,15 @@ def test_an_image_that_is_a_crop_answers_in_pixels_of_its_original():
     whole = Image(pixels=torch.nn.functional.pad(ramp(SIZE1).pixels, (7, 0, 3, 0)))
     part = crop(whole, x=7, y=3, size=SIZE1)
     sample = PairSample(image0=ramp(SIZE0), image1=part, dense0=shifted_field(), name="crop")
-    record = AskDense(stride=1)(Shifted(off=(9.0, 4.0)), sample)
+    record = DensePredictor(stride=1)(Shifted(off=(9.0, 4.0)), sample)
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [9, 4], atol=1e-5)
     np.testing.assert_allclose(record["warp_error"], 0, atol=1e-10)
 
 
 def test_what_has_no_dense_truth_is_refused():
     with pytest.raises(ConfigError, match="expected a pair with a dense truth"):
-        AskDense(stride=1)(Shifted(), pair(dense0=None))
+        DensePredictor(stride=1)(Shifted(), pair(dense0=None))
     with pytest.raises(ShapeError, match="a mask of the size of image 0"):
-        AskDense(stride=1)(Shifted(), pair(mask0=torch.ones(3, 3, dtype=torch.bool)))
+        DensePredictor(stride=1)(Shifted(), pair(mask0=torch.ones(3, 3, dtype=torch.bool)))
     with pytest.raises(ConfigError, match="at least 1, got 0"):
-        AskDense(stride=0)
+        DensePredictor(stride=0)

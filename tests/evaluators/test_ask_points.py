@@ -18,10 +18,10 @@ from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Points
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
-from homolog.evaluators.ask_points import AskPoints
 from homolog.evaluators.benchmark import Benchmark, Predictor
-from homolog.evaluators.error_frame import Original
-from homolog.evaluators.pck_protocol import PckProtocol
+from homolog.evaluators.image_sizes import Original
+from homolog.evaluators.keypoint_pck import PckProtocol
+from homolog.evaluators.predictors import PointPredictor
 from homolog.matchers.sparse import SparseMatcher
 from homolog.zoo import load_matcher
 
@@ -68,11 +68,11 @@ def sample(**more) -> PairSample:
 
 
 def test_it_is_a_predictor():
-    assert isinstance(AskPoints(), Predictor)
+    assert isinstance(PointPredictor(), Predictor)
 
 
 def test_all_points_are_asked_and_everything_known_is_recorded():
-    record = AskPoints()(
+    record = PointPredictor()(
         Shifting(),
         sample(
             category="cat",
@@ -99,7 +99,7 @@ def test_only_points_seen_in_both_images_are_asked_for_and_recorded():
         visible=torch.tensor([True, False, True]),
         groups={"geometry_aware": torch.tensor([False, True, True])},
     )
-    record = AskPoints()(matcher, hidden)
+    record = PointPredictor()(matcher, hidden)
     assert [asked.tolist() for asked in matcher.asked] == [[[1, 2], [5, 6]]]
     assert record["xy1"].tolist() == [[4, 1], [8, 6]]
     assert record["predicted"].tolist() == [[4, 1], [8, 5]]
@@ -117,19 +117,19 @@ def test_only_points_seen_in_both_images_are_asked_for_and_recorded():
 
 
 def test_a_pair_without_category_has_an_empty_one():
-    assert AskPoints()(Shifting(), sample()).category == ""
+    assert PointPredictor()(Shifting(), sample()).category == ""
 
 
 def test_double_precision_stays():
     exact = torch.tensor([[1 / 3, 2.0]], dtype=torch.float64)
-    record = AskPoints()(Shifting(), sample(xy0=exact, xy1=exact))
+    record = PointPredictor()(Shifting(), sample(xy0=exact, xy1=exact))
     assert record["xy0"].dtype == np.float64
     assert record["xy0"][0, 0] == 1 / 3
 
 
 def test_sizes_are_those_of_the_files():
     small = resize(blank(100, 200), (50, 60))
-    record = AskPoints()(
+    record = PointPredictor()(
         Shifting(),
         sample(
             image1=small,
@@ -144,17 +144,17 @@ def test_a_matcher_that_cannot_transfer_says_so():
     image = resize(as_image(data.astronaut()), (128, 128))
     pair = sample(image0=image, image1=image)
     with pytest.raises(CapabilityError, match="sparse matches only"):
-        AskPoints()(load_matcher("xfeat_lighterglue", device="cpu"), pair)
+        PointPredictor()(load_matcher("xfeat_lighterglue", device="cpu"), pair)
 
 
 def test_an_answer_to_another_question_is_refused():
     with pytest.raises(ShapeError, match="expected 3 places"):
-        AskPoints()(Sloppy(), sample())
+        PointPredictor()(Sloppy(), sample())
 
 
 def test_samples_without_points_are_refused():
     with pytest.raises(ConfigError, match="choose a semantic task"):
-        AskPoints()(Shifting(), sample(xy0=None, xy1=None, camera0=Camera(K=torch.eye(3))))
+        PointPredictor()(Shifting(), sample(xy0=None, xy1=None, camera0=Camera(K=torch.eye(3))))
     video = VideoSample(
         frames=[blank(4, 4)],
         tracks=Tracks(
@@ -164,7 +164,7 @@ def test_samples_without_points_are_refused():
         ),
     )
     with pytest.raises(ConfigError, match="choose a semantic task"):
-        AskPoints()(Shifting(), video)
+        PointPredictor()(Shifting(), video)
 
 
 def test_every_image_is_extracted_once_however_many_pairs_share_it():
@@ -206,7 +206,7 @@ def test_every_image_is_extracted_once_however_many_pairs_share_it():
         precision="float64",
     )
     task = Benchmark(
-        kind="semantic", data=Pairs(), predict=AskPoints(), protocols={"t": protocol}, headline="t"
+        kind="semantic", data=Pairs(), predict=PointPredictor(), protocols={"t": protocol}, headline="t"
     )
     scored = task.score(task.run(matcher))["t"]
     assert sum(seen) == 4

@@ -12,8 +12,8 @@ from homolog.core.image import Image
 from homolog.core.protocols import ImageLike
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Queries, Tracks
-from homolog.evaluators.ask_tracks import AskTracks
 from homolog.evaluators.benchmark import Predictor
+from homolog.evaluators.predictors import TrackPredictor
 
 T = 7
 SIZE = (30, 60)
@@ -57,11 +57,11 @@ def sample() -> VideoSample:
 
 
 @pytest.fixture
-def asked() -> tuple[Oracle, Callable[..., AskTracks]]:
+def asked() -> tuple[Oracle, Callable[..., TrackPredictor]]:
     oracle = Oracle()
 
-    def make(mode, raster=None) -> AskTracks:
-        return AskTracks(tracker=lambda _: oracle, mode=mode, raster=raster)
+    def make(mode, raster=None) -> TrackPredictor:
+        return TrackPredictor(tracker=lambda _: oracle, mode=mode, raster=raster)
 
     return oracle, make
 
@@ -127,7 +127,7 @@ def test_a_tracker_that_answers_something_else_is_refused(sample):
                 xy=xy, visible=torch.ones(1, len(frames), dtype=torch.bool), query_frame=queries.frame[:1]
             )
 
-    ask = AskTracks(tracker=lambda _: Short(), mode="first", raster=None)
+    ask = TrackPredictor(tracker=lambda _: Short(), mode="first", raster=None)
     with pytest.raises(ShapeError, match=r"clip: expected tracks \[2 7 2\] of the tracker, got \[1, 7, 2\]"):
         ask(NoMatcher(), sample)
 

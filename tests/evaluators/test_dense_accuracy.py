@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog.core.errors import ConfigError
-from homolog.evaluators.dense_accuracy import endpoint_error, flow_pck, warp_error
-from homolog.evaluators.reliability import calibration
-from homolog.evaluators.threshold import within
+from homolog.evaluators.dense import endpoint_error, flow_pck, warp_error
+from homolog.evaluators.precision import calibration, within
 
 
 def test_the_end_point_error_is_a_distance_and_infinite_where_there_is_no_place():

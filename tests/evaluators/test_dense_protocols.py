@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.dense_protocol import DenseProtocol
-from homolog.evaluators.flow_pck_protocol import FlowPckProtocol
-from homolog.evaluators.record import Record
-from homolog.evaluators.score import Scored, ScoringProtocol
+from homolog.evaluators.dense import DenseProtocol, FlowPckProtocol
+from homolog.evaluators.records import Record, Scored, ScoringProtocol
 
 
 def pair(

@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.error_frame import (
+from homolog.evaluators.image_sizes import (
+    Downscaled,
     ErrorFrame,
-    Limited,
     Original,
     PaddedSquare,
     Placement,
     StretchedSquare,
 )
 
-FRAMES = [Original(), PaddedSquare(side=840), StretchedSquare(side=512), Limited(longer_side=300)]
+FRAMES = [Original(), PaddedSquare(side=840), StretchedSquare(side=512), Downscaled(longer_side=300)]
 
 
 def points(place: Placement, *xy: tuple[float, float]) -> list[list[float]]:
@@ -70,16 +70,16 @@ def test_a_stretch_changes_the_error_against_the_side():
 
 
 def test_the_limit_scales_down_and_never_up():
-    assert Limited(longer_side=300)((600, 450)).scale == (0.5, 0.5)
-    assert Limited(longer_side=300)((600, 450)).side == 300
-    assert Limited(longer_side=300)((200, 100)).scale == (1, 1)
-    assert Limited(longer_side=300)((200, 100)).side == 200
+    assert Downscaled(longer_side=300)((600, 450)).scale == (0.5, 0.5)
+    assert Downscaled(longer_side=300)((600, 450)).side == 300
+    assert Downscaled(longer_side=300)((200, 100)).scale == (1, 1)
+    assert Downscaled(longer_side=300)((200, 100)).side == 200
 
 
 @given(st.tuples(st.integers(1, 900), st.integers(1, 900)), st.floats(-100, 1000), st.floats(-100, 1000))
 def test_a_uniform_scale_cancels_against_the_side(size, x: float, y: float):
     wanted = np.hypot(x, y) / max(size)
-    for frame in (Original(), PaddedSquare(side=840), Limited(longer_side=300)):
+    for frame in (Original(), PaddedSquare(side=840), Downscaled(longer_side=300)):
         place = frame(size)
         start, end = place.points(np.array([[0.0, 0.0], [x, y]]))
         assert np.hypot(*(end - start)) / place.side == pytest.approx(wanted, abs=1e-9)
@@ -99,7 +99,7 @@ def test_frames_without_pixels_are_refused():
     for make in (
         lambda: PaddedSquare(side=0),
         lambda: StretchedSquare(side=0),
-        lambda: Limited(longer_side=0),
+        lambda: Downscaled(longer_side=0),
     ):
         with pytest.raises(ConfigError, match="at least 1 px"):
             make()

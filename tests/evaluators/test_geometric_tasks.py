@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from homolog.evaluators.score import ScoringProtocol
+from homolog.evaluators.records import ScoringProtocol
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose, configs_folder
 

@@ -10,20 +10,19 @@ import cv2
 import numpy as np
 import pytest
 
-from homolog.evaluators.direct_solver import DirectHomography
-from homolog.evaluators.epipolar_geometry import (
-    essential_matrix,
-    on_normalised_plane,
-    symmetric_epipolar_distance,
+from homolog.evaluators.auc import best_mean_auc, pose_accuracy, pose_auc
+from homolog.evaluators.fundamental import essential_matrix, on_normalised_plane, symmetric_epipolar_distance
+from homolog.evaluators.ground_truth_matches import count_matches, homography_matches
+from homolog.evaluators.homography import (
+    DltHomography,
+    corner_error,
+    symmetric_transfer_error,
+    transfer_error,
 )
-from homolog.evaluators.error_recall import best_mean_auc, pose_accuracy, pose_auc
-from homolog.evaluators.homography_accuracy import corner_error, symmetric_transfer_error, transfer_error
-from homolog.evaluators.homography_matches import count_matches, homography_matches
-from homolog.evaluators.match_quality import match_precision, mean_match_precision
-from homolog.evaluators.opencv_solver import OpencvHomography
-from homolog.evaluators.pose_difference import pose_error, translation_error
-from homolog.evaluators.pose_solver import PoselibHomography, PoselibPose, import_poselib
-from homolog.evaluators.two_view import MatchedPair
+from homolog.evaluators.opencv_solvers import OpencvHomography
+from homolog.evaluators.pose import pose_error, translation_error
+from homolog.evaluators.precision import match_precision, mean_match_precision
+from homolog.evaluators.solvers import MatchedPair, PoselibHomography, PoselibPose, import_poselib
 
 Case = dict[str, Any]
 GROUPS = (
@@ -325,7 +324,7 @@ def test_estimated_homographies_of_the_goldens(of: Callable[..., list[Case]]) ->
             spoiled += 1  # an ill-conditioned system, which no two solvers solve alike
             continue
         for solver in ("kornia", "homolog"):
-            direct = DirectHomography(solver=solver).estimate(pair)
+            direct = DltHomography(solver=solver).estimate(pair)
             assert direct is not None
             error = corner_error(direct.matrix, H_true, (height, width), corners="width and height")
             assert error == pytest.approx(wanted["H_error_dlt"], rel=tol)

@@ -6,30 +6,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.affine_accuracy import affine_error, affine_pck
-from homolog.evaluators.epipolar_geometry import (
+from homolog.evaluators.affine import affine_error, affine_pck
+from homolog.evaluators.auc import best_mean_auc, pose_accuracy, pose_auc
+from homolog.evaluators.fundamental import (
     EpipolarDistance,
     essential_matrix,
     on_normalised_plane,
     symmetric_epipolar_distance,
 )
-from homolog.evaluators.error_recall import best_mean_auc, pose_accuracy, pose_auc
-from homolog.evaluators.homography_accuracy import (
-    apply_homography,
-    corner_error,
-    symmetric_transfer_error,
-    transfer_error,
-)
-from homolog.evaluators.homography_fit import fit_homography
-from homolog.evaluators.homography_matches import (
+from homolog.evaluators.ground_truth_matches import (
     IGNORED,
     UNMATCHED,
     count_matches,
     homography_matches,
     match_indices,
 )
-from homolog.evaluators.match_quality import match_precision, mean_match_precision
-from homolog.evaluators.pose_difference import pose_error, rotation_error, translation_error
+from homolog.evaluators.homography import (
+    apply_homography,
+    corner_error,
+    fit_homography,
+    symmetric_transfer_error,
+    transfer_error,
+)
+from homolog.evaluators.pose import pose_error, rotation_error, translation_error
+from homolog.evaluators.precision import match_precision, mean_match_precision
 
 X, Y, Z = np.eye(3)
 SHIFT = np.array([[1.0, 0, 10], [0, 1, 0], [0, 0, 1]])

@@ -16,21 +16,23 @@ from homolog.core.image import Image, resize
 from homolog.core.keypoints import Matches
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
-from homolog.evaluators.affine_protocol import AffineProtocol
-from homolog.evaluators.ask_matches import AskMatches
-from homolog.evaluators.fundamental_protocol import FundamentalProtocol
-from homolog.evaluators.homography_accuracy import apply_homography
-from homolog.evaluators.homography_protocol import HomographyProtocol
-from homolog.evaluators.match_precision_protocol import MatchPrecisionProtocol
-from homolog.evaluators.matching_accuracy_protocol import MatchingAccuracyProtocol
-from homolog.evaluators.opencv_solver import OpencvAffine
-from homolog.evaluators.pose_protocol import PoseProtocol
-from homolog.evaluators.pose_solver import PoselibFundamental, PoselibHomography, PoselibPose
-from homolog.evaluators.pose_sweep_protocol import PoseSweepProtocol
-from homolog.evaluators.record import Record, load_records, save_records
-from homolog.evaluators.score import Scored, ScoringProtocol
-from homolog.evaluators.two_view import MatchedPair, MatrixEstimate, PoseEstimate
-from homolog.evaluators.working_size import WorkingSize, matched_pair, true_homography
+from homolog.evaluators.affine import AffineProtocol
+from homolog.evaluators.fundamental import FundamentalProtocol
+from homolog.evaluators.ground_truth_matches import MatchPrecisionProtocol
+from homolog.evaluators.homography import HomographyProtocol, MatchingAccuracyProtocol, apply_homography
+from homolog.evaluators.image_sizes import WorkingSize, matched_pair, true_homography
+from homolog.evaluators.opencv_solvers import OpencvAffine
+from homolog.evaluators.pose import PoseProtocol, PoseSweepProtocol
+from homolog.evaluators.predictors import MatchPredictor
+from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
+from homolog.evaluators.solvers import (
+    MatchedPair,
+    MatrixEstimate,
+    PoseEstimate,
+    PoselibFundamental,
+    PoselibHomography,
+    PoselibPose,
+)
 
 K = np.array([[500.0, 0, 319.5], [0, 500, 239.5], [0, 0, 1]])
 H = np.array([[1.1, 0.05, 12], [-0.03, 0.95, -8], [1e-4, -5e-5, 1]])
@@ -493,7 +495,9 @@ def test_a_record_has_the_matches_and_all_truth_there_is(tmp_path: Path) -> None
         "xy1": torch.ones(2, 2),
     }
     keypoints = torch.rand(7, 2)
-    record = AskMatches(limit=None)(Matching(keypoints0=keypoints, keypoints1=keypoints[:5]), sample(**truth))
+    record = MatchPredictor(limit=None)(
+        Matching(keypoints0=keypoints, keypoints1=keypoints[:5]), sample(**truth)
+    )
     assert (record.name, record.category, record.facts["overlap"]) == ("pair", "scene", "0.4")
     assert record["match1"].tolist() == (record["match0"] + 1).tolist()
     assert record["score"] == pytest.approx([0.9, 0.5, 0.1])
@@ -507,7 +511,7 @@ def test_a_record_has_the_matches_and_all_truth_there_is(tmp_path: Path) -> None
 
 
 def test_what_is_not_known_is_not_in_the_record() -> None:
-    record = AskMatches(limit=2)(Matching(), sample())
+    record = MatchPredictor(limit=2)(Matching(), sample())
     assert set(record.arrays) == {"size0", "size1", "match0", "match1", "score"}
     assert len(record["match0"]) == 2
     assert record.facts["matches"] == "best 2"
@@ -518,14 +522,14 @@ def test_matches_beside_the_foreground_are_dropped_where_the_protocol_says_so() 
     mask0[5, 30] = False  # nearest to (30.2, 5.4)
     mask1[21, 21] = False  # where the second match ends
     masked = sample(mask0=mask0, mask1=mask1)
-    kept = AskMatches(limit=None, foreground=True)(Matching(), masked)
+    kept = MatchPredictor(limit=None, foreground=True)(Matching(), masked)
     assert kept["match0"].tolist() == [[10, 10]]
-    assert len(AskMatches(limit=None)(Matching(), masked)["match0"]) == 3
-    assert len(AskMatches(limit=None, foreground=True)(Matching(), sample())["match0"]) == 3
+    assert len(MatchPredictor(limit=None)(Matching(), masked)["match0"]) == 3
+    assert len(MatchPredictor(limit=None, foreground=True)(Matching(), sample())["match0"]) == 3
     one_sided = sample(mask1=mask1)
-    assert len(AskMatches(limit=None, foreground=True)(Matching(), one_sided)["match0"]) == 2
+    assert len(MatchPredictor(limit=None, foreground=True)(Matching(), one_sided)["match0"]) == 2
     with pytest.raises(ShapeError, match="expected a mask of the size of its image"):
-        AskMatches(limit=None, foreground=True)(Matching(), sample(mask0=mask0[:5]))
+        MatchPredictor(limit=None, foreground=True)(Matching(), sample(mask0=mask0[:5]))
 
 
 def test_a_resized_image_keeps_the_size_and_pixels_of_its_file() -> None:
@@ -533,7 +537,7 @@ def test_a_resized_image_keeps_the_size_and_pixels_of_its_file() -> None:
     small = resize(file, (20, 48))
     mask = torch.zeros(20, 48, dtype=torch.bool)
     mask[:, :8] = True  # columns 0 to 15 of the file
-    record = AskMatches(limit=None, foreground=True)(Matching(), sample(image0=small, mask0=mask))
+    record = MatchPredictor(limit=None, foreground=True)(Matching(), sample(image0=small, mask0=mask))
     assert record["size0"].tolist() == [64, 96]
     assert record["match0"].tolist() == [[10, 10]]
 
@@ -546,6 +550,6 @@ def test_only_pairs_have_matches() -> None:
     )
     video = VideoSample(frames=[Image(pixels=torch.zeros(3, 32, 48))], tracks=tracks, name="clip")
     with pytest.raises(ConfigError, match="clip: expected a pair, got a video"):
-        AskMatches(limit=None)(Matching(), video)
+        MatchPredictor(limit=None)(Matching(), video)
     with pytest.raises(ConfigError, match="limit of 0 or more"):
-        AskMatches(limit=-1)
+        MatchPredictor(limit=-1)

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.keypoint_accuracy import (
+from homolog.evaluators.keypoint_pck import (
     average_pck,
     box_side,
     image_side,
     keypoint_error,
     keypoint_side,
     pck,
-    share_per_image,
+    pck_per_image,
 )
 
 
@@ -101,7 +101,7 @@ def test_four_averages_by_hand():
     assert average.macro_per_image[0] == pytest.approx((1 / 2 + 1) / 2)
     assert average.macro_per_point[0] == pytest.approx((1 / 4 + 1) / 2)
     assert average.of("macro per point")[0] == average.macro_per_point[0]
-    shares = share_per_image(hits, image, count=4)
+    shares = pck_per_image(hits, image, count=4)
     np.testing.assert_array_equal(shares, [[1, 0, np.nan, 1]])
 
 

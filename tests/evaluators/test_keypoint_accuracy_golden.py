@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from homolog.evaluators.error_frame import Limited, Original, PaddedSquare
-from homolog.evaluators.keypoint_accuracy import (
+from homolog.evaluators.image_sizes import Downscaled, Original, PaddedSquare
+from homolog.evaluators.keypoint_pck import (
     Average,
+    PckProtocol,
     average_pck,
     box_side,
     image_side,
     keypoint_side,
     pck,
-    share_per_image,
+    pck_per_image,
 )
-from homolog.evaluators.pck_protocol import PckProtocol
 from homolog.evaluators.read_out import dift
-from homolog.evaluators.record import Record
+from homolog.evaluators.records import Record
 
 FAMILIES = (
     "geoaware_pck",
@@ -200,7 +200,7 @@ def test_golden_hpf_average_over_pairs(cases):
             hits.append(part.hits)
         image = np.repeat(np.arange(len(hits)), [part.shape[1] for part in hits])
         every, categories = np.concatenate(hits, axis=1), [item["pair_class"] for item in given["items"]]
-        shares = share_per_image(every, image, count=len(hits))[0]
+        shares = pck_per_image(every, image, count=len(hits))[0]
         np.testing.assert_allclose(shares, wanted["pair_pck"], atol=case["tol"])
         average = average_pck(every, image, categories)
         assert average.per_image[0] == pytest.approx(wanted["average_over_pairs"], abs=case["tol"])
@@ -212,7 +212,7 @@ def test_golden_hpf_average_over_pairs(cases):
 
 
 def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases):
-    """The frame `Limited` scales points and box alike, as HPF does before it calls its evaluator."""
+    """The frame `Downscaled` scales points and box alike, as HPF does before it calls its evaluator."""
     for case in of(cases, "hpf_evaluator"):
         records: list[Record] = []
         for index, item in enumerate(case["inputs"]["items"]):
@@ -233,7 +233,7 @@ def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases
             comparison="<=",
             side="box",
             average="per image",
-            frame=Limited(longer_side=300),
+            frame=Downscaled(longer_side=300),
             precision=case["dtype"],
         )
         assert protocol.score(records).scores[0].value == pytest.approx(

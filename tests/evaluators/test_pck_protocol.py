@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.error_frame import Original, PaddedSquare, StretchedSquare
-from homolog.evaluators.keypoint_accuracy import AVERAGES
-from homolog.evaluators.pck_protocol import PckProtocol
-from homolog.evaluators.record import Record, load_records, save_records
-from homolog.evaluators.score import Scored, ScoringProtocol
+from homolog.evaluators.image_sizes import Original, PaddedSquare, StretchedSquare
+from homolog.evaluators.keypoint_pck import AVERAGES, PckProtocol
+from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
 
 
 def pair(name: str, errors: list[float], *, category: str = "", box: float | None = 50, **arrays) -> Record:

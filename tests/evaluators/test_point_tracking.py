@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog.core.errors import ShapeError
-from homolog.evaluators.point_tracking import THRESHOLDS, EvaluatedFrames, TapVidScores, tapvid
-from homolog.evaluators.query_sampling import sample_queries
+from homolog.evaluators.tracking import THRESHOLDS, EvaluatedFrames, TapVidScores, sample_queries, tapvid
 
 
 def one_track(

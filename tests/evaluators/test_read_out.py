@@ -6,9 +6,18 @@ import torch
 import torch.nn.functional as F
 
 from homolog.core.errors import ShapeError
-from homolog.evaluators.read_out import dift, distilldift, geoaware, hpf, visual_ai
-from homolog.evaluators.read_out.similarity_peak import gaussian_weighted, peak, soft_argmax, zeroed_beyond
-from homolog.evaluators.read_out.upsampled import upsampled_cosine
+from homolog.evaluators.read_out import (
+    dift,
+    distilldift,
+    gaussian_weighted,
+    geoaware,
+    hpf,
+    peak,
+    soft_argmax,
+    upsampled_cosine,
+    visual_ai,
+    zeroed_beyond,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

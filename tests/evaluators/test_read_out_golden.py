@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from homolog.evaluators.error_frame import PaddedSquare
+from homolog.evaluators.image_sizes import PaddedSquare
 from homolog.evaluators.read_out import distilldift, geoaware, hpf, visual_ai
 
 FAMILIES = {

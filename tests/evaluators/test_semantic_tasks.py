@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from homolog.evaluators.ask_points import AskPoints
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.pck_protocol import PckProtocol
+from homolog.evaluators.keypoint_pck import PckProtocol
+from homolog.evaluators.predictors import PointPredictor
 from homolog.zoo import load_task
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose, configs_folder
@@ -68,7 +68,7 @@ def test_a_task_builds_and_leads_with_its_headline(task: str, headline: str, wit
     built = load_task(task, configs=without_data)
     assert isinstance(built, Benchmark)
     assert built.kind == "semantic"
-    assert isinstance(built.predict, AskPoints)
+    assert isinstance(built.predict, PointPredictor)
     scored = built.score([])
     assert next(iter(scored)) == built.headline
     assert built.protocols[built.headline].name == headline

@@ -14,20 +14,21 @@ import poselib
 import pytest
 
 from homolog.core.errors import ConfigError, HomologError, MissingDependencyError, ShapeError
-from homolog.evaluators.affine_accuracy import affine_error
-from homolog.evaluators.direct_solver import DirectHomography
-from homolog.evaluators.epipolar_geometry import symmetric_epipolar_distance
-from homolog.evaluators.homography_accuracy import apply_homography, corner_error
-from homolog.evaluators.opencv_solver import (
-    OpencvAffine,
-    OpencvFundamental,
-    OpencvHomography,
-    OpencvPose,
+from homolog.evaluators.affine import affine_error
+from homolog.evaluators.fundamental import symmetric_epipolar_distance
+from homolog.evaluators.homography import DltHomography, apply_homography, corner_error
+from homolog.evaluators.opencv_solvers import OpencvAffine, OpencvFundamental, OpencvHomography, OpencvPose
+from homolog.evaluators.pose import pose_error
+from homolog.evaluators.solvers import (
+    Estimator,
+    MatchedPair,
+    MatrixEstimate,
+    PoseEstimate,
+    PoselibFundamental,
+    PoselibHomography,
+    PoselibPose,
+    estimate_all,
 )
-from homolog.evaluators.pose_difference import pose_error
-from homolog.evaluators.pose_solver import PoselibFundamental, PoselibHomography, PoselibPose
-from homolog.evaluators.solver_pool import estimate_all
-from homolog.evaluators.two_view import Estimator, MatchedPair, MatrixEstimate, PoseEstimate
 
 RANSAC: dict[str, Any] = {
     "threshold": 1.0,
@@ -125,7 +126,7 @@ def test_the_direct_transform_weighs_matches_by_their_score(solver: Any) -> None
     spoiled = plane()
     score = np.where(np.arange(40) < 10, 0.0, 1.0)
     pair = MatchedPair(name="", xy0=spoiled.xy0, xy1=spoiled.xy1, score=score)
-    found, without_scores = (DirectHomography(solver=solver).estimate(each) for each in (pair, spoiled))
+    found, without_scores = (DltHomography(solver=solver).estimate(each) for each in (pair, spoiled))
     assert found is not None
     assert corner_error(found.matrix, H, (480, 640), corners="last pixels") < 0.1
     assert without_scores is not None
@@ -143,7 +144,7 @@ def test_fewer_than_five_matches_are_a_failure(solver: Estimator[PoseEstimate], 
 
 @pytest.mark.parametrize(
     ("solver", "needed"),
-    [(solver, 4) for solver in (*HOMOGRAPHY_SOLVERS, DirectHomography(solver="homolog"))]
+    [(solver, 4) for solver in (*HOMOGRAPHY_SOLVERS, DltHomography(solver="homolog"))]
     + [(OpencvAffine(**OPENCV), 3), (FUNDAMENTAL_SOLVERS[0], 7), (FUNDAMENTAL_SOLVERS[1], 8)],
 )
 def test_less_than_a_minimal_set_is_a_failure(solver: Estimator[MatrixEstimate], needed: int) -> None:
@@ -266,7 +267,7 @@ def test_options_without_sense_are_refused() -> None:
     with pytest.raises(ConfigError, match="RANSAC or LMEDS for an affine map"):
         OpencvAffine(**dict(OPENCV, method="USAC_MAGSAC"))
     with pytest.raises(ConfigError, match="solver homolog or kornia"):
-        DirectHomography(solver="svd")  # pyright: ignore[reportArgumentType]
+        DltHomography(solver="svd")  # pyright: ignore[reportArgumentType]
 
 
 # --- workers ------------------------------------------------------------------------------------

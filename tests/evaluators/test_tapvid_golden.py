@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from homolog.core.coords import normalised_to_pixel, resize_pixel
-from homolog.evaluators.point_tracking import THRESHOLDS, TapVidScores, tapvid
-from homolog.evaluators.query_sampling import sample_queries
+from homolog.evaluators.tracking import THRESHOLDS, TapVidScores, sample_queries, tapvid
 
 RASTER = (256, 256)
 

@@ -16,7 +16,7 @@ from homolog.core.protocols import Matcher
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.flow_pck_protocol import FlowPckProtocol
+from homolog.evaluators.dense import FlowPckProtocol
 from homolog.matchers.track import FrameByFrame
 from homolog.zoo import load_matcher, load_task
 from homolog.zoo.build import build

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ShapeError
-from homolog.evaluators.track_accuracy import tracks_pck
+from homolog.evaluators.tracking import tracks_pck
 
 
 def test_four_frames_by_hand():

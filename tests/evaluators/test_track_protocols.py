@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.point_tracking import EvaluatedFrames
-from homolog.evaluators.record import Record, load_records, save_records
-from homolog.evaluators.score import Scored, ScoringProtocol
-from homolog.evaluators.tapvid_protocol import TapVidProtocol
-from homolog.evaluators.tracks_pck_protocol import TracksPckProtocol
+from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
+from homolog.evaluators.tracking import EvaluatedFrames, TapVidProtocol, TracksPckProtocol
 
 
 def clip(name: str, off: list[float], *, size=(256, 256), hidden: int = 0, queries: str = "first") -> Record:

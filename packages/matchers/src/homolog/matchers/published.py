@@ -100,9 +100,9 @@ class PublishedReadOut(nn.Module):
         Args:
             backbone: gives the maps.
             map: which of them is read.
-            canvas: what the network sees, such as `homolog.evaluators.error_frame.PaddedSquare`.
-            frame: in which points are read, such as `homolog.evaluators.error_frame.Original`.
-            read_out: such as `homolog.evaluators.read_out.dift.transfer_points`.
+            canvas: what the network sees, such as `homolog.evaluators.image_sizes.PaddedSquare`.
+            frame: in which points are read, such as `homolog.evaluators.image_sizes.Original`.
+            read_out: such as `homolog.evaluators.read_out.dift`.
             resample: how PIL scales the image to the canvas: bilinear, bicubic or lanczos.
             memory: bytes of extracted features to remember.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from homolog.cli.verify import default_threshold, verify
+from homolog.evaluators.verification import default_threshold, verify
 
 HOMOGRAPHY = np.array([[0.9, -0.1, 40.0], [0.12, 1.05, -20.0], [1e-4, -5e-5, 1.0]])
 

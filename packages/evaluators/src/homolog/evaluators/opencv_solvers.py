@@ -1,23 +1,23 @@
-"""Relative pose, homography, fundamental matrix and affine map through OpenCV, as older protocols have them.
+"""Estimators of OpenCV: relative pose, homography, fundamental matrix and affine map, as in older protocols.
 
-What OpenCV answers depends on its build; numbers of these protocols name its version.
+The estimates depend on OpenCV's version, which the settings report.
 """
 
 from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from homolog.core.errors import ConfigError, MissingDependencyError, did_you_mean
-from homolog.evaluators.epipolar_geometry import on_normalised_plane
-from homolog.evaluators.two_view import MatchedPair, MatrixEstimate, PoseEstimate, spread
+from homolog.core.errors import MissingDependencyError, one_of
+from homolog.evaluators.fundamental import on_normalised_plane
+from homolog.evaluators.solvers import MatchedPair, MatrixEstimate, PoseEstimate, all_flags
 
 METHODS = ("RANSAC", "LMEDS", "RHO", "USAC_DEFAULT", "USAC_ACCURATE", "USAC_MAGSAC")
-"""OpenCV's names of its robust methods."""
+"""Names of OpenCV's robust methods."""
 
 FocalMean = Literal["fx0 and fy1", "all four"]
-"""Which focal lengths turn a threshold in pixels into one on the normalised plane.
+"""The focal lengths whose mean converts a threshold in pixels to the normalised plane.
 
 `fx0 and fy1`: SuperGlue averages K0[0, 0] and K1[1, 1], twice each; LoFTR and XFeat copied it.
 `all four`: glue-factory."""
@@ -25,14 +25,14 @@ FocalMean = Literal["fx0 and fy1", "all four"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvOptions:
-    """What all of OpenCV's robust methods take.
+    """The options of all robust methods of OpenCV.
 
     Attributes:
         method: one of `METHODS`.
-        threshold: largest error of an inlier in pixels (LMEDS needs none, and ignores it).
+        threshold: largest error of an inlier in pixels (ignored by LMEDS).
         confidence: at which sampling stops.
-        max_iterations: None leaves OpenCV's own limit.
-        seed: of OpenCV's global random numbers, set before every pair.
+        max_iterations: None for OpenCV's default.
+        seed: of OpenCV's random numbers. They belong to a thread, and are seeded on it for every pair.
     """
 
     method: str
@@ -42,12 +42,11 @@ class OpencvOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse a method that OpenCV does not have."""
-        if self.method not in METHODS:
-            raise ConfigError(f"OpenCV: no method {self.method}{did_you_mean(self.method, METHODS)}")
+        """Validate the method."""
+        one_of("method", self.method, METHODS)
 
     def settings(self) -> dict[str, str]:
-        """Return every option, and the version of OpenCV where it is installed."""
+        """Return every option, and the version of OpenCV if it is installed."""
         try:
             version = str(import_opencv().__version__)
         except MissingDependencyError:
@@ -58,29 +57,27 @@ class OpencvOptions:
         }
 
     def limit(self) -> dict[str, int]:
-        """Return the limit of iterations as OpenCV's argument, if there is one."""
+        """Return the largest number of iterations as an argument of OpenCV, if it is set."""
         return {} if self.max_iterations is None else {"maxIters": self.max_iterations}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvPose(OpencvOptions):
-    """Relative pose from an essential matrix; fewer than 5 matches are a failure.
+    """Relative pose from an essential matrix. Fewer than 5 matches fail.
 
-    `findEssentialMat` on the normalised plane, then `recoverPose` of each candidate, of which the one
-    with most points in front of both cameras wins: magicleap/SuperGluePretrainedNetwork:
-    models/utils.py::estimate_pose.
+    `findEssentialMat` on the normalised plane, then `recoverPose` for each candidate; the one with the most
+    points in front of both cameras wins. As magicleap/SuperGluePretrainedNetwork:models/utils.py::estimate_pose.
 
     Attributes:
-        focal_mean: which focal lengths the threshold is divided by.
+        focal_mean: the focal lengths whose mean the threshold is divided by.
     """
 
     focal_mean: FocalMean
 
     def __post_init__(self) -> None:
-        """Refuse an unknown mean."""
+        """Validate method and mean."""
         OpencvOptions.__post_init__(self)
-        if self.focal_mean not in ("fx0 and fy1", "all four"):
-            raise ConfigError(f"expected focal_mean 'fx0 and fy1' or 'all four', got {self.focal_mean!r}")
+        one_of("focal_mean", self.focal_mean, get_args(FocalMean))
 
     def estimate(self, pair: MatchedPair, /) -> PoseEstimate | None:
         """Return the pose, or None.
@@ -107,10 +104,10 @@ class OpencvPose(OpencvOptions):
             return None
         best, most = None, 0
         for candidate in np.split(E, len(E) // 3):
-            # Points up to a depth of 1e9 count as in front of the cameras: practically all.
+            # Points up to a depth of 1e9 count as in front of the cameras, which is practically all.
             front, R, t, *_ = cv2.recoverPose(candidate, xy0, xy1, np.eye(3), 1e9, mask=mask.copy())
             if front > most:
-                most, best = front, PoseEstimate(R=R, t=t[:, 0], inlier=spread(mask > 0, usable))
+                most, best = front, PoseEstimate(R=R, t=t[:, 0], inlier=all_flags(mask > 0, usable))
         return best
 
     def _focal(self, K0: np.ndarray, K1: np.ndarray) -> float:
@@ -121,7 +118,7 @@ class OpencvPose(OpencvOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvHomography(OpencvOptions):
-    """Homography; fewer than 4 matches are a failure."""
+    """Homography. Fewer than 4 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
         """Return the homography, or None.
@@ -145,7 +142,7 @@ class OpencvHomography(OpencvOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvFundamental(OpencvOptions):
-    """Fundamental matrix; fewer than 8 matches are a failure."""
+    """Fundamental matrix. Fewer than 8 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
         """Return the fundamental matrix, or None.
@@ -159,13 +156,13 @@ class OpencvFundamental(OpencvOptions):
         method = getattr(cv2, {"RANSAC": "FM_RANSAC", "LMEDS": "FM_LMEDS"}.get(self.method, self.method))
         limit = () if self.max_iterations is None else (self.max_iterations,)
         F, mask = cv2.findFundamentalMat(xy0, xy1, method, self.threshold, self.confidence, *limit)
-        # Several solutions come stacked; the seven-point solver alone gives more than one.
+        # Several solutions are stacked; only the seven-point solver returns more than one.
         return _matrix(None if F is None else F[:3], mask, usable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvAffine(OpencvOptions):
-    """Affine map [2 3]; fewer than 3 matches are a failure.
+    """Affine map [2 3]. Fewer than 3 matches fail.
 
     Attributes:
         refine_iterations: of the final Levenberg-Marquardt.
@@ -174,10 +171,9 @@ class OpencvAffine(OpencvOptions):
     refine_iterations: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse a method that OpenCV has for other models only."""
+        """Validate the method, of which OpenCV has two for affine maps."""
         OpencvOptions.__post_init__(self)
-        if self.method not in ("RANSAC", "LMEDS"):
-            raise ConfigError(f"expected RANSAC or LMEDS for an affine map, got {self.method}")
+        one_of("method", self.method, ("RANSAC", "LMEDS"))
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
         """Return the affine map, or None.
@@ -222,4 +218,4 @@ def _begin(options: OpencvOptions, pair: MatchedPair) -> tuple[Any, np.ndarray, 
 def _matrix(matrix: Any, mask: Any, usable: np.ndarray) -> MatrixEstimate | None:
     if matrix is None or mask is None or np.size(matrix) == 0 or not np.isfinite(matrix).all():
         return None
-    return MatrixEstimate(matrix=np.asarray(matrix, dtype=np.float64), inlier=spread(mask, usable))
+    return MatrixEstimate(matrix=np.asarray(matrix, dtype=np.float64), inlier=all_flags(mask, usable))
