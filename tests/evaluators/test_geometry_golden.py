@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from homolog.evaluators.opencv_solvers import OpencvHomography
 from homolog.evaluators.pose import pose_error, translation_error
 from homolog.evaluators.precision import match_precision, mean_match_precision
 from homolog.evaluators.solvers import MatchedPair, PoselibHomography, PoselibPose, import_poselib
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose
 
 Case = dict[str, Any]
 GROUPS = (
@@ -35,9 +38,18 @@ GROUPS = (
     "match_precision",
     "mma",
 )
-XFEAT_MEGADEPTH = PoselibPose(threshold=2.5, min_iterations=20, max_iterations=1000, success_prob=0.99999)
-XFEAT_SCANNET = PoselibPose(threshold=1.0, min_iterations=1000, max_iterations=10000, success_prob=0.99999)
-GLUE_FACTORY = PoselibPose(threshold=2.0, min_iterations=1000, max_iterations=100000, success_prob=0.9999)
+
+
+def official(file: str, **changes: Any) -> PoselibPose:
+    """Return the estimator of a file of `configs/protocol`."""
+    group, _, name = file.partition("/")
+    estimator = build(compose(f"protocol/{group}/{name}")["protocol"][group]["estimator"])
+    return replace(estimator, **changes)
+
+
+XFEAT_MEGADEPTH = official("megadepth1500/xfeat")
+XFEAT_SCANNET = official("scannet1500/xfeat", threshold=1.0)
+GLUE_FACTORY = official("megadepth1500/gluefactory")
 
 
 def numbers(value: Any) -> np.ndarray:

@@ -149,7 +149,8 @@ class FlowPckProtocol:
                 "points": "foreground pixels of image0 whose truth is known",
                 "lattice": ", ".join(
                     sorted({record.facts.get("lattice", "not recorded") for record in records})
-                ),
+                )
+                or "none",
                 "groups": self.group_by or "category",
                 "pairs without a known pixel": ", ".join(
                     record.name for record, count in zip(records, counts, strict=True) if not count

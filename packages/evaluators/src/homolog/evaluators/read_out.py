@@ -348,7 +348,7 @@ def align_corners(xy: Float[Tensor, "N 2"], source: Size, target: Size) -> Float
     return xy / last_source * last_target
 
 
-def _visual_ai_nearest(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
+def visual_ai_nearest(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
     """Return the most similar cell of map 1 (`nn`); the source is interpolated."""
     return peak(_visual_ai_similarity(map0, map1, cell0))
 
@@ -366,26 +366,26 @@ def visual_ai_corners(
         for below in (0, 1):
             step = at.new_tensor((right, below))
             weight = (1 - step + (2 * step - 1) * beyond).prod(dim=1, keepdim=True)
-            found = found + weight * _visual_ai_nearest(map0, map1, low + step)
+            found = found + weight * visual_ai_nearest(map0, map1, low + step)
     return found
 
 
-def _visual_ai_soft(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
+def visual_ai_soft(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
     """Return the expected cell of map 1 (`softmax`)."""
     return soft_argmax(_visual_ai_similarity(map0, map1, cell0), temperature=VISUAL_AI_TEMPERATURE)
 
 
-def _visual_ai_kernel_soft(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
+def visual_ai_kernel_soft(map0: Tensor, map1: Tensor, cell0: Tensor) -> Tensor:
     """Return the expected cell of map 1 under a Gaussian around the best cell (`kernelsoftmax`)."""
     weighted = gaussian_weighted(_visual_ai_similarity(map0, map1, cell0), sigma=VISUAL_AI_SIGMA)
     return soft_argmax(weighted, temperature=VISUAL_AI_TEMPERATURE)
 
 
 _VISUAL_AI: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "nn": _visual_ai_nearest,
+    "nn": visual_ai_nearest,
     "bilinear": visual_ai_corners,
-    "softmax": _visual_ai_soft,
-    "kernelsoftmax": _visual_ai_kernel_soft,
+    "softmax": visual_ai_soft,
+    "kernelsoftmax": visual_ai_kernel_soft,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from homolog.evaluators.image_sizes import Downscaled, Original, PaddedSquare
+from homolog.evaluators.image_sizes import Original, PaddedSquare
 from homolog.evaluators.keypoint_pck import (
     Average,
     PckProtocol,
@@ -23,6 +23,8 @@ from homolog.evaluators.keypoint_pck import (
 )
 from homolog.evaluators.read_out import dift
 from homolog.evaluators.records import Record
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose
 
 FAMILIES = (
     "geoaware_pck",
@@ -51,6 +53,15 @@ def of(cases: list[dict[str, Any]], family: str) -> list[dict[str, Any]]:
 
 def numbers(value: Any, dtype: str) -> np.ndarray:
     return np.array(value, dtype=object).astype(np.float64).astype(dtype)
+
+
+def official(file: str, **changes: Any) -> PckProtocol:
+    """Return the protocol of a file of `configs/protocol`, with what a golden case has instead."""
+    group, _, name = file.partition("/")
+    protocol = build(compose(f"protocol/{group}/{name}")["protocol"][group])
+    for key, changed in changes.items():
+        setattr(protocol, key, changed)
+    return protocol
 
 
 def scores(protocol: PckProtocol, records: list[Record]) -> dict[tuple[str, str], float]:
@@ -91,14 +102,8 @@ def test_golden_geoaware_averages_weights_and_categories(cases):
         if side == "image":
             assert given["threshold"] == "img(ANNO_SIZE=840)"
         alphas = [0.1, 0.05, 0.15 if given["dataset"] == "pascal" else 0.01]
-        protocol = PckProtocol(
-            name="geoaware",
-            alphas=alphas,
-            comparison="<",
-            side=side,
-            average=average,
-            frame=PaddedSquare(side=840),
-            precision=case["dtype"],
+        protocol = official(
+            "spair/geoaware", alphas=alphas, side=side, average=average, precision=case["dtype"]
         )
         records = list(geoaware_records(given, case["dtype"]))
         scored = protocol.score(records)
@@ -121,15 +126,7 @@ def test_golden_geoaware_averages_weights_and_categories(cases):
 def test_golden_geoaware_subset_is_averaged_over_the_images_that_have_it(cases):
     for case in of(cases, "geoaware_get_img_result"):
         records = list(subset_records(case))
-        protocol = PckProtocol(
-            name="geoaware",
-            alphas=[0.1, 0.05, 0.01],
-            comparison="<",
-            side="box",
-            average="per image",
-            frame=PaddedSquare(side=840),
-            precision=case["dtype"],
-        )
+        protocol = official("spair/geoaware", precision=case["dtype"])
         scored = protocol.score(records)
         values = {(score.name, score.category): score for score in scored.scores}
         categories = case["outputs"].keys() - {"geo_images"}
@@ -227,15 +224,7 @@ def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases
                 "box1": np.array([0, 0, item["pckthres_original_px"], 0]),
             }
             records.append(Record(name=str(index), category=item["pair_class"], arrays=arrays))
-        protocol = PckProtocol(
-            name="hpf",
-            alphas=[case["inputs"]["alpha"]],
-            comparison="<=",
-            side="box",
-            average="per image",
-            frame=Downscaled(longer_side=300),
-            precision=case["dtype"],
-        )
+        protocol = official("spair/hpf", alphas=[case["inputs"]["alpha"]], precision=case["dtype"])
         assert protocol.score(records).scores[0].value == pytest.approx(
             case["outputs"]["average_over_pairs"], abs=case["tol"]
         )
@@ -273,11 +262,9 @@ def test_golden_visual_ai_by_image_and_by_point(cases):
         averages: dict[str, Average] = {"image": "per image", "point": "per point"}
         average = averages[given["by"]]
         alphas = {key: float(key.removeprefix("nn_pck")) for key in case["outputs"]}
-        protocol = PckProtocol(
-            name="visual-ai",
+        protocol = official(
+            "spair/visual_ai",
             alphas=list(alphas.values()),
-            comparison="<=",
-            side="box",
             average=average,
             frame=Original(),
             precision=case["dtype"],
@@ -325,15 +312,7 @@ def test_golden_dift_script_from_features_to_printed_lines(cases):
             for name, values in given["features_chw"].items()
         }
         records = [dift_record(name, pair, maps) for name, pair in given["pair_annotations"].items()]
-        protocol = PckProtocol(
-            name="spair/dift",
-            alphas=[0.1],
-            comparison="<=",
-            side="box",
-            average="per image",
-            frame=Original(),
-            precision="float64",
-        )
+        protocol = official("spair/dift")
         values = scores(protocol, records)
         assert case["outputs"]["stdout"]
         for line in case["outputs"]["stdout"]:
@@ -347,7 +326,7 @@ def test_golden_dift_script_from_features_to_printed_lines(cases):
 def dift_record(name: str, pair: dict[str, Any], maps: dict[str, torch.Tensor]) -> Record:
     size0, size1 = ((pair[key][1], pair[key][0]) for key in ("src_imsize", "trg_imsize"))
     x1, y1, x2, y2 = pair["trg_bndbox"]
-    predicted = dift.transfer_points(
+    predicted = dift(
         maps[pair["src_imname"]],
         maps[pair["trg_imname"]],
         torch.tensor(pair["src_kps"], dtype=torch.float32),

@@ -1,12 +1,17 @@
-"""Frames of the error: where points, boxes and images come to lie."""
+"""Frames in which errors are measured, and working sizes."""
+
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from homolog.core.coords import resize_pixel
 from homolog.core.errors import ConfigError, ShapeError
+from homolog.evaluators.homography import apply_homography
 from homolog.evaluators.image_sizes import (
     Downscaled,
     ErrorFrame,
@@ -14,6 +19,9 @@ from homolog.evaluators.image_sizes import (
     PaddedSquare,
     Placement,
     StretchedSquare,
+    WorkingSize,
+    matched_pair,
+    true_homography,
 )
 
 FRAMES = [Original(), PaddedSquare(side=840), StretchedSquare(side=512), Downscaled(longer_side=300)]
@@ -107,3 +115,48 @@ def test_frames_without_pixels_are_refused():
 
 def test_an_image_of_one_column_can_be_stretched():
     assert points(StretchedSquare(side=10)((5, 1)), (0, 4)) == [[0, 9]]
+
+
+K = np.array([[500.0, 0, 319.5], [0, 500, 239.5], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "size", "wanted"),
+    [
+        ({}, (480, 640), (480, 640)),
+        ({"longer_side": 320}, (480, 640), (240, 320)),
+        ({"longer_side": 320}, (640, 480), (320, 240)),
+        ({"longer_side": 1600}, (1000, 333), (1600, 532)),
+        ({"shorter_side": 480}, (968, 1296), (480, 642)),
+        ({"shorter_side": 480}, (1296, 968), (642, 480)),
+        ({"shorter_side": 480}, (600, 600), (480, 480)),
+        ({"exact": [480, 640]}, (968, 1296), (480, 640)),
+    ],
+)
+def test_working_sizes(chosen: dict[str, Any], size: tuple[int, int], wanted: tuple[int, int]) -> None:
+    assert WorkingSize(**chosen).of(size) == wanted
+
+
+def test_points_rays_and_homographies_move_together(posed: Any, flat: Any) -> None:
+    size, record = WorkingSize(exact=(200, 400)), posed()
+    pair = matched_pair(record, size)
+    moved = resize_pixel(torch.from_numpy(record["match0"]), (480, 640), (200, 400))
+    np.testing.assert_allclose(pair.xy0, moved.numpy(), atol=1e-9)
+    assert pair.K0 is not None
+    rays, wanted = (
+        np.column_stack((xy, np.ones(len(xy)))) @ np.linalg.inv(k).T
+        for xy, k in ((pair.xy0, pair.K0), (record["match0"], K))
+    )
+    np.testing.assert_allclose(rays, wanted, atol=1e-9)
+    plane = flat()
+    moved_plane = matched_pair(plane, size)
+    there = apply_homography(moved_plane.xy0, true_homography(plane, size))
+    np.testing.assert_allclose(there, moved_plane.xy1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "chosen", [{"longer_side": 1, "shorter_side": 2}, {"longer_side": 0}, {"exact": [480]}]
+)
+def test_working_sizes_without_sense_are_refused(chosen: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="one of longer_side, shorter_side and exact"):
+        WorkingSize(**chosen)

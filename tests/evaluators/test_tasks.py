@@ -1,4 +1,4 @@
-"""The tasks of `configs/` that ask for tracks or dense correspondence: they build, and all their choices are said."""
+"""The tasks and protocols of `configs/`: they build, agree with one another, and score from images on."""
 
 import shutil
 from pathlib import Path
@@ -16,65 +16,77 @@ from homolog.core.protocols import Matcher
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Tracks
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.dense import FlowPckProtocol
+from homolog.evaluators.records import ScoringProtocol
 from homolog.matchers.track import FrameByFrame
 from homolog.zoo import load_matcher, load_task
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose, configs_folder
 
 CONFIGS = configs_folder()
-VIDEOS = ["davis", "rgb_stacking", "kinetics", "robotap"]
-TEMPORAL = [f"tapvid_{name}{mode}" for name in VIDEOS for mode in ("", "_strided")] + ["tapvid_davis_matcha"]
-DENSE = ["tss"]
 PROTOCOLS = sorted(
-    f"{group}/{path.stem}"
-    for group in ("tapvid", "tss", "synthetic_dense")
-    for path in (CONFIGS / "protocol" / group).glob("*.yaml")
+    path.relative_to(CONFIGS / "protocol").with_suffix("").as_posix()
+    for path in (CONFIGS / "protocol").rglob("*.yaml")
 )
+TASKS = sorted(path.stem for path in (CONFIGS / "task").glob("*.yaml"))
+TEMPORAL = [name for name in TASKS if name.startswith("tapvid_")]
 
 
 @pytest.fixture
 def without_data(tmp_path: Path) -> Path:
-    """The configs of homolog, but with empty data sets: none of the real ones lies here."""
+    """The configs of homolog, but with empty data sets: none of the real ones is here."""
     shutil.copytree(CONFIGS, tmp_path / "configs")
-    for name in {*(f"tapvid_{name}" for name in VIDEOS), *DENSE}:
-        (tmp_path / "configs" / "data" / f"{name}.yaml").write_text("size: null\n")
+    for path in (tmp_path / "configs" / "data").glob("*.yaml"):
+        path.write_text("size: null\n")
     return tmp_path / "configs"
 
 
-@pytest.mark.parametrize("task", TEMPORAL + DENSE)
-def test_a_task_builds(task: str, without_data: Path):
+def composed(file: str) -> dict[str, Any]:
+    group, _, name = file.partition("/")
+    return compose(f"protocol/{group}/{name}")["protocol"][group]
+
+
+@pytest.mark.parametrize("file", PROTOCOLS)
+def test_a_protocol_has_the_name_of_its_file_and_scores_no_records(file: str):
+    protocol = build(composed(file))
+    assert isinstance(protocol, ScoringProtocol)
+    assert protocol.name.replace("_", "-") == file.replace("_", "-")
+    scored = protocol.score([])
+    assert scored.scores[0].count == 0
+    assert all(isinstance(text, str) and text for text in scored.settings.values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_builds_and_its_headline_comes_first(task: str, without_data: Path):
     built = load_task(task, configs=without_data)
     assert isinstance(built, Benchmark)
-    assert built.kind == ("dense" if task in DENSE else "temporal")
-    assert len(built.score([])) == len(built.protocols) >= 1
+    scored = built.score([])
+    assert next(iter(scored)) == built.headline
+    assert set(scored) == set(built.protocols)
+    # Scores chosen on the test set are never reported beside the others.
+    assert not any(name.endswith("best") for name in scored)
 
 
 @pytest.mark.parametrize("task", TEMPORAL)
 def test_data_queries_and_protocol_of_a_temporal_task_agree(task: str):
     config = compose("evaluate", [f"task={task}"])
-    modes = {protocol.get("mode", "initial") for protocol in config["protocols"].values()}
-    assert modes == {config["predict"]["mode"]}
-    rasters = {tuple(protocol.get("raster", (256, 256))) for protocol in config["protocols"].values()}
-    # Resized once, when it is read: scaled twice a frame would be blurred.
-    assert rasters == {tuple(config["predict"]["raster"])} == {tuple(config["data"]["size"])}
+    modes = {protocol.get("query_mode", "initial") for protocol in config["protocols"].values()}
+    assert modes == {config["predict"]["query_mode"]}
+    if task != "tapvid_file":
+        rasters = {tuple(protocol.get("raster", (256, 256))) for protocol in config["protocols"].values()}
+        # Frames are resized once, when they are read: resizing twice would blur them.
+        assert rasters == {tuple(config["predict"]["raster"])} == {tuple(config["data"]["size"])}
 
 
-def protocol_of(file: str) -> Any:
-    group, _, variant = file.partition("/")
-    return build(compose(f"protocol/{group}/{variant}")["protocol"][group])
+@pytest.mark.parametrize("file", [file for file in PROTOCOLS if file.endswith("-best")])
+def test_a_sweep_takes_everything_but_the_threshold_from_its_base(file: str):
+    sweep, base = composed(file), composed(file.removesuffix("-best"))
+    assert {**sweep["base"], "name": base["name"]} == base
 
 
-@pytest.mark.parametrize("file", PROTOCOLS)
-def test_a_protocol_has_the_name_of_its_file(file: str):
-    assert protocol_of(file).name == file.replace("_", "-")
-
-
-def test_the_headlines_of_dense_protocols_and_the_choices_of_sd_dino():
-    assert protocol_of("synthetic_dense/homolog").score([]).scores[0].name == "warp error"
-    tss = protocol_of("tss/sd_dino")
-    assert isinstance(tss, FlowPckProtocol)
-    assert (tss.alphas[0], tss.comparison, tss.side, tss.by) == (0.05, "<=", "image1", "subset")
+def test_the_protocols_of_ap10k_differ_in_nothing_but_the_name():
+    settings = [{**composed(file), "name": ""} for file in PROTOCOLS if file.startswith("ap10k/")]
+    assert len(settings) == 3
+    assert settings[1:] == settings[:2]
 
 
 # --- from images to scores --------------------------------------------------------------------------
