@@ -40,16 +40,16 @@ GROUPS = (
 )
 
 
-def official(file: str, **changes: Any) -> PoselibPose:
+def configured(file: str, **changes: Any) -> PoselibPose:
     """Return the estimator of a file of `configs/protocol`."""
     group, _, name = file.partition("/")
     estimator = build(compose(f"protocol/{group}/{name}")["protocol"][group]["estimator"])
     return replace(estimator, **changes)
 
 
-XFEAT_MEGADEPTH = official("megadepth1500/xfeat")
-XFEAT_SCANNET = official("scannet1500/xfeat", threshold=1.0)
-GLUE_FACTORY = official("megadepth1500/gluefactory")
+XFEAT_MEGADEPTH = configured("megadepth1500/xfeat")
+XFEAT_SCANNET = configured("scannet1500/xfeat", threshold=1.0)
+GLUE_FACTORY = configured("megadepth1500/gluefactory")
 
 
 def numbers(value: Any) -> np.ndarray:

@@ -55,7 +55,7 @@ def numbers(value: Any, dtype: str) -> np.ndarray:
     return np.array(value, dtype=object).astype(np.float64).astype(dtype)
 
 
-def official(file: str, **changes: Any) -> PckProtocol:
+def configured(file: str, **changes: Any) -> PckProtocol:
     """Return the protocol of a file of `configs/protocol`, with what a golden case has instead."""
     group, _, name = file.partition("/")
     protocol = build(compose(f"protocol/{group}/{name}")["protocol"][group])
@@ -102,7 +102,7 @@ def test_golden_geoaware_averages_weights_and_categories(cases):
         if side == "image":
             assert given["threshold"] == "img(ANNO_SIZE=840)"
         alphas = [0.1, 0.05, 0.15 if given["dataset"] == "pascal" else 0.01]
-        protocol = official(
+        protocol = configured(
             "spair/geoaware", alphas=alphas, side=side, average=average, precision=case["dtype"]
         )
         records = list(geoaware_records(given, case["dtype"]))
@@ -126,7 +126,7 @@ def test_golden_geoaware_averages_weights_and_categories(cases):
 def test_golden_geoaware_subset_is_averaged_over_the_images_that_have_it(cases):
     for case in of(cases, "geoaware_get_img_result"):
         records = list(subset_records(case))
-        protocol = official("spair/geoaware", precision=case["dtype"])
+        protocol = configured("spair/geoaware", precision=case["dtype"])
         scored = protocol.score(records)
         values = {(score.name, score.category): score for score in scored.scores}
         categories = case["outputs"].keys() - {"geo_images"}
@@ -224,7 +224,7 @@ def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases
                 "box1": np.array([0, 0, item["pckthres_original_px"], 0]),
             }
             records.append(Record(name=str(index), category=item["pair_class"], arrays=arrays))
-        protocol = official("spair/hpf", alphas=[case["inputs"]["alpha"]], precision=case["dtype"])
+        protocol = configured("spair/hpf", alphas=[case["inputs"]["alpha"]], precision=case["dtype"])
         assert protocol.score(records).scores[0].value == pytest.approx(
             case["outputs"]["average_over_pairs"], abs=case["tol"]
         )
@@ -262,7 +262,7 @@ def test_golden_visual_ai_by_image_and_by_point(cases):
         averages: dict[str, Average] = {"image": "per image", "point": "per point"}
         average = averages[given["by"]]
         alphas = {key: float(key.removeprefix("nn_pck")) for key in case["outputs"]}
-        protocol = official(
+        protocol = configured(
             "spair/visual_ai",
             alphas=list(alphas.values()),
             average=average,
@@ -312,7 +312,7 @@ def test_golden_dift_script_from_features_to_printed_lines(cases):
             for name, values in given["features_chw"].items()
         }
         records = [dift_record(name, pair, maps) for name, pair in given["pair_annotations"].items()]
-        protocol = official("spair/dift")
+        protocol = configured("spair/dift")
         values = scores(protocol, records)
         assert case["outputs"]["stdout"]
         for line in case["outputs"]["stdout"]:

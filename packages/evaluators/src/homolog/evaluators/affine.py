@@ -9,8 +9,8 @@ from jaxtyping import Float, Real
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, file_size, matched_pair
 from homolog.evaluators.precision import Comparison, finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Score, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all
+from homolog.evaluators.records import Curve, Record, Scored, mean_score
+from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
 
 
 def affine_error(
@@ -50,7 +50,7 @@ def affine_pck(
         xy1: their true places in image 1.
         size: (height, width); alphas are fractions of the longer side.
         alphas: T of them.
-        comparison: whether an error on the threshold counts; the paper does not say.
+        comparison: whether an error on the threshold counts; unknown in the paper.
     """
     return match_precision(
         affine_error(A, xy0, xy1), [alpha * max(size) for alpha in alphas], comparison=comparison
@@ -108,25 +108,19 @@ class AffineProtocol:
         pairs = [matched_pair(record, WorkingSize()) for record in records]
         estimates = estimate_all(self._estimator, pairs, workers=self._workers)
         maps = [None if found is None else found.matrix for found in estimates]
-        shares = np.array([self._shares(record, A) for record, A in zip(records, maps, strict=True)])
-        shares = shares.reshape(len(records), len(self._alphas) + len(CURVE))
+        fractions = np.array([self._fractions(record, A) for record, A in zip(records, maps, strict=True)])
+        fractions = fractions.reshape(len(records), len(self._alphas) + len(CURVE))
         errors = [
             affine_error(A, record["xy0"], record["xy1"]) for record, A in zip(records, maps, strict=True)
         ]
-        columns = {f"PCK@{alpha:g}": shares[:, row] for row, alpha in enumerate(self._alphas)}
-        inliers = [0 if found is None else int(found.inlier.sum()) for found in estimates]
+        columns = {f"PCK@{alpha:g}": fractions[:, row] for row, alpha in enumerate(self._alphas)}
         columns["mean error"] = np.array([each.mean() if len(each) else np.nan for each in errors])
         columns["matches"] = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
-        columns["inliers"] = np.array(inliers, dtype=np.float64)
+        columns["inliers"] = inlier_counts(estimates)
         return Scored(
             scores=[
                 *(mean_score(name, columns[name]) for name in columns if name.startswith("PCK")),
-                Score(
-                    name="failures",
-                    value=float(np.mean([A is None for A in maps])) if maps else float("nan"),
-                    higher_is_better=False,
-                    count=len(maps),
-                ),
+                failures(estimates),
                 mean_score("matches per pair", columns["matches"], unit=""),
                 mean_score("inliers per pair", columns["inliers"], unit=""),
             ],
@@ -134,7 +128,9 @@ class AffineProtocol:
             curves={
                 "PCK over alpha": Curve(
                     x=CURVE,
-                    y=shares[:, len(self._alphas) :].mean(axis=0) if records else np.full(len(CURVE), np.nan),
+                    y=fractions[:, len(self._alphas) :].mean(axis=0)
+                    if records
+                    else np.full(len(CURVE), np.nan),
                     x_label="threshold as a fraction of the longer side",
                     y_label="fraction of points",
                 )
@@ -148,7 +144,7 @@ class AffineProtocol:
             },
         )
 
-    def _shares(self, record: Record, A: np.ndarray | None) -> np.ndarray:
+    def _fractions(self, record: Record, A: np.ndarray | None) -> np.ndarray:
         if len(record["xy0"]) == 0:
             return np.full(len(self._alphas) + len(CURVE), np.nan)
         return affine_pck(

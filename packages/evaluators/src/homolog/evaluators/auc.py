@@ -9,7 +9,7 @@ from jaxtyping import Float, Real
 
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.precision import Comparison, finite_or_inf, within
-from homolog.evaluators.records import Curve, Record, Score
+from homolog.evaluators.records import Curve, Record, Score, mean_score
 
 Rounding = Literal["exact", "4 decimals"]
 """`exact`: LoFTR, SuperGlue and XFeat. `4 decimals`: glue-factory rounds every area before it averages."""
@@ -144,12 +144,7 @@ class ErrorScores:
             Score(
                 name="median error", value=finite, unit=self.unit, higher_is_better=False, count=len(errors)
             ),
-            Score(
-                name="failures",
-                value=float(np.isinf(errors).mean()) if len(errors) else float("nan"),
-                higher_is_better=False,
-                count=len(errors),
-            ),
+            mean_score("failures", np.isinf(errors).astype(np.float64), higher_is_better=False),
             *(
                 row
                 for category in np.unique(categories[categories != ""])

@@ -126,8 +126,8 @@ class FlowPckProtocol:
         """
         errors = [endpoint_error(record["predicted"], record["xy1"]) for record in records]
         sides = np.array([float(max(record[f"size{self.side[-1]}"])) for record in records])
-        shares = self._shares(errors, sides)
-        columns = {f"PCK@{alpha:g}": shares[:, row] for row, alpha in enumerate(self.alphas)}
+        fractions = self._fractions(errors, sides)
+        columns = {f"PCK@{alpha:g}": fractions[:, row] for row, alpha in enumerate(self.alphas)}
         columns["EPE"] = np.array([error.mean() if len(error) else np.nan for error in errors])
         counts = np.array([len(error) for error in errors], dtype=np.float64)
         groups = np.array([self._group(record) for record in records], dtype=np.str_)
@@ -141,7 +141,7 @@ class FlowPckProtocol:
                 ),
             ],
             per_sample={**columns, "pixels": counts, "side": sides},
-            curves=self._curves(records, errors, sides, shares),
+            curves=self._curves(records, errors, sides, fractions),
             quality=columns[f"PCK@{self.alphas[0]:g}"],
             settings={
                 "comparison": self.comparison,
@@ -159,13 +159,13 @@ class FlowPckProtocol:
             },
         )
 
-    def _shares(self, errors: Sequence[np.ndarray], sides: np.ndarray) -> np.ndarray:
+    def _fractions(self, errors: Sequence[np.ndarray], sides: np.ndarray) -> np.ndarray:
         wanted = [*self.alphas, *CURVE.tolist()]
-        shares = [
+        fractions = [
             flow_pck(error, side=float(side), alphas=wanted, comparison=self.comparison)
             for error, side in zip(errors, sides, strict=True)
         ]
-        return np.array(shares).reshape(len(errors), len(wanted))
+        return np.array(fractions).reshape(len(errors), len(wanted))
 
     def _overall(
         self, columns: Mapping[str, np.ndarray], counts: np.ndarray, groups: np.ndarray
@@ -217,7 +217,11 @@ class FlowPckProtocol:
         return record.category if self.group_by is None else record.facts.get(self.group_by, "")
 
     def _curves(
-        self, records: Sequence[Record], errors: Sequence[np.ndarray], sides: np.ndarray, shares: np.ndarray
+        self,
+        records: Sequence[Record],
+        errors: Sequence[np.ndarray],
+        sides: np.ndarray,
+        fractions: np.ndarray,
     ) -> dict[str, Curve]:
         some = [row for row, error in enumerate(errors) if len(error)]
         if not some:
@@ -225,7 +229,7 @@ class FlowPckProtocol:
         curves = {
             "PCK": Curve(
                 x=CURVE,
-                y=shares[some, len(self.alphas) :].mean(axis=0),
+                y=fractions[some, len(self.alphas) :].mean(axis=0),
                 x_label="threshold as a fraction of the side",
                 y_label="PCK per image",
             )

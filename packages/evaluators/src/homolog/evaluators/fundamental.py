@@ -9,8 +9,8 @@ from jaxtyping import Float, Real
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, matched_pair
 from homolog.evaluators.precision import finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Score, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all
+from homolog.evaluators.records import Curve, Record, Scored, mean_score
+from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
 
 EpipolarDistance = Literal["squared sum", "mean", "root of squared sum"]
 """How the distances of two matched points to each other's epipolar line are combined.
@@ -128,27 +128,20 @@ class FundamentalProtocol:
         """
         pairs = [matched_pair(record, WorkingSize()) for record in records]
         estimates = estimate_all(self._estimator, pairs, workers=self._workers)
-        shares = np.array(
+        fractions = np.array(
             [self._recall(record, found) for record, found in zip(records, estimates, strict=True)]
         ).reshape(-1, len(self._thresholds))
         averaged = [row for row, limit in enumerate(self._thresholds) if 1 <= limit <= self._headline]
-        columns = {f"recall@{limit:g}px": shares[:, row] for row, limit in enumerate(self._thresholds)}
-        mean = shares[:, averaged].mean(axis=1)
+        columns = {f"recall@{limit:g}px": fractions[:, row] for row, limit in enumerate(self._thresholds)}
+        mean = fractions[:, averaged].mean(axis=1)
         matches = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
-        inliers = np.array(
-            [0 if found is None else found.inlier.sum() for found in estimates], dtype=np.float64
-        )
+        inliers = inlier_counts(estimates)
         name = f"mAA@{self._headline:g}px"
         return Scored(
             scores=[
                 mean_score(name, mean),
                 *(mean_score(each, values) for each, values in columns.items()),
-                Score(
-                    name="failures",
-                    value=float(np.mean([found is None for found in estimates])) if records else float("nan"),
-                    higher_is_better=False,
-                    count=len(records),
-                ),
+                failures(estimates),
                 mean_score("matches per pair", matches, unit=""),
                 mean_score("inliers per pair", inliers, unit=""),
             ],

@@ -96,7 +96,7 @@ def count_matches(predicted0: Int[np.ndarray, " N"], true0: Int[np.ndarray, " N"
 
     Args:
         predicted0: index of the predicted match of each keypoint of image 0; negative for none.
-        true0: what `homography_matches` says of image 0.
+        true0: the labels of image 0 from `homography_matches`.
 
     Raises:
         ShapeError: arrays of different lengths.

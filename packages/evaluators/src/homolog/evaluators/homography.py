@@ -12,7 +12,7 @@ from homolog.evaluators.auc import ErrorScores, Headline, Rounding
 from homolog.evaluators.image_sizes import WorkingSize, file_size, matched_pair, true_homography
 from homolog.evaluators.precision import Comparison, finite_or_inf, match_precision
 from homolog.evaluators.records import Curve, Record, Score, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all
+from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all, inlier_counts
 
 Corners = Literal["last pixels", "width and height"]
 """The four corners of an image: (0, 0) to (w - 1, h - 1) in DIFT, (0, 0) to (w, h) in glue-factory."""
@@ -288,7 +288,7 @@ class HomographyProtocol:
             )
         ]
         names = [f"precision@{threshold:g}px" for threshold in self._precision_thresholds]
-        shares = np.array(
+        fractions = np.array(
             [
                 match_precision(
                     symmetric_transfer_error(pair.xy0, pair.xy1, H),
@@ -298,12 +298,11 @@ class HomographyProtocol:
                 for pair, H in zip(pairs, truth, strict=True)
             ]
         ).reshape(-1, len(names))
-        inliers = [0 if found is None else int(found.inlier.sum()) for found in estimates]
         return {
             "corner error": np.array(errors, dtype=np.float64),
-            **dict(zip(names, shares.T, strict=True)),
+            **dict(zip(names, fractions.T, strict=True)),
             "matches": np.array([len(pair.xy0) for pair in pairs], dtype=np.float64),
-            "inliers": np.array(inliers, dtype=np.float64),
+            "inliers": inlier_counts(estimates),
         }
 
 
@@ -355,10 +354,10 @@ class MatchingAccuracyProtocol:
         pairs = [matched_pair(record, self._working_size) for record in records]
         truth = [true_homography(record, self._working_size) for record in records]
         errors = [transfer_error(pair.xy0, pair.xy1, H) for pair, H in zip(pairs, truth, strict=True)]
-        shares = np.array(
+        fractions = np.array(
             [match_precision(each, self._thresholds, comparison=self._comparison) for each in errors]
         ).reshape(-1, len(self._thresholds))
-        columns = dict(zip((f"MMA@{each:g}px" for each in self._thresholds), shares.T, strict=True))
+        columns = dict(zip((f"MMA@{each:g}px" for each in self._thresholds), fractions.T, strict=True))
         matches = np.array([len(each) for each in errors], dtype=np.float64)
         first = f"MMA@{self._headline:g}px"
         scores = {name: mean_score(name, values) for name, values in columns.items()}

@@ -161,17 +161,19 @@ def average_pck(
     >>> [round(float(part[0]), 3) for part in average]
     [0.5, 0.4, 0.625, 0.625]
     """
-    shares = pck_per_image(hits, image, count=len(categories))
+    fractions = pck_per_image(hits, image, count=len(categories))
     points = np.bincount(image, minlength=len(categories))
     names = np.array(categories, dtype=np.str_)
     parts = [np.flatnonzero((names == name) & (points > 0)) for name in np.unique(names[points > 0])]
     every = np.flatnonzero(points > 0)
     return PckAverages(
-        per_image=_mean(shares[:, every]),
-        per_point=_weighted(shares[:, every], points[every]),
-        macro_per_image=_mean(np.array([_mean(shares[:, rows]) for rows in parts]).reshape(-1, len(hits)).T),
+        per_image=_mean(fractions[:, every]),
+        per_point=_weighted(fractions[:, every], points[every]),
+        macro_per_image=_mean(
+            np.array([_mean(fractions[:, rows]) for rows in parts]).reshape(-1, len(hits)).T
+        ),
         macro_per_point=_mean(
-            np.array([_weighted(shares[:, rows], points[rows]) for rows in parts]).reshape(-1, len(hits)).T
+            np.array([_weighted(fractions[:, rows], points[rows]) for rows in parts]).reshape(-1, len(hits)).T
         ),
     )
 
@@ -287,7 +289,7 @@ class PckProtocol:
         points = self._points(records)
         hits = {side: self._hits(points, side) for side in points.sides}
         categories = [record.category for record in records]
-        shares = {
+        fractions = {
             side: pck_per_image(found, points.image, count=len(records)) for side, found in hits.items()
         }
         counts = np.bincount(points.image, minlength=len(records))
@@ -298,14 +300,14 @@ class PckProtocol:
                 *self._categories(hits[self.side], points.image, categories),
             ],
             per_sample={
-                **self._columns(shares),
+                **self._columns(fractions),
                 "mean error px": self._mean_error(points, counts),
                 "points": counts.astype(np.float64),
                 **{f"side px, {side}": sides for side, sides in points.sides.items()},
             },
             curves=self._curves(hits[self.side], points, records),
             # The mean over the whole curve: at a single threshold most pairs tie.
-            quality=shares[self.side][len(self.alphas) :].mean(axis=0),
+            quality=fractions[self.side][len(self.alphas) :].mean(axis=0),
             settings=self._settings(records, counts),
         )
 
@@ -370,9 +372,9 @@ class PckProtocol:
         category: str = "",
     ) -> Iterator[Score]:
         values = average_pck(hits[: len(self.alphas)], image, categories).of(average)
-        seen = np.unique(image)
-        counts: dict[Average, int] = {"per image": len(seen), "per point": len(image)}
-        count = counts.get(average, len({categories[row] for row in seen}))
+        pairs = np.unique(image)
+        counts: dict[Average, int] = {"per image": len(pairs), "per point": len(image)}
+        count = counts.get(average, len({categories[row] for row in pairs}))
         for alpha, value in zip(self.alphas, values, strict=True):
             name = f"PCK@{alpha:g} {average}, {side}{suffix}"
             yield Score(name=name, value=float(value), category=category, count=count)
@@ -403,10 +405,10 @@ class PckProtocol:
                     hits[:, rows], image[rows], categories, average, self.side, category=category
                 )
 
-    def _columns(self, shares: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _columns(self, fractions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {
-            f"PCK@{alpha:g}, {side}": share[row]
-            for side, share in shares.items()
+            f"PCK@{alpha:g}, {side}": fraction[row]
+            for side, fraction in fractions.items()
             for row, alpha in enumerate(self.alphas)
         }
 
@@ -419,9 +421,11 @@ class PckProtocol:
         if not len(points.image):
             return {}
         categories = [record.category for record in records]
-        shares = average_pck(hits[len(self.alphas) :], points.image, categories).of(self.average)
+        fractions = average_pck(hits[len(self.alphas) :], points.image, categories).of(self.average)
         label = "threshold as a fraction of the side"
-        curves = {"PCK": Curve(x=CURVE, y=shares, x_label=label, y_label=f"PCK {self.average}, {self.side}")}
+        curves = {
+            "PCK": Curve(x=CURVE, y=fractions, x_label=label, y_label=f"PCK {self.average}, {self.side}")
+        }
         if all("confidence" in record for record in records):
             confidence = np.concatenate([record["confidence"][_visible(record)] for record in records])
             curves["calibration"] = calibration(confidence, hits[0])
@@ -460,9 +464,9 @@ def _length(side: Side, record: Record, place: Placement, target: np.ndarray) ->
     return place.side if side == "image" else keypoint_side(target)
 
 
-def _mean(shares: np.ndarray) -> np.ndarray:
-    return shares.mean(axis=1) if shares.shape[1] else np.full(len(shares), np.nan)
+def _mean(fractions: np.ndarray) -> np.ndarray:
+    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
 
 
-def _weighted(shares: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return shares @ weights / weights.sum() if weights.sum() else np.full(len(shares), np.nan)
+def _weighted(fractions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return fractions @ weights / weights.sum() if weights.sum() else np.full(len(fractions), np.nan)

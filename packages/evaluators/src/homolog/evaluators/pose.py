@@ -18,7 +18,7 @@ from homolog.evaluators.fundamental import (
 from homolog.evaluators.image_sizes import WorkingSize, matched_pair
 from homolog.evaluators.precision import Comparison, match_precision
 from homolog.evaluators.records import Record, Score, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, PoseEstimate, estimate_all
+from homolog.evaluators.solvers import Estimator, PoseEstimate, estimate_all, inlier_counts
 
 ZeroTranslation = Literal["failure", "perpendicular"]
 """The error of a translation of length zero.
@@ -202,12 +202,11 @@ class PoseProtocol:
                 for found, (R, t) in zip(estimates, truth, strict=True)
             ]
         ).reshape(-1, 2)
-        inliers = [0 if found is None else int(found.inlier.sum()) for found in estimates]
         return {
             "pose error": both[:, 0] if self.error == "rotation" else both.max(axis=1),
             "rotation error": both[:, 0],
             "translation error": both[:, 1],
-            "inliers": np.array(inliers, dtype=np.float64),
+            "inliers": inlier_counts(estimates),
         }
 
     def settings(self) -> dict[str, str]:
@@ -224,15 +223,15 @@ class PoseProtocol:
     def _match_columns(self, records: Sequence[Record]) -> dict[str, np.ndarray]:
         distances = [self._distances(record) for record in records]
         names = [f"precision@{threshold:g}" for threshold in self._epipolar_thresholds]
-        shares = np.array(
+        fractions = np.array(
             [match_precision(each, self._epipolar_thresholds, comparison="<") for each in distances]
         ).reshape(-1, len(names))
-        columns = dict(zip(names, shares.T, strict=True))
+        columns = dict(zip(names, fractions.T, strict=True))
         columns["matches"] = np.array([len(each) for each in distances], dtype=np.float64)
         if records and all("keypoints0" in record for record in records):
             # SuperGlue's matching score: right matches among all keypoints of image 0.
             keypoints = np.array([len(record["keypoints0"]) for record in records])
-            right = columns["matches"] * shares[:, 0]
+            right = columns["matches"] * fractions[:, 0]
             columns[f"matching score@{self._epipolar_thresholds[0]:g}"] = np.divide(
                 right, keypoints, out=np.zeros(len(records)), where=keypoints > 0
             )

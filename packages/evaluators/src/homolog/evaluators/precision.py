@@ -112,14 +112,16 @@ def calibration(
         raise ShapeError(
             f"calibration: expected confidence [N] and correct [N], got {list(confidence.shape)} and {list(correct.shape)}"
         )
-    sure = np.asarray(confidence, dtype=np.float64)
-    if not ((sure >= 0) & (sure <= 1)).all():
-        raise ShapeError(f"calibration: expected confidence in [0, 1], got {sure.min():g} to {sure.max():g}")
-    part = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    confidence = np.asarray(confidence, dtype=np.float64)
+    if not ((confidence >= 0) & (confidence <= 1)).all():
+        raise ShapeError(
+            f"calibration: expected confidence in [0, 1], got {confidence.min():g} to {confidence.max():g}"
+        )
+    part = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     count = np.bincount(part, minlength=bins)
     held = count > 0
     return Curve(
-        x=np.bincount(part, weights=sure, minlength=bins)[held] / count[held],
+        x=np.bincount(part, weights=confidence, minlength=bins)[held] / count[held],
         y=np.bincount(part, weights=correct, minlength=bins)[held] / count[held],
         x_label="confidence",
         y_label="fraction of right answers",

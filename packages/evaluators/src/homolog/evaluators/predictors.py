@@ -1,7 +1,4 @@
-"""Predictors: query a matcher for points, matches, tracks or a dense field of one sample, and return a `Record`.
-
-This is the only module of the evaluators that runs matchers, and so the only one that needs torch.
-"""
+"""Predictors: query a matcher for points, matches, tracks or a dense field of one sample, and return a `Record`."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args

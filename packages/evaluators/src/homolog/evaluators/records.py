@@ -190,11 +190,15 @@ class ScoringProtocol(Protocol):
         ...
 
 
-def mean_score(name: str, values: np.ndarray, *, unit: str = "share") -> Score:
+def mean_score(name: str, values: np.ndarray, *, unit: str = "share", higher_is_better: bool = True) -> Score:
     """Return the mean over the samples that have a finite value."""
     known = values[np.isfinite(values)]
     return Score(
-        name=name, value=float(known.mean()) if len(known) else float("nan"), unit=unit, count=len(known)
+        name=name,
+        value=float(known.mean()) if len(known) else float("nan"),
+        unit=unit,
+        higher_is_better=higher_is_better,
+        count=len(known),
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from homolog.core.errors import ConfigError, MissingDependencyError, ShapeError
+from homolog.evaluators.records import Score, mean_score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -142,6 +143,17 @@ def estimate_all(
         return [estimator.estimate(pair) for pair in pairs]
     with ThreadPoolExecutor(threads, thread_name_prefix="estimate") as pool:
         return list(pool.map(estimator.estimate, pairs))
+
+
+def inlier_counts(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> Float[np.ndarray, " N"]:
+    """Return the number of inliers of each estimate; 0 for a failure."""
+    return np.array([0 if found is None else found.inlier.sum() for found in estimates], dtype=np.float64)
+
+
+def failures(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> Score:
+    """Return the fraction of pairs without an estimate."""
+    missing = np.array([found is None for found in estimates], dtype=np.float64)
+    return mean_score("failures", missing, higher_is_better=False)
 
 
 def all_flags(inlier: np.ndarray, usable: np.ndarray) -> Bool[np.ndarray, " M"]:

@@ -256,12 +256,12 @@ def tracks_pck(
             "tracks_pck: expected visible [N T], xy [N T 2] and predicted [N T 2], got "
             f"{list(visible.shape)}, {list(xy.shape)} and {list(predicted.shape)}"
         )
-    asked = visible[:, :1] & visible[:, 1:]
+    counted = visible[:, :1] & visible[:, 1:]
     error = np.linalg.norm(predicted[:, 1:].astype(np.float64) - xy[:, 1:], axis=-1)
     limits = np.array(alphas, dtype=np.float64)[:, None, None] * side
-    found = (within(error, limits, comparison) & asked).sum(axis=1)
-    seen = np.broadcast_to(asked.sum(axis=0), found.shape)
-    return np.divide(found, seen, out=np.full(found.shape, np.nan), where=seen > 0)
+    found = (within(error, limits, comparison) & counted).sum(axis=1)
+    points = np.broadcast_to(counted.sum(axis=0), found.shape)
+    return np.divide(found, points, out=np.full(found.shape, np.nan), where=points > 0)
 
 
 CURVE = np.linspace(0, 0.2, 41)
@@ -352,8 +352,8 @@ class TracksPckProtocol:
         )
 
 
-def _mean_of_columns(shares: np.ndarray) -> np.ndarray:
-    return shares.mean(axis=1) if shares.shape[1] else np.full(len(shares), np.nan)
+def _mean_of_columns(fractions: np.ndarray) -> np.ndarray:
+    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
 
 
 def _check_queries(record: Record, allowed: Collection[str], *, protocol: str) -> None:
