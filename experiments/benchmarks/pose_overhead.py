@@ -2,7 +2,8 @@
 
 First in one thread: CPU seconds inside of `poselib.estimate_relative_pose` and outside of it, in the same
 run, for `estimate_all` (poses from matches) and for a whole `PoseProtocol` (with working size, errors,
-precision of matches, AUC). The clock around each call is counted as outside. Then with threads: wall and CPU seconds against a bare loop over PoseLib on arrays that lie ready, in turn with it.
+precision of matches, AUC). The clock around each call is counted as outside. Then with threads: wall and
+CPU seconds against a bare loop over PoseLib on prepared arrays, alternating with it.
 
 Pairs are synthetic: matches of points in space with half a pixel of noise, and wrong ones; options are
 XFeat's on MegaDepth-1500, the cheapest of all protocols and so the hardest to keep up with.

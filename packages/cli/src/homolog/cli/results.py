@@ -15,7 +15,9 @@ from homolog.evaluators.verification import Verification
 MATCHES = "matches.npz"
 
 
-def write_results(folder: Path, matches: Matches, verdict: Verification, pictures: Mapping[str, bytes]) -> None:
+def write_results(
+    folder: Path, matches: Matches, verdict: Verification, pictures: Mapping[str, bytes]
+) -> None:
     """Write `matches.npz` and the pictures.
 
     The npz holds `xy0` [M 2] and `xy1` [M 2] (pixels of the files, integer = pixel centre), `score`
