@@ -119,14 +119,8 @@ def test_only_one_file_calls_grid_sample() -> None:
     assert callers == {"packages/core/src/homolog/core/sampling.py"}
 
 
-OWN_PIPE = {"solver_pool.py", "solver_worker.py"}
-"""What reads pickles off a pipe from a process that it started itself, and nothing from a file."""
-
-
 def test_pickles_are_opened_for_tensors_only() -> None:
     for path in CODE:
-        if path.name in OWN_PIPE:
-            continue
         for name, call in _calls(path):
             given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             place = f"{path.relative_to(ROOT)}:{call.lineno}"

@@ -27,7 +27,7 @@ from homolog.core.coords import pixel_to_normalised
 from homolog.core.protocols import Correspondence, ImageLike, Matcher
 from homolog.core.samples import PairSample
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.record import Record
+from homolog.evaluators.records import Record
 from homolog.synthetic.semantic_pairs import SemanticPair, SemanticPairs
 from homolog.training.measures.fold_over import fold_over_rate
 from homolog.training.measures.left_right import left_right_confusion

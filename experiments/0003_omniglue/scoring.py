@@ -11,7 +11,7 @@ import torch
 
 from homolog.core.keypoints import Matches
 from homolog.core.samples import PairSample
-from homolog.evaluators.homography_matches import MatchCounts, count_matches, match_indices
+from homolog.evaluators.ground_truth_matches import MatchCounts, count_matches, match_indices
 from homolog.synthetic.homography_source import HomographySource
 from homolog.synthetic.scene_pairs import ScenePairs
 from homolog.training.glue_truth import GlueTruth

@@ -29,7 +29,7 @@ from homolog.core.dense import DenseField
 from homolog.core.keypoints import Matches
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points
-from homolog.evaluators.ask_matches import AskMatches
+from homolog.evaluators.predictors import MatchPredictor
 from homolog.synthetic.scene_pairs import ScenePairs
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
@@ -65,7 +65,7 @@ def on_scenes(matcher: Any, samples: Iterable[PairSample], *, cells: bool = True
     records: list[Any] = []
     judged: list[CellTruth] = []
     for sample in samples:
-        records.append(AskMatches(limit=None)(matcher, sample))
+        records.append(MatchPredictor(max_matches=None)(matcher, sample))
         if cells:
             judged.append(judge(matcher, sample))
     figures: dict[str, Any] = {"matches": float(np.mean([len(record["match0"]) for record in records]))}

@@ -1,9 +1,9 @@
 """How much time does estimating poses take beyond what PoseLib itself needs for the same matches?
 
-First in one process: CPU seconds inside of `poselib.estimate_relative_pose` and outside of it, in the same
+First in one thread: CPU seconds inside of `poselib.estimate_relative_pose` and outside of it, in the same
 run, for `estimate_all` (poses from matches) and for a whole `PoseProtocol` (with working size, errors,
-precision of matches, AUC). The clock around each call is counted as outside. Then with workers, whose start
-counts: wall and CPU seconds against a bare loop over PoseLib on arrays that lie ready, in turn with it.
+precision of matches, AUC). The clock around each call is counted as outside. Then with threads: wall and
+CPU seconds against a bare loop over PoseLib on prepared arrays, alternating with it.
 
 Pairs are synthetic: matches of points in space with half a pixel of noise, and wrong ones; options are
 XFeat's on MegaDepth-1500, the cheapest of all protocols and so the hardest to keep up with.
@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 import poselib
 
-from homolog.evaluators.pose_protocol import PoseProtocol
-from homolog.evaluators.pose_solver import PoselibPose
-from homolog.evaluators.record import Record
-from homolog.evaluators.solver_pool import estimate_all
-from homolog.evaluators.working_size import WorkingSize, matched_pair
+from homolog.evaluators.image_sizes import WorkingSize, matched_pair
+from homolog.evaluators.pose import PoseProtocol
+from homolog.evaluators.records import Record
+from homolog.evaluators.solvers import PoselibPose, estimate_all
 
 K = np.array([[1000.0, 0, 799.5], [0, 1000, 599.5], [0, 0, 1]])
 SOLVER = PoselibPose(threshold=2.5, min_iterations=20, max_iterations=1000, success_prob=0.99999)
@@ -49,7 +48,7 @@ def main() -> None:
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; PoseLib {poselib.__version__}; "
         f"{options.pairs} pairs of {options.matches} matches, {options.wrong:.0%} of them wrong"
     )
-    print("\n| 1 process | CPU s in PoseLib | outside | outside / in PoseLib |")
+    print("\n| 1 thread | CPU s in PoseLib | outside | outside / in PoseLib |")
     print("|---|---|---|---|")
     for name, run in {
         "estimate_all": lambda: estimate_all(SOLVER, pairs, workers=1),
@@ -61,9 +60,9 @@ def main() -> None:
     workers = options.workers
     seconds = _alternating(
         {
-            "PoseLib alone, 1 process": bare,
-            f"estimate_all, {workers} processes": lambda: estimate_all(SOLVER, pairs, workers=workers),
-            f"PoseProtocol, {workers} processes": lambda: _protocol(workers).score(records),
+            "PoseLib alone, 1 thread": bare,
+            f"estimate_all, {workers} threads": lambda: estimate_all(SOLVER, pairs, workers=workers),
+            f"PoseProtocol, {workers} threads": lambda: _protocol(workers).score(records),
         },
         options.repeats,
     )
@@ -101,7 +100,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=1500, help="pairs (default: 1500, as MegaDepth-1500)")
     parser.add_argument("--matches", type=int, default=1000, help="matches of a pair (default: 1000)")
     parser.add_argument("--wrong", type=float, default=0.4, help="share of wrong matches (default: 0.4)")
-    parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--workers", type=int, default=2, help="threads (default: 2)")
     parser.add_argument("--repeats", type=int, default=3, help="timed runs of each (default: 3)")
     return parser.parse_args()
 
@@ -130,13 +129,13 @@ def _protocol(workers: int) -> PoseProtocol:
         name="megadepth1500/xfeat",
         estimator=SOLVER,
         working_size=None,
-        counted="larger of both",
+        error="larger of both",
         zero_translation="failure",
         headline="AUC",
         thresholds=[5, 10, 20],
         rounding="exact",
         comparison="<=",
-        epipolar="squared sum",
+        epipolar_distance="squared sum",
         epipolar_thresholds=[1e-4],
         workers=workers,
     )

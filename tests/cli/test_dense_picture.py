@@ -17,11 +17,11 @@ from homolog.cli.place_colours import CORNERS, own_places, paint_places, place_c
 from homolog.cli.presentation import present
 from homolog.cli.sheet import HEADER, MARGIN
 from homolog.cli.studio import draw_page
-from homolog.cli.verify import verify
 from homolog.core.dense import DenseField, Transfer
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import HasFields
+from homolog.evaluators.verification import verify
 
 SIDE = 160  # square photos are shown three times as large
 QUARTER = HEIGHT // 4

@@ -13,7 +13,7 @@ from skimage import data
 import homolog.cli.cell as cell_module
 from homolog.cli.cell import Cell, run_cell
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.record import load_records
+from homolog.evaluators.records import load_records
 
 SHIFT = 24
 POINTS = {f"p{number}": [60 + 40 * number, 50 + 30 * number] for number in range(5)}

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,21 @@ import cv2
 import numpy as np
 import pytest
 
-from homolog.evaluators.direct_solver import DirectHomography
-from homolog.evaluators.epipolar_geometry import (
-    essential_matrix,
-    on_normalised_plane,
-    symmetric_epipolar_distance,
+from homolog.evaluators.auc import best_mean_auc, pose_accuracy, pose_auc
+from homolog.evaluators.fundamental import essential_matrix, on_normalised_plane, symmetric_epipolar_distance
+from homolog.evaluators.ground_truth_matches import count_matches, homography_matches
+from homolog.evaluators.homography import (
+    DltHomography,
+    corner_error,
+    symmetric_transfer_error,
+    transfer_error,
 )
-from homolog.evaluators.error_recall import best_mean_auc, pose_accuracy, pose_auc
-from homolog.evaluators.homography_accuracy import corner_error, symmetric_transfer_error, transfer_error
-from homolog.evaluators.homography_matches import count_matches, homography_matches
-from homolog.evaluators.match_quality import match_precision, mean_match_precision
-from homolog.evaluators.opencv_solver import OpencvHomography
-from homolog.evaluators.pose_difference import pose_error, translation_error
-from homolog.evaluators.pose_solver import PoselibHomography, PoselibPose, import_poselib
-from homolog.evaluators.two_view import MatchedPair
+from homolog.evaluators.opencv_solvers import OpencvHomography
+from homolog.evaluators.pose import pose_error, translation_error
+from homolog.evaluators.precision import match_precision, mean_match_precision
+from homolog.evaluators.solvers import MatchedPair, PoselibHomography, PoselibPose, import_poselib
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose
 
 Case = dict[str, Any]
 GROUPS = (
@@ -36,9 +38,18 @@ GROUPS = (
     "match_precision",
     "mma",
 )
-XFEAT_MEGADEPTH = PoselibPose(threshold=2.5, min_iterations=20, max_iterations=1000, success_prob=0.99999)
-XFEAT_SCANNET = PoselibPose(threshold=1.0, min_iterations=1000, max_iterations=10000, success_prob=0.99999)
-GLUE_FACTORY = PoselibPose(threshold=2.0, min_iterations=1000, max_iterations=100000, success_prob=0.9999)
+
+
+def configured(file: str, **changes: Any) -> PoselibPose:
+    """Return the estimator of a file of `configs/protocol`."""
+    group, _, name = file.partition("/")
+    estimator = build(compose(f"protocol/{group}/{name}")["protocol"][group]["estimator"])
+    return replace(estimator, **changes)
+
+
+XFEAT_MEGADEPTH = configured("megadepth1500/xfeat")
+XFEAT_SCANNET = configured("scannet1500/xfeat", threshold=1.0)
+GLUE_FACTORY = configured("megadepth1500/gluefactory")
 
 
 def numbers(value: Any) -> np.ndarray:
@@ -325,7 +336,7 @@ def test_estimated_homographies_of_the_goldens(of: Callable[..., list[Case]]) ->
             spoiled += 1  # an ill-conditioned system, which no two solvers solve alike
             continue
         for solver in ("kornia", "homolog"):
-            direct = DirectHomography(solver=solver).estimate(pair)
+            direct = DltHomography(solver=solver).estimate(pair)
             assert direct is not None
             error = corner_error(direct.matrix, H_true, (height, width), corners="width and height")
             assert error == pytest.approx(wanted["H_error_dlt"], rel=tol)

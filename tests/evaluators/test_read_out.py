@@ -6,9 +6,22 @@ import torch
 import torch.nn.functional as F
 
 from homolog.core.errors import ShapeError
-from homolog.evaluators.read_out import dift, distilldift, geoaware, hpf, visual_ai
-from homolog.evaluators.read_out.similarity_peak import gaussian_weighted, peak, soft_argmax, zeroed_beyond
-from homolog.evaluators.read_out.upsampled import upsampled_cosine
+from homolog.evaluators.read_out import (
+    align_corners,
+    dift,
+    distilldift,
+    gaussian_weighted,
+    geoaware_descriptors,
+    geoaware_soft_patch,
+    geoaware_transfer,
+    hpf,
+    peak,
+    soft_argmax,
+    upsampled_cosine,
+    visual_ai_corners,
+    visual_ai_nearest,
+    zeroed_beyond,
+)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -33,7 +46,7 @@ def test_dift_finds_the_pixel_that_a_plain_loop_over_the_upsampled_map_finds():
     )
     for (x, y), found in zip(
         xy0.long().tolist(),
-        dift.transfer_points(map0, map1, xy0, size0=size0, size1=size1).tolist(),
+        dift(map0, map1, xy0, size0=size0, size1=size1).tolist(),
         strict=True,
     ):
         cosine = F.cosine_similarity(large0[:, y, x, None, None], large1, dim=0).numpy()
@@ -67,7 +80,7 @@ def test_beyond_the_window_similarities_become_zero_and_outweigh_negative_ones()
     # All the weight lies outside the window: the place is pulled away from the peak, to the middle.
     place = soft_argmax(kept, temperature=0.02)
     assert place[0, 0] > 3.5
-    window = geoaware.soft_patch(maps.reshape(1, 81), patches=9, window=1)
+    window = geoaware_soft_patch(maps.reshape(1, 81), patches=9, window=1)
     torch.testing.assert_close(window, place)
 
 
@@ -88,24 +101,24 @@ def test_the_gaussian_leaves_the_peak_and_falls_off():
 
 
 def test_geoaware_finds_itself_in_the_middle_of_its_patch():
-    descriptors = geoaware.unit_descriptors(noise(16, 32))
+    descriptors = geoaware_descriptors(noise(16, 32))
     xy0 = torch.tensor([[0.0, 0.0], [27.9, 14.0], [55.0, 55.0]])
-    found = geoaware.transfer_points(descriptors, descriptors, xy0, patches=4, side=56, window=None)
+    found = geoaware_transfer(descriptors, descriptors, xy0, patches=4, side=56, window=None)
     assert found.tolist() == [[7, 7], [21, 21], [49, 49]]
 
 
 def test_geoaware_normalises_parts_by_themselves():
     descriptors = noise(5, 7)
-    parts = geoaware.unit_descriptors(descriptors, parts=(3, 4))
+    parts = geoaware_descriptors(descriptors, parts=(3, 4))
     torch.testing.assert_close(parts[:, :3].norm(dim=1), torch.full((5,), 0.5**0.5))
     torch.testing.assert_close(parts.norm(dim=1), torch.ones(5))
 
 
 def test_geoaware_refuses_maps_of_another_size():
     with pytest.raises(ShapeError, match="3 x 3 similarities"):
-        geoaware.soft_patch(torch.zeros(1, 16), patches=3, window=0)
+        geoaware_soft_patch(torch.zeros(1, 16), patches=3, window=0)
     with pytest.raises(ShapeError, match="3 x 3 descriptors"):
-        geoaware.transfer_points(
+        geoaware_transfer(
             torch.zeros(8, 2), torch.zeros(8, 2), torch.zeros(1, 2), patches=3, side=42, window=0
         )
 
@@ -115,25 +128,23 @@ def test_visual_ai_mean_of_corners_by_hand():
     map1 = noise(40, 6, 7)
     map0 = map1[:, :, 1:]
     cell0 = torch.tensor([[2.25, 3.5], [0.0, 0.0], [5.0, 5.0]])
-    found = visual_ai.corners_mean(map0, map1, cell0)
+    found = visual_ai_corners(map0, map1, cell0)
     torch.testing.assert_close(found, cell0 + torch.tensor([1.0, 0.0]), atol=1e-4, rtol=0)
-    assert visual_ai.nearest_cell(map0, map1, torch.tensor([[2.0, 3.0]])).tolist() == [[3, 3]]
+    assert visual_ai_nearest(map0, map1, torch.tensor([[2.0, 3.0]])).tolist() == [[3, 3]]
 
 
 def test_visual_ai_scales_corner_to_corner_and_back():
     xy = torch.tensor([[0.0, 0.0], [143.0, 111.0], [20.0, 30.0]])
-    cells = visual_ai.to_cells(xy, image=(112, 144), cells=(7, 9))
+    cells = align_corners(xy, (112, 144), (7, 9))
     torch.testing.assert_close(cells[1], torch.tensor([8.0, 6.0]))
-    torch.testing.assert_close(visual_ai.to_pixels(cells, cells=(7, 9), image=(112, 144)), xy)
+    torch.testing.assert_close(align_corners(cells, (7, 9), (112, 144)), xy)
 
 
 def test_distilldift_rounds_half_to_even_and_stays_on_the_image():
     map0, map1 = noise(5, 6, 6), noise(5, 6, 6, seed=1)
 
     def found(*xy: list[float]) -> torch.Tensor:
-        return distilldift.transfer_points(
-            map0, map1, torch.tensor(xy), size0=(24, 24), size1=(24, 24), soft=False
-        )
+        return distilldift(map0, map1, torch.tensor(xy), size0=(24, 24), size1=(24, 24), soft=False)
 
     assert torch.equal(found([2.5, 3.5], [-4.0, 90.0]), found([2.0, 4.0], [0.0, 23.0]))
 
@@ -141,7 +152,7 @@ def test_distilldift_rounds_half_to_even_and_stays_on_the_image():
 def test_distilldift_refines_within_its_window():
     map_ = noise(64, 8, 8)
     xy0 = torch.tensor([[20.0, 12.0], [3.0, 28.0]])
-    soft = distilldift.transfer_points(map_, map_, xy0, size0=(32, 32), size1=(32, 32), soft=True)
+    soft = distilldift(map_, map_, xy0, size0=(32, 32), size1=(32, 32), soft=True)
     assert (soft - xy0).abs().max() < 2
     assert not torch.equal(soft, soft.round())
 
@@ -152,9 +163,9 @@ def test_hpf_moves_a_point_with_the_fields_that_cover_it():
     fields1 = torch.tensor([[10.0, 0, 20, 10], [5, 25, 15, 35], [0, 0, 10, 10]])
     confidence = torch.eye(3)
     xy0 = torch.tensor([[7.0, 8.0], [10.0, 1.0], [99.0, 99.0]])
-    found = hpf.transfer_points(confidence, fields0, fields1, xy0)
+    found = hpf(confidence, fields0, fields1, xy0)
     assert found[:2].tolist() == [[12, 18], [20, 1]]
     assert found[2].isnan().all()
-    unchecked = getattr(hpf.transfer_points, "__wrapped__", hpf.transfer_points)
+    unchecked = getattr(hpf, "__wrapped__", hpf)
     with pytest.raises(ShapeError, match=r"confidences \[3 3\]"):
         unchecked(confidence[:2], fields0, fields1, xy0)

@@ -9,8 +9,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from homolog.evaluators.error_frame import PaddedSquare
-from homolog.evaluators.read_out import distilldift, geoaware, hpf, visual_ai
+from homolog.evaluators.image_sizes import PaddedSquare
+from homolog.evaluators.read_out import (
+    align_corners,
+    distilldift,
+    geoaware_descriptors,
+    geoaware_patch,
+    geoaware_soft_patch,
+    geoaware_transfer,
+    hpf,
+    visual_ai_corners,
+    visual_ai_kernel_soft,
+    visual_ai_nearest,
+    visual_ai_soft,
+)
 
 FAMILIES = {
     "semantic_nn": (
@@ -70,8 +82,8 @@ def check_match(case: dict[str, Any], descriptors0: torch.Tensor, descriptors1: 
     given, wanted = case["inputs"], case["outputs"]
     patches, side = given["num_patches"], given["ANNO_SIZE"]
     xy0 = tensor(given["kps1_xy"])
-    assert geoaware.patch_index(xy0, patches=patches, side=side).tolist() == wanted["patch_idx"]
-    found = geoaware.transfer_points(
+    assert geoaware_patch(xy0, patches=patches, side=side).tolist() == wanted["patch_idx"]
+    found = geoaware_transfer(
         descriptors0,
         descriptors1,
         xy0,
@@ -86,7 +98,7 @@ def test_golden_geoaware_small_maps(cases):
     for case in of(cases, "geoaware_match_"):
         pair = [tensor(case["inputs"][key]) for key in ("desc1", "desc2")]
         if case["inputs"]["l2_normalised"]:
-            pair = [geoaware.unit_descriptors(each) for each in pair]
+            pair = [geoaware_descriptors(each) for each in pair]
         check_match(case, *pair)
 
 
@@ -97,14 +109,14 @@ def test_golden_geoaware_maps_of_60(cases):
     for case in found:
         given = case["inputs"]
         pair = [recipe(given[seed], given["C"]) for seed in ("seed1", "seed2")]
-        check_match(case, *(geoaware.unit_descriptors(each) for each in pair))
+        check_match(case, *(geoaware_descriptors(each) for each in pair))
 
 
 def test_golden_geoaware_flow_of_a_whole_map(cases):
     for case in of(cases, "geoaware_get_flow_"):
         given = case["inputs"]
         patches = given["num_patches"]
-        found = geoaware.soft_patch(
+        found = geoaware_soft_patch(
             tensor(given["corr_src_by_trg"]), patches=patches, window=given["flow_window"]
         )
         near(case, found.reshape(patches, patches, 2), case["outputs"]["flow_src_y_src_x_xy"])
@@ -113,7 +125,7 @@ def test_golden_geoaware_flow_of_a_whole_map(cases):
 def test_golden_geoaware_patches_at_the_edges(cases):
     for case in of(cases, "geoaware_patch_idx_edges"):
         given = case["inputs"]
-        found = geoaware.patch_index(
+        found = geoaware_patch(
             tensor(given["kps1_xy"], case["dtype"]), patches=given["num_patches"], side=given["ANNO_SIZE"]
         )
         assert found.tolist() == case["outputs"]["patch_idx"]
@@ -148,7 +160,7 @@ def test_golden_geoaware_canvas(cases):
 def test_golden_hpf_receptive_fields(cases):
     for case in of(cases, "hpf_predict_kps"):
         given = case["inputs"]
-        found = hpf.transfer_points(
+        found = hpf(
             tensor(given["confidence_ts"]),
             tensor(given["src_box"]),
             tensor(given["trg_box"]),
@@ -163,19 +175,17 @@ def test_golden_visual_ai_four_read_outs(cases):
         map0, map1 = tensor(given["src_featmap"]), tensor(given["trg_featmap"])
         image = tuple(given["img_hw"])
         cells0, cells1 = ((each.shape[1], each.shape[2]) for each in (map0, map1))
-        cell0 = visual_ai.to_cells(tensor(given["src_kps_xy"]), image=image, cells=cells0)
+        cell0 = align_corners(tensor(given["src_kps_xy"]), image, cells0)
         near(case, cell0, wanted.pop("query_in_featmap")[0])
         ours = {
-            "nn_xy": visual_ai.nearest_cell(map0, map1, cell0),
-            "bilinear_xy": visual_ai.corners_mean(map0, map1, cell0),
-            "softmax_0.04_xy": visual_ai.soft_cell(map0, map1, cell0, temperature=0.04),
-            "kernelsoftmax_0.04_7_xy": visual_ai.kernel_soft_cell(
-                map0, map1, cell0, temperature=0.04, sigma=7.0
-            ),
+            "nn_xy": visual_ai_nearest(map0, map1, cell0),
+            "bilinear_xy": visual_ai_corners(map0, map1, cell0),
+            "softmax_0.04_xy": visual_ai_soft(map0, map1, cell0),
+            "kernelsoftmax_0.04_7_xy": visual_ai_kernel_soft(map0, map1, cell0),
         }
         assert ours.keys() == wanted.keys()
         for key, cells in ours.items():
-            near(case, visual_ai.to_pixels(cells, cells=cells1, image=image), wanted[key][0])
+            near(case, align_corners(cells, cells1, image), wanted[key][0])
 
 
 def test_golden_distilldift_with_and_without_window(cases):
@@ -184,7 +194,7 @@ def test_golden_distilldift_with_and_without_window(cases):
     for case in found:
         given = case["inputs"]
         size0, size1 = (tuple(reversed(given[key])) for key in ("source_size_wh", "target_size_wh"))
-        ours = distilldift.transfer_points(
+        ours = distilldift(
             tensor(given["src_feat"]),
             tensor(given["trg_feat"]),
             tensor(given["src_points_yx"]).flip(1),

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from homolog.core.coords import normalised_to_pixel, resize_pixel
-from homolog.evaluators.point_tracking import THRESHOLDS, TapVidScores, tapvid
-from homolog.evaluators.query_sampling import sample_queries
+from homolog.evaluators.tracking import THRESHOLDS, TapVidScores, sample_queries, tapvid
 
 RASTER = (256, 256)
 
@@ -54,7 +53,7 @@ def scored(case: dict[str, Any], *, per_track: bool = False) -> list[TapVidScore
             xy=numbers(xy, dtype),
             predicted_visible=~np.array(predicted_occluded, dtype=bool),
             predicted=numbers(predicted, dtype),
-            mode=given["query_mode"],
+            query_mode=given["query_mode"],
             per_track=per_track,
         )
         for query, occluded, xy, predicted_occluded, predicted in zip(
@@ -131,7 +130,7 @@ def evaluated_points(case: dict[str, Any], video: int) -> int:
 def test_golden_queries_first(sampling):
     case = sampling["tapvid_sample_first"]
     visible, points = annotation(case, "points_xy")
-    track, frame = sample_queries(visible, mode="first")
+    track, frame = sample_queries(visible, query_mode="first")
     close_queries(case, frame, points[track, frame], "query_points_tyx")
     close(~visible[track], case["outputs"]["occluded"][0], case)
     close(points[track], case["outputs"]["target_points"][0], case)
@@ -140,7 +139,7 @@ def test_golden_queries_first(sampling):
 def test_golden_queries_strided(sampling):
     case = sampling["tapvid_sample_strided"]
     visible, points = annotation(case, "points_xy")
-    track, frame = sample_queries(visible, mode="strided")
+    track, frame = sample_queries(visible, query_mode="strided")
     close_queries(case, frame, points[track, frame], "query_points_tyx")
     assert track.tolist() == case["outputs"]["trackgroup"][0]
 
@@ -152,7 +151,7 @@ def test_golden_normalised_positions_become_the_rasters_of_the_official_reader(s
     height, width = case["inputs"]["video_hw"]
     native = normalised_to_pixel(torch.from_numpy(points).double() * 2 - 1, (height, width))
     raster = resize_pixel(native, (height, width), RASTER).numpy()
-    track, frame = sample_queries(visible, mode="first")
+    track, frame = sample_queries(visible, query_mode="first")
     close(native.numpy()[track] + 0.5, case["outputs"]["target_points_native"][0], case)
     close(raster[track] + 0.5, case["outputs"]["target_points_256"][0], case)
     close_queries(case, frame, raster[track, frame] + 0.5, "query_points_256")
@@ -162,7 +161,7 @@ def test_golden_the_reader_of_cotracker_uses_another_raster_and_scales_again_on_
     """Documented, not reproduced: up to a pixel from the official raster."""
     case = sampling["tapvid_davis_reader_cotracker"]
     visible, points = annotation(case, "points_normalised_xy")
-    track, frame = sample_queries(visible, mode="first")
+    track, frame = sample_queries(visible, query_mode="first")
     theirs = points[track].astype(np.float64) * (RASTER[0] - 1)
     close(theirs.transpose(1, 0, 2), case["outputs"]["trajectory_tnd"], case)
     close_queries(case, frame, theirs[np.arange(len(track)), frame], "query_points", batched=False)

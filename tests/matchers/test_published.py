@@ -15,7 +15,7 @@ from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.image import Image, crop
 from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
-from homolog.evaluators.error_frame import Original, PaddedSquare, StretchedSquare
+from homolog.evaluators.image_sizes import Original, PaddedSquare, StretchedSquare
 from homolog.evaluators.read_out import dift, distilldift, geoaware, visual_ai
 from homolog.matchers.published import PublishedReadOut
 
@@ -80,11 +80,11 @@ def test_the_canvas_shows_the_image_scaled_by_pil_and_black_beside_it(tiny, phot
 @pytest.mark.parametrize(
     ("read_out", "canvas", "frame", "near"),
     [
-        (dift.transfer_points, StretchedSquare(side=80), Original(), 2.0),
-        (partial(distilldift.transfer_points, soft=False), StretchedSquare(side=80), Original(), 2.0),
-        (partial(geoaware.transfer_maps, window=None), PaddedSquare(side=80), PaddedSquare(side=80), 4.1),
+        (dift, StretchedSquare(side=80), Original(), 2.0),
+        (partial(distilldift, soft=False), StretchedSquare(side=80), Original(), 2.0),
+        (partial(geoaware, window=None), PaddedSquare(side=80), PaddedSquare(side=80), 4.1),
         (
-            partial(visual_ai.transfer_points, method="nn"),
+            partial(visual_ai, method="nn"),
             StretchedSquare(side=80),
             StretchedSquare(side=80),
             4.1,
@@ -141,7 +141,7 @@ def test_what_cannot_be_put_together_is_refused(tiny, changed, said):
 
 def test_geoaware_refuses_images_that_are_no_squares():
     with pytest.raises(ValueError, match="equal squares"):
-        geoaware.transfer_maps(
+        geoaware(
             torch.ones(2, 3, 3),
             torch.ones(2, 3, 3),
             torch.zeros(1, 2),

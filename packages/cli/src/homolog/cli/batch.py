@@ -17,12 +17,12 @@ from homolog.cli.pairs import Pair
 from homolog.cli.presentation import present
 from homolog.cli.results import take_back, write_results
 from homolog.cli.studio import draw_page
-from homolog.cli.verify import Verdict
 from homolog.core.errors import DataError, HomologError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Matcher
+from homolog.evaluators.verification import Verification
 
 FAILURES = (HomologError, RuntimeError, MemoryError, OSError)
 """What may go wrong with one pair while the others are fine; anything else is a mistake of ours."""
@@ -59,7 +59,7 @@ class Pending:
     outcome: Outcome
     folder: Path
     matches: Matches
-    verdict: Verdict
+    verdict: Verification
     pictures: Future[dict[str, bytes]]
 
 

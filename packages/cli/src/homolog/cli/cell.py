@@ -146,7 +146,7 @@ def _run(
     from homolog.cli.examples import draw_examples
     from homolog.cli.kept_features import kept_features
     from homolog.evaluators.benchmark import Benchmark
-    from homolog.evaluators.record import save_records
+    from homolog.evaluators.records import save_records
     from homolog.zoo.model import build_matcher
     from homolog.zoo.task import build_task
 
@@ -186,7 +186,7 @@ def _run(
 
 
 def _answers(cell: Cell, task: Any, matcher: Any, identity: str, progress: Progress | None) -> list[Any]:
-    from homolog.evaluators.record import load_records, save_records
+    from homolog.evaluators.records import load_records, save_records
 
     partial = _partial(cell, identity)
     total = len(task) if cell.limit is None else min(cell.limit, len(task))

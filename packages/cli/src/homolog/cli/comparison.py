@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from homolog.cli.pairs import Pair
-from homolog.cli.verify import Check, Verdict, default_threshold, verify
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Correspondence, Matcher
+from homolog.evaluators.verification import Check, Verification, default_threshold, verify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Comparison:
     image1: Image
     found: Correspondence
     matches: Matches
-    verdict: Verdict
+    verdict: Verification
     seconds: float
 
 

@@ -16,8 +16,7 @@ from homolog.core.camera import Camera, RelativePose, epipolar_distance, fundame
 from homolog.core.image import Image
 from homolog.core.samples import PairSample, VideoSample
 from homolog.evaluators.benchmark import Benchmark
-from homolog.evaluators.record import Record
-from homolog.evaluators.score import Scored
+from homolog.evaluators.records import Record, Scored
 
 EACH = 4
 """Best samples, and as many worst ones."""

@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
-from homolog.cli.verify import Verdict
 from homolog.core.atomic import write_bytes
 from homolog.core.errors import ConfigError
 from homolog.core.io import write_matches
 from homolog.core.keypoints import Matches
+from homolog.evaluators.verification import Verification
 
 MATCHES = "matches.npz"
 
 
-def write_results(folder: Path, matches: Matches, verdict: Verdict, pictures: Mapping[str, bytes]) -> None:
+def write_results(
+    folder: Path, matches: Matches, verdict: Verification, pictures: Mapping[str, bytes]
+) -> None:
     """Write `matches.npz` and the pictures.
 
     The npz holds `xy0` [M 2] and `xy1` [M 2] (pixels of the files, integer = pixel centre), `score`

@@ -1,15 +1,14 @@
-"""A benchmark: samples, what is asked of a matcher for each, and the protocols that score the answers."""
+"""A benchmark: samples, a predictor that runs a matcher on each, and protocols that score the records."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol, runtime_checkable
 
-from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.errors import one_of
 from homolog.core.protocols import Matcher
 from homolog.core.samples import PairSample, VideoSample
-from homolog.evaluators.record import Record
-from homolog.evaluators.score import Scored, ScoringProtocol
+from homolog.evaluators.records import Record, Scored, ScoringProtocol
 
 Sample = PairSample | VideoSample
 Kind = Literal["semantic", "geometric", "temporal", "dense"]
@@ -17,7 +16,7 @@ Kind = Literal["semantic", "geometric", "temporal", "dense"]
 
 @runtime_checkable
 class Samples(Protocol):
-    """A data set: its samples are read when they are asked for."""
+    """A data set, whose samples are read on access."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> PairSample | VideoSample: ...
@@ -25,19 +24,19 @@ class Samples(Protocol):
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Asks a matcher what a benchmark wants to know of one sample."""
+    """Runs a matcher on one sample; see `homolog.evaluators.predictors`."""
 
     def __call__(self, matcher: Matcher, sample: Sample, /) -> Record:
-        """Return the raw answer.
+        """Return the raw predictions.
 
         Raises:
-            CapabilityError: the matcher cannot answer.
+            CapabilityError: the matcher cannot do what the task needs.
         """
         ...
 
 
 class Benchmark:
-    """One run of a matcher over the samples answers all protocols."""
+    """Runs a matcher over the samples once, and scores the records by all protocols."""
 
     def __init__(
         self,
@@ -48,20 +47,19 @@ class Benchmark:
         protocols: Mapping[str, ScoringProtocol],
         headline: str,
     ) -> None:
-        """Put a benchmark together.
+        """Combine data, predictor and protocols.
 
         Args:
-            kind: which of the tasks it belongs to, for averages over tasks.
+            kind: of task, for averages over tasks.
             data: the samples.
-            predict: what is asked of the matcher.
-            protocols: how answers are scored, by a short name.
-            headline: the short name of the protocol whose first score stands for the benchmark.
+            predict: runs the matcher on a sample.
+            protocols: how records are scored, by short name.
+            headline: short name of the protocol whose first score represents the benchmark.
 
         Raises:
-            ConfigError: no such headline.
+            ConfigError: a headline that is not among the protocols.
         """
-        if headline not in protocols:
-            raise ConfigError(f"benchmark: no protocol {headline}{did_you_mean(headline, protocols)}")
+        one_of("headline", headline, protocols)
         self.kind = kind
         self.data = data
         self.predict = predict
@@ -73,18 +71,18 @@ class Benchmark:
         return len(self.data)
 
     def answers(self, matcher: Matcher, *, start: int = 0, limit: int | None = None) -> Iterator[Record]:
-        """Ask a matcher about the samples, one after the other.
+        """Run a matcher on the samples, one after the other.
 
         Args:
-            matcher: anybody's.
-            start: the sample to begin with, so that an interrupted run can go on.
-            limit: stop before this sample; None takes all.
+            matcher: any matcher.
+            start: index of the first sample, to resume an interrupted run.
+            limit: stop before this sample; None for all.
 
         Yields:
             One record for each sample, in order.
 
         Raises:
-            CapabilityError: the matcher cannot answer.
+            CapabilityError: the matcher cannot do what the task needs.
             DataError: a sample that cannot be read.
         """
         for index in range(start, len(self) if limit is None else min(limit, len(self))):
@@ -94,7 +92,7 @@ class Benchmark:
             yield replace(record, seconds=time.perf_counter() - begin)
 
     def run(self, matcher: Matcher, *, limit: int | None = None) -> list[Record]:
-        """Return all answers of a matcher; see `answers`."""
+        """Return all records of a matcher; see `answers`."""
         return list(self.answers(matcher, limit=limit))
 
     def score(self, records: Sequence[Record]) -> dict[str, Scored]:

@@ -167,9 +167,9 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
         Args:
             backbone: computes the maps.
             map: the map that is read.
-            canvas: what the network sees, such as `homolog.evaluators.error_frame.PaddedSquare`.
-            frame: in which points are read, such as `homolog.evaluators.error_frame.Original`.
-            read_out: such as `homolog.evaluators.read_out.dift.transfer_points`.
+            canvas: what the network sees, such as `homolog.evaluators.image_sizes.PaddedSquare`.
+            frame: in which points are read, such as `homolog.evaluators.image_sizes.Original`.
+            read_out: such as `homolog.evaluators.read_out.dift`.
             resample: how PIL scales the image to the canvas: bilinear, bicubic or lanczos.
             batch_size: images that `extract` passes through the backbone at once, at most.
             memory: bytes of extracted features to keep in memory.
