@@ -22,18 +22,17 @@ import torch
 from homolog.synthetic import semantic_pairs
 from homolog.synthetic.category import Category
 from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import draw_look
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.rasteriser import rasterise
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.modelling.solids import ring
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import draw_look
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry
+from homolog.synthetic.rendering.rasteriser import rasterise
+from homolog.synthetic.rendering.scene import Body, Scene, Topology, sheets
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds
 from homolog.synthetic.semantic_pairs import SemanticPairs
-from homolog.synthetic.solids import ring
-from homolog.synthetic.surface import Topology, sheets
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 STAGES: dict[str, list[tuple[object, str]]] = {
     "build": [

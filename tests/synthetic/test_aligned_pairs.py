@@ -9,10 +9,8 @@ import torch
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.errors import ConfigError
 from homolog.synthetic.aligned_pairs import AlignedPair, AlignedPairs, lattice_of
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.erosion import contours
-from homolog.synthetic.gates import distance_to
-from homolog.synthetic.identity_texturer import IdentityTexturer
+from homolog.synthetic.correspondence import contours, distance_to
+from homolog.synthetic.texturing.texturers import Conditioning, IdentityTexturer
 
 _NAMES = ["bird", "bottle", "chair", "quadruped"]
 _STILL: dict[str, Any] = {"rotation": 0, "scale": (1, 1), "stretch": 0, "shift": 0, "bend": 0}

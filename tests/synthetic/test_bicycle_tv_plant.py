@@ -5,15 +5,15 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from homolog.synthetic.categories.bicycle import wire
 from homolog.synthetic.category import Numbers, category, topology
-from homolog.synthetic.framing import framed
-from homolog.synthetic.rasteriser import resolved
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.shells import sheet
-from homolog.synthetic.solids import Solid
+from homolog.synthetic.modelling.panels import sheet
+from homolog.synthetic.modelling.solids import Solid
+from homolog.synthetic.rendering.rasteriser import resolved
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import framed
 from homolog.synthetic.transfer import transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.wire import wire
 
 NAMES = ("bicycle", "tv_monitor", "potted_plant")
 RIGHT_ONLY = {

@@ -6,17 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from homolog.synthetic.canonical_nearest import truth_from_canonical
 
 from homolog.core.coords import identity_grid
-from homolog.synthetic.canonical_nearest import truth_from_canonical
 from homolog.synthetic.category import category, topology
-from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.depth_pose import truth_from_depth, world_points
-from homolog.synthetic.framing import framed
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.correspondence import dense_truth, truth_from_depth, world_points
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint, framed
 from homolog.synthetic.transfer import Tolerance, transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 Quad = Callable[..., Body]
 

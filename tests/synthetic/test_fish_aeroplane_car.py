@@ -7,15 +7,13 @@ import pytest
 
 from homolog.core.errors import ShapeError
 from homolog.synthetic.category import Category, Numbers, category, topology
-from homolog.synthetic.cover import cover
-from homolog.synthetic.framing import framed
-from homolog.synthetic.rasteriser import rasterise
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.shells import loft, mirrored
-from homolog.synthetic.solids import Solid, box, tube
+from homolog.synthetic.modelling.panels import cover, loft, mirrored
+from homolog.synthetic.modelling.solids import Solid, box, tube
+from homolog.synthetic.rendering.rasteriser import rasterise
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint, framed
 from homolog.synthetic.transfer import transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 NAMES = ("aeroplane", "car", "fish")
 VIEWS = ((0.5, 0.3), (2.3, 0.1), (4.0, 0.6), (5.5, -0.3))

@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.flux_texturer import Control, FluxTexturer
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import draw_look
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import draw_look
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.texturing.flux import Control, FluxTexturer
+from homolog.synthetic.texturing.texturers import Conditioning
 
 # diffusers warns of an import of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:.*FluxPosEmbed.*:FutureWarning")

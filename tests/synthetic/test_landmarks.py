@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from homolog.synthetic.category import categories, category, topology
-from homolog.synthetic.landmarks import landmarks_in, turned_towards
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.transfer import transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.transfer import landmarks_in, transfer, turned_towards
 
 
 def _camera(azimuth: float, elevation: float) -> Viewpoint:

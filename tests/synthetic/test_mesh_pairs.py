@@ -10,12 +10,9 @@ from PIL import Image as PILImage
 
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 from homolog.synthetic.asset_pairs import AssetPairs, MeshPairs
-from homolog.synthetic.assets import AssetSource
-from homolog.synthetic.free_form import FreeForm, FreeFormRanges
-from homolog.synthetic.mesh_edges import count_odd_edges, split_at_creases
-from homolog.synthetic.mesh_file import LONGEST, read_mesh
-from homolog.synthetic.mesh_folder import MeshFolder
-from homolog.synthetic.procedural_assets import ProceduralAssets
+from homolog.synthetic.assets import AssetSource, ProceduralAssets
+from homolog.synthetic.meshes.files import LONGEST, count_odd_edges, read_mesh, split_at_creases
+from homolog.synthetic.meshes.folder import FreeForm, FreeFormRanges, MeshFolder
 
 _NEEDS = "reading meshes needs it: pip install homolog-synthetic[meshes]"
 

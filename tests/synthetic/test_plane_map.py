@@ -5,12 +5,11 @@ import pytest
 
 from homolog.core.errors import CapabilityError, ConfigError
 from homolog.synthetic.category import category, topology
-from homolog.synthetic.framing import drawn_camera
-from homolog.synthetic.plane_map import MapRanges, PlaneMap
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.subdivision import subdivided
-from homolog.synthetic.view import View
-from homolog.synthetic.warped_view import WarpedView
+from homolog.synthetic.meshes.subdivision import subdivided
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import drawn_camera
+from homolog.synthetic.warping import MapRanges, PlaneMap, WarpedView
 
 _SIZE = (48, 80)
 

@@ -9,14 +9,12 @@ from homolog.core.coords import identity_grid, inside, normalised_to_pixel, pixe
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.core.sampling import warp_maps
-from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.depth_pose import truth_from_depth
-from homolog.synthetic.floor_plan import Disc, FloorPlan
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.correspondence import dense_truth, truth_from_depth
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.scene_pairs import ScenePair, ScenePairs
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.scenes.room import Disc, FloorPlan, Room
 
 NAMES = ["bird", "bottle", "chair", "quadruped"]
 

@@ -11,9 +11,9 @@ from homolog.core.coords import pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.samples import PairSample
 from homolog.synthetic.category import categories, category, topology
+from homolog.synthetic.rendering.scene import Topology
 from homolog.synthetic.seeds import Factor, Seeds, Split
 from homolog.synthetic.semantic_pairs import SemanticPairs
-from homolog.synthetic.surface import Topology
 
 
 def _bytes(sample: PairSample) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from homolog.synthetic.category import categories, category
-from homolog.synthetic.framing import ANYWHERE, drawn_azimuth, drawn_turn
+from homolog.synthetic.rendering.viewpoint import ANYWHERE, drawn_azimuth, drawn_turn
 
 _MANY = 4000
 

@@ -7,19 +7,29 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, MissingDependencyError
-from homolog.synthetic.canny import canny
-from homolog.synthetic.colours import Colours
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.gated_texturer import GatedTexturer, derived_seed
-from homolog.synthetic.gates import DepthGate, EdgeGate, MaskGate, edge_f1, overlap, rank_correlation
-from homolog.synthetic.identity_texturer import IdentityTexturer
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look, row
-from homolog.synthetic.procedural_texturer import ProceduralTexturer
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.texturer import drawn_prompt
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.meshes.colours import Colours
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import Look, row
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.texturing.gates import (
+    DepthGate,
+    EdgeGate,
+    GatedTexturer,
+    MaskGate,
+    derived_seed,
+    edge_f1,
+    overlap,
+    rank_correlation,
+)
+from homolog.synthetic.texturing.texturers import (
+    Conditioning,
+    IdentityTexturer,
+    ProceduralTexturer,
+    canny,
+    drawn_prompt,
+)
 
 _SIZE = 48
 

@@ -7,10 +7,10 @@ import torch
 from homolog.core.errors import ConfigError
 from homolog.core.samples import VideoSample
 from homolog.synthetic.category import category
-from homolog.synthetic.motion import Curves, Walk, moving_poses
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.scenes.motion import Curves, Walk, moving_poses
 from homolog.synthetic.seeds import Split
 from homolog.synthetic.videos import Video, Videos
-from homolog.synthetic.view import View
 
 NAMES = ["bird", "bottle", "chair", "quadruped"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.synthetic.solids import Solid
-from homolog.synthetic.surface import Topology, sheets
+from homolog.synthetic.modelling.solids import Solid
+from homolog.synthetic.rendering.scene import Topology, sheets
 
 Numbers = dict[str, float]
 

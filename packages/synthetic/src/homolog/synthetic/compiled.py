@@ -1,15 +1,20 @@
-"""The one way in which loops of `homolog.synthetic` become machine code.
-
-Arithmetic stays as written (no `fastmath`), so that the same input gives the same bits; a division by zero
-gives infinity or NaN, as in numpy. Functions that call each other belong in one file: the code kept on disk
-is renewed when its own file changes only.
-"""
+"""The box around points, and keeping numbers within bounds."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
+import numpy as np
+from jaxtyping import Float64
+
 from homolog.core.errors import MissingDependencyError
+
+# ==== compiled: """The one way in which loops of `homolog.synthetic` become machine code.
+#
+# Arithmetic stays as written (no `fastmath`), so that the same input gives the same bits; a division by zero
+# gives infinity or NaN, as in numpy. Functions that call each other belong in one file: the code kept on disk
+# is renewed when its own file changes only.
+# """
 
 Real = Any
 """A number inside compiled code: the stubs of numpy take an element of an array for an array."""
@@ -44,3 +49,31 @@ def _with_numba(function: Callable[Parameters, Result], **options: Any) -> Calla
     # Type checkers of tests wrap every function; numba needs what is inside.
     made = numba.njit(error_model="numpy", **options)(inspect.unwrap(function))
     return cast(Callable[Parameters, Result], made)
+
+
+# ==== bounds: """The box around points, and keeping numbers within bounds."""
+
+
+def bounds(points: Float64[np.ndarray, "N 3"]) -> tuple[Float64[np.ndarray, "3"], Float64[np.ndarray, "3"]]:
+    """Return the lowest and the highest value of each coordinate; ten times as fast as numpy for few columns."""
+    low, high = np.empty(3), np.empty(3)
+    _find_bounds(points, low, high)
+    return low, high
+
+
+def clipped(
+    values: Float64[np.ndarray, "..."], low: float | int, high: float | int
+) -> Float64[np.ndarray, "..."]:
+    """Return values between two bounds; several times as fast as `numpy.clip` for few of them."""
+    return np.minimum(np.maximum(values, low), high)
+
+
+@compiled
+def _find_bounds(points: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    x0, y0, z0 = points[0, 0], points[0, 1], points[0, 2]
+    x1, y1, z1 = x0, y0, z0
+    for n in range(len(points)):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        x0, y0, z0 = min(x0, x), min(y0, y), min(z0, z)
+        x1, y1, z1 = max(x1, x), max(y1, y), max(z1, z)
+    low[0], low[1], low[2], high[0], high[1], high[2] = x0, y0, z0, x1, y1, z1

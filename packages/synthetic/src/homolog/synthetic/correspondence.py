@@ -1,18 +1,26 @@
-"""Dense truth between two views, in both directions, and what may be done with each pixel of it."""
+"""The one place where labels near contours are given up.
 
-from dataclasses import dataclass
+A generator that moves a contour by k pixels makes every label there wrong by up to k pixels. Contours are
+outlines of bodies, and steps in depth within them.
+"""
+
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int32
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.dense import DenseField
+from homolog.core.errors import MissingDependencyError
 from homolog.synthetic.compiled import compiled
-from homolog.synthetic.transfer import Tolerance, transfer
-from homolog.synthetic.view import View
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.transfer import REACH, Tolerance, transfer
+
+# ==== correspondence: """Dense truth between two views, in both directions, and what may be done with each pixel of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -214,3 +222,140 @@ def _round_trip(
                 home_y += weight * back_xy[row, column, 1]
             if good:
                 error[y, x] = np.hypot(home_x - x, home_y - y)
+
+
+# ==== depth_pose: """Dense truth of one rigid scene from depth and pose alone, as real scans have it."""
+
+
+def truth_from_depth(
+    depth0: Float32[np.ndarray, "H W"],
+    viewpoint0: Viewpoint,
+    depth1: Float32[np.ndarray, "h w"],
+    viewpoint1: Viewpoint,
+    *,
+    tolerance: float = 0.01,
+    two_way: float | None = None,
+) -> tuple[DenseTruth, DenseTruth]:
+    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+
+    Without bodies there are no parts: every pixel with a depth is foreground, of one part.
+
+    Args:
+        depth0: z in camera 0's frame (not the length of the ray), NaN where unknown.
+        viewpoint0: camera 0.
+        depth1: z in camera 1's frame.
+        viewpoint1: camera 1.
+        tolerance: of the depths of one place, relative.
+        two_way: drop labels that do not lead back to within so many pixels; None keeps them.
+    """
+    there = _depth_labels(depth0, viewpoint0, depth1, viewpoint1, tolerance)
+    back = _depth_labels(depth1, viewpoint1, depth0, viewpoint0, tolerance)
+    return both_ways(there, back, two_way=two_way)
+
+
+def world_points(depth: Float32[np.ndarray, "H W"], viewpoint: Viewpoint) -> Float64[np.ndarray, "N 3"]:
+    """Return where each pixel's surface is in the world, row by row; NaN where the depth is unknown."""
+    rows, columns = np.indices(depth.shape, dtype=np.float64)
+    rays = np.stack((columns, rows, np.ones_like(rows)), -1).reshape(-1, 3) @ np.linalg.inv(viewpoint.K).T
+    return (rays * depth.reshape(-1, 1).astype(np.float64) - viewpoint.t) @ viewpoint.R
+
+
+def _depth_labels(
+    depth: np.ndarray, viewpoint: Viewpoint, far_depth: np.ndarray, far: Viewpoint, tolerance: float
+) -> OneWay:
+    xy, z = far.project(world_points(depth, viewpoint))
+    xy = np.where((z > 0)[:, None], xy, np.nan)
+    known = np.isfinite(depth)
+    return OneWay(
+        xy=xy.astype(np.float32).reshape(*depth.shape, 2),
+        covisible=_in_sight(xy, z, far_depth, tolerance).reshape(depth.shape),
+        part=np.where(known, np.int32(0), np.int32(-1)),
+    )
+
+
+def _in_sight(xy: np.ndarray, z: np.ndarray, depth: np.ndarray, tolerance: float) -> Bool[np.ndarray, " N"]:
+    height, width = depth.shape
+    with np.errstate(invalid="ignore"):
+        within = (xy >= -0.5).all(1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
+    corner = np.floor(np.where(within[:, None], xy, 0)).astype(np.int64)
+    seen = np.zeros(len(xy), np.bool_)
+    for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column, row = corner[:, 0] + right, corner[:, 1] + down
+        near = (np.abs(column - xy[:, 0]) <= REACH) & (np.abs(row - xy[:, 1]) <= REACH)
+        there = within & near & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        found = depth[np.where(there, row, 0), np.where(there, column, 0)]
+        with np.errstate(invalid="ignore"):
+            seen |= there & (np.abs(found - z) < tolerance * z)
+    return seen
+
+
+# ==== erosion: """The one place where labels near contours are given up.
+#
+# A generator that moves a contour by k pixels makes every label there wrong by up to k pixels. Contours are
+# outlines of bodies, and steps in depth within them.
+# """
+
+DEPTH_STEP = 0.03
+"""Depth, relative to itself, that neighbouring pixels of one surface do not differ by."""
+
+
+def eroded(
+    truths: tuple[DenseTruth, DenseTruth], views: tuple[View, View], radius: float | int
+) -> tuple[DenseTruth, DenseTruth]:
+    """Return the truth of a pair without labels that start or end within `radius` pixels of a contour.
+
+    Args:
+        truths: that which lives on view 0, and on view 1.
+        views: geometry of both.
+        radius: 0 leaves everything as it is.
+    """
+    if radius <= 0:
+        return truths
+    safe0, safe1 = (distance_to(contours(view)) > radius for view in views)
+    return _restricted(truths[0], safe0, safe1), _restricted(truths[1], safe1, safe0)
+
+
+def contours(view: View) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels next to which another body, or the same one much farther or nearer, begins."""
+    body, depth = view.object, np.nan_to_num(view.depth, nan=np.inf)
+    found = np.zeros(view.size, np.bool_)
+    for axis in (0, 1):
+        ahead = [slice(None), slice(None)]
+        behind = [slice(None), slice(None)]
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        one, other = tuple(ahead), tuple(behind)
+        with np.errstate(invalid="ignore"):
+            step = np.abs(depth[one] - depth[other]) > DEPTH_STEP * np.minimum(depth[one], depth[other])
+        differs = (body[one] != body[other]) | step
+        found[one] |= differs
+        found[other] |= differs
+    return found
+
+
+def _restricted(truth: DenseTruth, here: np.ndarray, there: np.ndarray) -> DenseTruth:
+    height, width = truth.reference_size
+    column, row = (np.nan_to_num(truth.xy[..., axis]) for axis in (0, 1))
+    column = np.clip(np.rint(column), 0, width - 1).astype(np.int64)
+    row = np.clip(np.rint(row), 0, height - 1).astype(np.int64)
+    valid = truth.valid & here & there[row, column]
+    return replace(
+        truth,
+        valid=valid,
+        interior=truth.interior & valid,
+        xy=np.where(valid[..., None], truth.xy, np.float32(np.nan)),
+    )
+
+
+def distance_to(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Return how far each pixel is from the nearest one in a mask; infinitely far from an empty one.
+
+    Raises:
+        MissingDependencyError: scipy is not installed.
+    """
+    try:
+        from scipy.ndimage import distance_transform_edt
+    except ImportError as error:
+        raise MissingDependencyError("homolog-synthetic[synthetic]", "distances on masks") from error
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(distance_transform_edt(~mask), np.float64)

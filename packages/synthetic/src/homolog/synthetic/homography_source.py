@@ -20,10 +20,8 @@ from homolog.core.io import photos_below, read_image
 from homolog.core.samples import PairSample
 from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways
 from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.picture import as_sample_image, taken
+from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
 from homolog.synthetic.seeds import Factor
-from homolog.synthetic.sizes import image_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,11 +97,9 @@ class HomographySource(PairsOnDemand):
             ConfigError: a number out of its range.
             DataError: no photos there.
         """
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
-        if count < 0 or not 0 <= displacement < max(self._size):
-            raise ConfigError(
-                f"expected count >= 0 and a displacement in [0, {max(self._size)}), got {count}, {displacement}"
-            )
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        if not 0 <= displacement < max(self._size):
+            raise ConfigError(f"expected a displacement in [0, {max(self._size)}), got {displacement}")
         self._root = Path(photos).expanduser()
         self._photos = photos_below(self._root)
         self._displacement, self._photometry = float(displacement), photometry

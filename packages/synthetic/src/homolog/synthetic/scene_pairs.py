@@ -10,24 +10,19 @@ from jaxtyping import UInt8
 
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
-from homolog.synthetic.actors import Actor
 from homolog.synthetic.category import chosen
 from homolog.synthetic.correspondence import DenseTruth, dense_truth
-from homolog.synthetic.floor_plan import FloorPlan
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look
-from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.picture import as_sample_image, taken
-from homolog.synthetic.props import Prop, furnished, pedestal
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.rendering.lighting import Light, Sky
+from homolog.synthetic.rendering.look import Look
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.scenes.objects import Actor
+from homolog.synthetic.scenes.room import FloorPlan, Prop, Room, furnished, pedestal
 from homolog.synthetic.seeds import Factor, Seeds
-from homolog.synthetic.sizes import image_size
-from homolog.synthetic.sky import Sky
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 TRIES = 20
 """Second cameras that are looked through before the one that comes closest to what is wanted is taken."""
@@ -129,13 +124,12 @@ class ScenePairs(PairsOnDemand):
         Raises:
             ConfigError: a category that does not exist, or a number out of its range.
         """
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_at_least(0, objects=objects, clutter=clutter)
+        check_within(0, 180, turn=turn)
         low, high = overlap if len(overlap) == 2 else (1.0, 0.0)
-        if min(count, objects, clutter) < 0 or not (0 <= turn <= 180 and 0 <= low < high <= 1):
-            raise ConfigError(
-                "expected count, objects and clutter >= 0, turn in [0, 180] and an overlap [lowest, highest] in "
-                f"[0, 1], got {count}, {objects}, {clutter}, {turn}, {list(overlap)}"
-            )
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
+        if not 0 <= low < high <= 1:
+            raise ConfigError(f"expected an overlap [lowest, highest] in [0, 1], got {list(overlap)}")
         self._names = chosen(names)
         self._objects, self._clutter = objects, clutter
         self._turn, self._overlap, self._photometry = turn, (float(low), float(high)), photometry

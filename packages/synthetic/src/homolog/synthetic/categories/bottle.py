@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from homolog.synthetic.bounds import clipped
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.compiled import compiled
-from homolog.synthetic.shells import joined, moved
-from homolog.synthetic.solids import Solid, revolved, tube
+from homolog.synthetic.compiled import clipped, compiled
+from homolog.synthetic.modelling.panels import joined, moved
+from homolog.synthetic.modelling.solids import Solid, revolved, tube
 
 _COLUMNS = (
     "height",

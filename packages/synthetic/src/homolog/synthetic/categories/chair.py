@@ -3,7 +3,7 @@
 import numpy as np
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.solids import Solid, beam, slab
+from homolog.synthetic.modelling.solids import Solid, beam, slab
 
 _COLUMNS = (
     "width",

@@ -5,10 +5,8 @@ from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
 from homolog.synthetic.compiled import compiled
-from homolog.synthetic.cover import cover, lattice
-from homolog.synthetic.shells import joined, mirrored, moved, sheet
-from homolog.synthetic.solids import Solid, ball, tube
-from homolog.synthetic.sweep import CAP
+from homolog.synthetic.modelling.panels import cover, joined, lattice, mirrored, moved, sheet
+from homolog.synthetic.modelling.solids import CAP, Solid, ball, tube
 
 Vector = Float64[np.ndarray, "3"]
 Grid = Float64[np.ndarray, "..."]

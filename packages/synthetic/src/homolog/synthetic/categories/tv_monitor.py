@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.shells import joined, moved, sheet, squared
-from homolog.synthetic.solids import Solid, ball, box, revolved, slab, tube
+from homolog.synthetic.modelling.panels import joined, moved, sheet, squared
+from homolog.synthetic.modelling.solids import Solid, ball, box, revolved, slab, tube
 
 Vector = Float64[np.ndarray, "3"]
 
