@@ -20,7 +20,7 @@ from homolog.synthetic.texturing.gates import (
     MaskGate,
     derived_seed,
     edge_f1,
-    overlap,
+    iou,
     rank_correlation,
 )
 from homolog.synthetic.texturing.texturers import (
@@ -149,8 +149,8 @@ def test_f1_of_edges_counts_neighbours_within_reach() -> None:
 def test_overlap_and_rank_correlation_of_hand_worked_cases() -> None:
     one, other = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
     one[:2], other[1:3] = True, True
-    assert overlap(one, other) == pytest.approx(1 / 3)
-    assert overlap(~one & one, ~one & one) == 1
+    assert iou(one, other) == pytest.approx(1 / 3)
+    assert iou(~one & one, ~one & one) == 1
     rising = np.array((1.0, 2, 3, 4))
     assert rank_correlation(rising, np.exp(rising)) == pytest.approx(1)
     assert rank_correlation(rising, -rising) == pytest.approx(-1)

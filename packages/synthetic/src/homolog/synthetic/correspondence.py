@@ -1,7 +1,7 @@
-"""The one place where labels near contours are given up.
+"""Dense truth between two views, in both directions: from surface points, or from depth and pose.
 
-A generator that moves a contour by k pixels makes every label there wrong by up to k pixels. Contours are
-outlines of bodies, and steps in depth within them.
+Labels near contours can be dropped (`eroded`): a generator that moves a contour by k pixels makes every label
+there wrong by up to k pixels. Contours are outlines of bodies, and steps in depth within them.
 """
 
 from dataclasses import dataclass, replace
@@ -10,17 +10,15 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Float64, Int32
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.dense import DenseField
-from homolog.core.errors import MissingDependencyError
 from homolog.synthetic.compiled import compiled
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.transfer import REACH, Tolerance, transfer
-
-# ==== correspondence: """Dense truth between two views, in both directions, and what may be done with each pixel of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -29,9 +27,9 @@ class DenseTruth:
 
     Attributes:
         xy: [H W 2] pixel coordinates in the reference; NaN wherever `valid` is False.
-        valid: [H W] a label exists and may be learnt from.
-        fg: [H W] the pixel shows a body that the reference scene has too, in sight there or not.
-        covisible: [H W] it is in sight there.
+        valid: [H W] a label exists and may be trained on.
+        fg: [H W] the pixel shows a body that the reference scene has too, visible there or not.
+        covisible: [H W] it is visible there.
         interior: [H W] so are all four reference pixels around the place, and they show the same part. Only
             there may pixels of the reference be interpolated: elsewhere they mix the body with what is
             behind it.
@@ -56,11 +54,11 @@ class DenseTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OneWay:
-    """Labels that live on one view, before they were held against those of the other.
+    """Labels of one view, before they are checked against those of the other.
 
     Attributes:
         xy: [H W 2] pixel coordinates in the other view.
-        covisible: [H W] where they mean something.
+        covisible: [H W] where the other view shows the same place.
         part: [H W] which part of which body a pixel shows, in numbers that both views share; -1 where it
             shows none that both scenes have.
     """
@@ -73,14 +71,14 @@ class OneWay:
 def dense_truth(
     view0: View, view1: View, *, tolerance: Tolerance | None = None, two_way: float | None = None
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+    """Return the truth from view 0 to view 1, and the one from 1 to 0.
 
     Args:
         view0: one view.
         view1: another instance, pose or camera.
-        tolerance: of the test of visibility.
-        two_way: drop labels that do not lead back to within so many pixels; None keeps them. Labels by
-            transfer are exact: what it would drop are surfaces seen at a grazing angle.
+        tolerance: of the visibility test.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them. Labels from
+            surface points are exact: it would drop surfaces seen at a grazing angle.
     """
     shared0 = view0.scene.partners(view1.scene)
     names0 = np.where(shared0 >= 0, np.arange(len(shared0), dtype=np.int32), np.int32(-1))
@@ -91,12 +89,12 @@ def dense_truth(
 
 
 def both_ways(there: OneWay, back: OneWay, *, two_way: float | None = None) -> tuple[DenseTruth, DenseTruth]:
-    """Complete the labels of two views with what only both together can tell.
+    """Complete the labels of two views with what needs both.
 
     Args:
-        there: labels that live on view 0.
-        back: labels that live on view 1.
-        two_way: drop labels that do not lead back to within so many pixels; None keeps them.
+        there: labels of view 0.
+        back: labels of view 1.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
     """
     return _completed(there, back, two_way), _completed(back, there, two_way)
 
@@ -139,7 +137,7 @@ def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
 
 
 def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
-    """Return how many pixels from home a label and the way back lead; infinite where they do not."""
+    """Return the distance in pixels after following a label and the one back; infinite where there is none."""
     error = np.empty(way.covisible.shape, np.float32)
     _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
     return error
@@ -174,7 +172,7 @@ def _keep_valid(
     kept: np.ndarray,
     interior: np.ndarray,
 ) -> None:
-    """Copy the valid labels, and tell where all four reference pixels around one are in sight and of its part."""
+    """Copy the valid labels, and find where all four reference pixels around one are visible and show its part."""
     height, width = valid.shape
     far_height, far_width = back_part.shape
     for y in range(height):
@@ -224,9 +222,6 @@ def _round_trip(
                 error[y, x] = np.hypot(home_x - x, home_y - y)
 
 
-# ==== depth_pose: """Dense truth of one rigid scene from depth and pose alone, as real scans have it."""
-
-
 def truth_from_depth(
     depth0: Float32[np.ndarray, "H W"],
     viewpoint0: Viewpoint,
@@ -236,7 +231,7 @@ def truth_from_depth(
     tolerance: float = 0.01,
     two_way: float | None = None,
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+    """Return the truth from view 0 to view 1, and the one from 1 to 0.
 
     Without bodies there are no parts: every pixel with a depth is foreground, of one part.
 
@@ -245,8 +240,8 @@ def truth_from_depth(
         viewpoint0: camera 0.
         depth1: z in camera 1's frame.
         viewpoint1: camera 1.
-        tolerance: of the depths of one place, relative.
-        two_way: drop labels that do not lead back to within so many pixels; None keeps them.
+        tolerance: relative difference of two depths of one place.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
     """
     there = _depth_labels(depth0, viewpoint0, depth1, viewpoint1, tolerance)
     back = _depth_labels(depth1, viewpoint1, depth0, viewpoint0, tolerance)
@@ -289,23 +284,17 @@ def _in_sight(xy: np.ndarray, z: np.ndarray, depth: np.ndarray, tolerance: float
     return seen
 
 
-# ==== erosion: """The one place where labels near contours are given up.
-#
-# A generator that moves a contour by k pixels makes every label there wrong by up to k pixels. Contours are
-# outlines of bodies, and steps in depth within them.
-# """
-
 DEPTH_STEP = 0.03
-"""Depth, relative to itself, that neighbouring pixels of one surface do not differ by."""
+"""Relative difference in depth between neighbouring pixels that counts as a contour."""
 
 
 def eroded(
     truths: tuple[DenseTruth, DenseTruth], views: tuple[View, View], radius: float | int
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth of a pair without labels that start or end within `radius` pixels of a contour.
+    """Drop the labels of a pair that start or end within `radius` pixels of a contour.
 
     Args:
-        truths: that which lives on view 0, and on view 1.
+        truths: of view 0 and of view 1.
         views: geometry of both.
         radius: 0 leaves everything as it is.
     """
@@ -347,15 +336,7 @@ def _restricted(truth: DenseTruth, here: np.ndarray, there: np.ndarray) -> Dense
 
 
 def distance_to(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    """Return how far each pixel is from the nearest one in a mask; infinitely far from an empty one.
-
-    Raises:
-        MissingDependencyError: scipy is not installed.
-    """
-    try:
-        from scipy.ndimage import distance_transform_edt
-    except ImportError as error:
-        raise MissingDependencyError("homolog-synthetic[synthetic]", "distances on masks") from error
+    """Return the distance of each pixel to the nearest one in a mask; infinite for an empty mask."""
     if not mask.any():
         return np.full(mask.shape, np.inf)
     return np.asarray(distance_transform_edt(~mask), np.float64)

@@ -1,4 +1,10 @@
-"""Keypoints of what a view is about: where they are, and whether they are in sight."""
+"""Where surface points appear in another view: the one function behind pairs, scenes and tracks.
+
+A surface point is evaluated on another instance, pose, view or frame, projected, and tested. It is visible
+where one of the four pixels around it shows the same body at the same depth (to 1 %) and at the same place
+of the body; the second test distinguishes a leg from the belly that it touches. A triangle of a closed body that
+faces away from the camera is hidden by its own body, however thin the body is.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,21 +17,13 @@ from homolog.synthetic.rendering.scene import Body, SurfacePoints, Topology
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 
-# ==== transfer: """Where surface points are seen from elsewhere: the one function behind pairs, scenes and tracks.
-#
-# A surface point is evaluated on another instance, pose, view or frame, projected, and tested. It is visible
-# where one of the four pixels around it shows the same body at the same depth (to 1 %) and at the same place
-# of the body; the second test tells a leg from the belly that it touches. A triangle of a closed body that
-# looks away from the camera is hidden by its own body, however thin that is.
-# """
-
 REACH = 0.999
-"""Pixels farther away than this, in x or in y, do not speak for a place."""
+"""Pixels farther away than this, in x or in y, do not count for a place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """How far apart two surface points may be and still be taken for one.
+    """How far apart two surface points may be and still count as the same.
 
     Attributes:
         depth: relative to the depth. At 1 % precision is 0.992 and recall 0.997 against a reference of four
@@ -39,11 +37,11 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Landing:
-    """Where N surface points come to lie in a view.
+    """Where N surface points are in a view.
 
     Attributes:
-        xy: [N 2] pixel coordinates; NaN for a point that this scene has not or that lies behind the camera.
-        visible: [N] inside the image and not hidden.
+        xy: [N 2] pixel coordinates; NaN for a point that this scene does not have or that lies behind the camera.
+        visible: [N] inside the image and not occluded.
     """
 
     xy: Float32[np.ndarray, "N 2"]
@@ -53,13 +51,13 @@ class Landing:
 def transfer(
     points: SurfacePoints, source: View, target: View, tolerance: Tolerance | None = None
 ) -> Landing:
-    """Find surface points of one view's scene in another view, whatever differs between the two.
+    """Find surface points of one view's scene in another view.
 
     Args:
         points: on the scene of `source`.
-        source: whose bodies `points` speak of.
-        target: another instance, pose, camera or frame, or the same.
-        tolerance: of the test of visibility.
+        source: the view whose bodies `points` refer to.
+        target: another instance, pose, camera or frame, or the same view.
+        tolerance: of the visibility test.
     """
     allowed = tolerance or Tolerance()
     scene = target.scene
@@ -126,7 +124,7 @@ def _transfer(
         place = _mix(canonical, faces, f, bary[n, 0], bary[n, 1])
         for tap in range(4):
             row, column = top + tap // 2, left + tap % 2
-            # Rounding must not decide whether the neighbour of a pixel that is hit exactly counts.
+            # Where a pixel is hit exactly, rounding must not decide whether its neighbour counts.
             if abs(column - x) > REACH or abs(row - y) > REACH or not _holds(row, column, height, width):
                 continue
             g = seen_face[row, column]
@@ -179,16 +177,13 @@ def _looks_away(seen: np.ndarray, faces: np.ndarray, f: Real) -> Real:
     return seen[i, 0] * across[0] + seen[i, 1] * across[1] + seen[i, 2] * across[2] >= 0
 
 
-# ==== landmarks: """Keypoints of what a view is about: where they are, and whether they are in sight."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Landmarks:
     """The keypoints of a category in one image.
 
     Attributes:
-        xy: [K 2] pixel coordinates, whether in sight or not.
-        visible: [K] whether they are.
+        xy: [K 2] pixel coordinates, whether visible or not.
+        visible: [K] whether they are visible.
     """
 
     xy: Float32[np.ndarray, "K 2"]
@@ -198,8 +193,8 @@ class Landmarks:
 def landmarks_in(view: View) -> Landmarks:
     """Return the keypoints of body 0 of a view.
 
-    A keypoint on a vertex belongs to every triangle that meets there, whichever of them names it: the foot of
-    a chair is in sight where one of the leg's sides is, though its sole never is.
+    A keypoint on a vertex belongs to every triangle that meets there: the foot of a chair is visible where one
+    of the leg's sides is, though its sole never is.
     """
     points, first = _fans(view.scene.bodies[0].topology)
     landing = transfer(points, view, view)
@@ -207,7 +202,7 @@ def landmarks_in(view: View) -> Landmarks:
 
 
 def turned_towards(camera: Viewpoint, body: Body) -> Bool[np.ndarray, " K"]:
-    """Tell of which keypoints of a body a camera may see the outside."""
+    """Return which keypoints of a body face a camera; for an open surface, all."""
     shape = body.topology
     points, first = _fans(shape)
     if not shape.closed:

@@ -1,4 +1,4 @@
-"""Videos: articulated objects that walk about and hide one another, before a camera that moves."""
+"""Videos: articulated objects that walk and occlude one another in front of a moving camera, with point tracks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,12 +26,10 @@ from homolog.synthetic.scenes.room import Disc, FloorPlan, Prop, Room, furnished
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.transfer import transfer
 
-# ==== point_tracks: """Tracks of surface points through the frames of a video, by the one transfer function."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeenPoints:
-    """N surface points, each with a frame on which it is in sight.
+    """N surface points, each with a frame on which it is visible.
 
     Attributes:
         points: on the bodies that all frames share.
@@ -49,7 +47,7 @@ class PointTracks:
     """N points on T frames.
 
     Attributes:
-        xy: [N T 2] pixel coordinates, exact whether a point is in sight or not; NaN behind the camera.
+        xy: [N T 2] pixel coordinates, exact whether a point is visible or not; NaN behind the camera.
         visible: [N T] inside the picture and not hidden.
     """
 
@@ -64,20 +62,20 @@ def pick_points(
     count: int,
     frames: Int64[np.ndarray, " K"],
     wanted: Bool[np.ndarray, " B"],
-    share: float,
+    fraction: float,
 ) -> SeenPoints:
-    """Pick surface points that are in sight on one of some frames, anywhere within their pixel.
+    """Pick surface points that are visible on one of some frames, anywhere within their pixel.
 
     Args:
         views: all frames.
         random: decides which.
         count: how many.
         frames: those on which to pick.
-        wanted: [B] bodies of which there are to be more.
-        share: of the points that are on those, as far as they are in sight at all.
+        wanted: [B] bodies to prefer.
+        fraction: of the points that are on those bodies, if any of them is visible.
 
     Raises:
-        ShapeError: none of the frames shows anything.
+        ShapeError: none of the frames shows a surface.
     """
     bodies = np.stack([views[frame].object for frame in frames.tolist()])
     everything = np.flatnonzero(bodies >= 0)
@@ -86,9 +84,9 @@ def pick_points(
     special = np.flatnonzero((bodies >= 0) & wanted[bodies])
     if not len(special):
         special = everything
-    # Drawn from both, so that what is in sight does not decide how many numbers are used.
+    # Drawn from both, so that what is visible does not decide how many random numbers are used.
     often, rare = (random.integers(len(pool), size=count) for pool in (special, everything))
-    place = np.where(random.random(count) < share, special[often], everything[rare])
+    place = np.where(random.random(count) < fraction, special[often], everything[rare])
     frame, row, column = np.unravel_index(place, bodies.shape)
     offset = random.uniform(-0.5, 0.5, (count, 2))
     return _picked(views, frames[frame], row, column, offset)
@@ -104,7 +102,7 @@ def _picked(
     corners = [view.seen[scene.faces[f]] for view, f in zip(shown, face.tolist(), strict=True)]
     centre = np.stack((column, row), axis=1).astype(np.float64)
     bary = _barycentric(np.array(corners).reshape(-1, 3, 3), centre + offset)
-    # Beyond the edge of the triangle another surface is in sight: there, keep to the centre.
+    # Beyond the edge of the triangle another surface is visible: there, use the centre of the pixel.
     outside = ~(bary.min(axis=1) >= 0)
     bary[outside] = [view.raster.bary[y, x] for (view, y, x), out in zip(pixels, outside, strict=True) if out]
     body = scene.object[face]
@@ -140,27 +138,25 @@ def _barycentric(
     return edges / edges.sum(axis=1, keepdims=True)
 
 
-# ==== videos: """Videos: articulated objects that walk about and hide one another, before a camera that moves."""
-
 STEPS = {"first": 1, "strided": 5}
-"""Frames from one on which points are picked to the next; that of `strided` queries is TAP-Vid's."""
+"""Every how many frames points are picked; 5 for `strided` queries as in TAP-Vid."""
 
 _WALKS = 8
-"""Walks that are drawn for each object; the one that keeps farthest from those of the others is taken."""
+"""Walks to draw for each object; the one that stays farthest from those of the others is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Video:
-    """Everything that is known of a video; `sample` is what a tracker learns from.
+    """Everything that is known about a video; `sample` is the training sample.
 
     Attributes:
         views: geometry of every frame; all have the same bodies in the same order.
         moving: [B] which of them move.
         looks: one for each of them.
         pictures: pixels of every frame.
-        picked: the surface points, each with a frame on which it is in sight.
+        picked: the surface points, each with a frame on which it is visible.
         tracks: where they are on every frame.
-        query_frame: the frame on which each is asked for.
+        query_frame: the frame on which each is queried.
         name: unique within its data set.
     """
 
@@ -174,7 +170,7 @@ class Video:
     name: str
 
     def sample(self) -> VideoSample:
-        """Return frames and tracks; hidden points have their exact positions too, NaN behind the camera."""
+        """Return frames and tracks; occluded points have exact positions too, NaN behind the camera."""
         return VideoSample(
             frames=[
                 as_sample_image(picture, f"{self.name}/{frame:03d}")
@@ -190,7 +186,7 @@ class Video:
 
 
 class Videos(OnDemand):
-    """Made-up videos, made when asked for; the same whatever the order or the worker."""
+    """Synthetic videos, made on demand; independent of order and worker."""
 
     _what = "video"
 
@@ -211,27 +207,27 @@ class Videos(OnDemand):
         on_objects: float | int = 0.7,
         photometry: bool = True,
     ) -> None:
-        """Choose what to make.
+        """Choose the settings.
 
         Args:
             count: number of videos.
             size: of the frames in pixels, one number or [height, width].
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
+            seed: of the data set.
+            split: equal indices of different splits give unrelated videos.
             names: categories of the objects; all by default.
             frames: length of each video.
-            rate: frames per second; the more, the less moves from one to the next.
-            objects: how many of them move.
-            clutter: how many crates, pillars and balls stand about.
-            tracks: points of each video, picked at random from what is in sight on random frames.
-            queries: `first` asks for each where it is first in sight; `strided` picks them on every fifth
-                frame, and asks there.
-            on_objects: share of the points that are on what moves, in [0, 1].
-            photometry: whether the camera exposes, blurs, adds noise and compresses; the same way on all
-                frames of a video.
+            rate: frames per second.
+            objects: number of moving objects.
+            clutter: number of crates, pillars and balls in the room.
+            tracks: number of points per video, picked at random from what is visible on random frames.
+            queries: `first` queries each point on the first frame that shows it; `strided` picks points on every
+                fifth frame, and queries them there.
+            on_objects: fraction of the points that are on moving objects, in [0, 1].
+            photometry: whether exposure, blur, noise and compression are simulated, the same on all frames of a
+                video.
 
         Raises:
-            ConfigError: a category that does not exist, or a number out of its range.
+            ConfigError: an unknown category, split or kind of queries, or a number out of range.
         """
         super().__init__(count=count, size=size, seed=seed, split=split)
         check_at_least(0, clutter=clutter, tracks=tracks)
@@ -250,10 +246,10 @@ class Videos(OnDemand):
         return self.video(index).sample()
 
     def video(self, index: int) -> Video:
-        """Make one video with everything that is known of it.
+        """Make one video with everything that is known about it.
 
         Raises:
-            IndexError: there is no such video.
+            IndexError: the index is out of range.
         """
         seeds = self._seeds(index)
         actors = [Actor.drawn(seeds, number, self._names) for number in range(self._objects)]
@@ -335,7 +331,7 @@ class Videos(OnDemand):
             count=self._tracks,
             frames=np.arange(0, len(views), STEPS[self._queries]),
             wanted=moving,
-            share=self._on_objects,
+            fraction=self._on_objects,
         )
         tracks = follow(picked.points, views)
         asked = picked.frame if self._queries == "strided" else tracks.visible.argmax(axis=1)
@@ -353,17 +349,17 @@ class Videos(OnDemand):
 
 
 def _gap(number: int, walk: Walk, actors: list[Actor], others: list[Walk]) -> float:
-    """Return how far something keeps from all that walk already, at the narrowest; negative where it touches."""
+    """Return the smallest distance of an object's walk to those of the others; negative where they touch."""
     gaps = [
         float(np.linalg.norm(walk.place - other.place, axis=1).min())
         - actors[number].radius
         - actors[index].radius
         for index, other in enumerate(others)
     ]
-    # Nearer than that to each other is welcome: they are to hide one another.
+    # Beyond this, farther is no better: objects should occlude one another.
     return min(min(gaps, default=0.0), 0.3)
 
 
 def _moved(scene: Scene, bodies: list[Body]) -> Scene:
-    """Return a scene whose bodies are elsewhere; all else stays, which saves most of the work."""
+    """Return a scene whose bodies have moved; everything else is reused, which saves most of the work."""
     return replace(scene, bodies=tuple(bodies), vertices=np.concatenate([body.vertices for body in bodies]))

@@ -1,7 +1,11 @@
-"""A view behind a lens that bends the picture: the surface itself is drawn where a map of the plane puts it.
+"""Invertible maps of the image plane (rotation, scale, stretch, shift, thin-plate bend), and views through them.
 
-Nothing is resampled. The lens moves projected vertices, and everything made of them (triangles,
-barycentric coordinates, depth, colours, their edges) is as sharp as in any other view.
+A map works in picture units, so that it is the same for any number of pixels: the origin is the middle of
+the picture, and its longer side reaches from -1 to 1. There T(u) = L (u + d(u)) + o with the thin-plate
+spline d (Bookstein 1989, "Principal Warps"): d(u) = sum_k w_k U(|u - c_k|) + a + A u, U(r) = r^2 log r^2.
+
+A warped view is rendered, not resampled: the map moves projected vertices, and everything made of them
+(triangles, barycentric coordinates, depth, colours, their edges) is as sharp as in any other view.
 """
 
 from dataclasses import dataclass
@@ -21,21 +25,14 @@ from homolog.synthetic.rendering.scene import Body, Scene, Topology
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 
-# ==== plane_map: """Invertible maps of the picture plane: rotation, scale, stretch, shift and a thin-plate bend.
-#
-# A map works in picture units, so that it is the same for any number of pixels: the origin is the middle of
-# the picture, and its longer side reaches from -1 to 1. There T(u) = L (u + d(u)) + o with the thin-plate
-# spline d (Bookstein 1989, "Principal Warps"): d(u) = sum_k w_k U(|u - c_k|) + a + A u, U(r) = r^2 log r^2.
-# """
-
 REACH = 1.3
-"""Up to here, in picture units, a map has been checked; beyond, the bend stays what it is at the border."""
+"""Up to here, in picture units, a map is checked for folds; beyond, the bend stays what it is at the border."""
 
 STEEPEST = 0.25
-"""What a bend may do to areas: a smaller factor anywhere counts as a fold."""
+"""Smallest factor of a bend on areas; less counts as a fold."""
 
 CLOSE = 1e-9
-"""Picture units within which an inverse has to come back."""
+"""Tolerance of the inverse, in picture units."""
 
 _GRID = 4
 _STEPS = 30
@@ -43,7 +40,7 @@ _STEPS = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlaneMap:
-    """A map of pictures of one shape onto another; see the module.
+    """An invertible map of the image plane; see the module.
 
     Attributes:
         linear: [2 2] L.
@@ -58,11 +55,6 @@ class PlaneMap:
     bend: Float64[np.ndarray, "K3 2"]
 
     @classmethod
-    def identity(cls) -> "PlaneMap":
-        """Return the map that moves nothing."""
-        return cls.affine(np.eye(2), np.zeros(2))
-
-    @classmethod
     def affine(cls, linear: Float64[np.ndarray, "2 2"], offset: Float64[np.ndarray, "2"]) -> "PlaneMap":
         """Return a map without a bend."""
         return cls(linear=linear, offset=offset, centres=np.zeros((0, 2)), bend=np.zeros((3, 2)))
@@ -74,16 +66,16 @@ class PlaneMap:
         return _pixels(places, size)
 
     def undone(self, xy: Float64[np.ndarray, "N 2"], size: Size) -> Float64[np.ndarray, "N 2"]:
-        """Map pixel coordinates back, by Newton's method to within 1e-9 of the picture; NaN where that fails.
+        """Map pixel coordinates back, by Newton's method to within 1e-9 of the picture; NaN where it fails.
 
-        Neighbours should follow each other: each point starts from where the one before it arrived.
+        Order points so that neighbours follow each other: each starts from the result of the one before.
         """
         places = np.empty_like(xy)
         _backward(_units(xy, size), self.linear, self.offset, self.centres, self.bend, places)
         return _pixels(places, size)
 
     def area_factor(self, lattice: int = 41) -> Float64[np.ndarray, "N"]:
-        """Return what the bend does to areas on a square lattice that covers `REACH`; negative where it folds."""
+        """Return the factor of the bend on areas, on a square lattice that covers `REACH`; negative at folds."""
         line = np.linspace(-REACH, REACH, lattice) * (1 - 1e-9)
         points = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
         slopes = np.empty((len(points), 4))
@@ -98,15 +90,15 @@ class PlaneMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapRanges:
-    """How far apart two pictures of an aligned pair may be.
+    """The range of maps between two pictures of an aligned pair.
 
     Attributes:
         rotation: largest angle, degrees.
         scale: smallest and largest factor.
         stretch: largest logarithm of the factor along some axis, and of its inverse across it; with the
             rotation this is every affine map.
-        shift: largest shift, as a share of the picture's longer side.
-        bend: standard deviation of the shifts of 4 x 4 points of the picture, as a share of its longer side.
+        shift: largest shift, as a fraction of the picture's longer side.
+        bend: standard deviation of the shifts of 4 x 4 points of the picture, as a fraction of its longer side.
     """
 
     rotation: float | int = 30.0
@@ -116,10 +108,10 @@ class MapRanges:
     bend: float | int = 0.03
 
     def __post_init__(self) -> None:
-        """Refuse ranges that no map can have.
+        """Validate the ranges.
 
         Raises:
-            ConfigError: see above.
+            ConfigError: a range that no map can have.
         """
         low, high = self.scale
         if not (
@@ -136,13 +128,13 @@ class MapRanges:
             )
 
     def drawn(self, random: np.random.Generator) -> PlaneMap:
-        """Draw a map; a bend that folds the plane over is thrown away, and the next one is a little weaker."""
+        """Draw a map; a bend that folds the plane is rejected, and the next one is a little weaker."""
         turn = _rotation(float(np.radians(random.uniform(-self.rotation, self.rotation))))
         axis = _rotation(float(random.uniform(0, np.pi)))
         stretch = float(np.exp(random.uniform(0, self.stretch)))
         scale = float(np.exp(random.uniform(*np.log(self.scale))))
         linear = scale * turn @ axis @ np.diag((stretch, 1 / stretch)) @ axis.T
-        # A share of the longer side is twice as many picture units.
+        # A fraction of the longer side is twice as many picture units.
         offset = 2 * random.uniform(-self.shift, self.shift, 2)
         if self.bend == 0:
             return PlaneMap.affine(linear, offset)
@@ -274,27 +266,21 @@ def _backward(
             places[n, 0], places[n, 1] = np.nan, np.nan
 
 
-# ==== warped_view: """A view behind a lens that bends the picture: the surface itself is drawn where a map of the plane puts it.
-#
-# Nothing is resampled. The lens moves projected vertices, and everything made of them (triangles,
-# barycentric coordinates, depth, colours, their edges) is as sharp as in any other view.
-# """
-
 ERROR = 0.03
-"""Pixels by which a straight edge of a triangle may miss the curve that the map makes of it."""
+"""Pixels by which a straight edge of a triangle may miss the curve it should be."""
 
 SHORT = 1.5
-"""Edges of so many pixels stay straight, whatever bends them."""
+"""Edges shorter than this, in pixels, stay straight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WarpedViewpoint(Viewpoint):
-    """A camera whose picture a map moves: of the plane, from the picture of the camera alone to this one.
+    """A camera whose picture is moved by a map of the image plane.
 
     Attributes:
         lens: the map.
-        frame: (height, width) of the picture that the map was made for; sides of another proportion, as some
-            generators need, see it stretched like everything else.
+        frame: (height, width) of the picture that the map was made for; at another aspect ratio, as some
+            generators need, it is stretched like everything else.
     """
 
     lens: PlaneMap
@@ -318,7 +304,7 @@ class WarpedViewpoint(Viewpoint):
         )
 
     def camera(self) -> Camera:
-        """Refuse: no matrix of intrinsics describes a lens.
+        """Raise: no intrinsics matrix describes a lens.
 
         Raises:
             CapabilityError: always.
@@ -328,12 +314,12 @@ class WarpedViewpoint(Viewpoint):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WarpedView:
-    """A view behind a lens, and what became of its triangles.
+    """A view through a map of the image plane, and how its triangles were cut.
 
     Attributes:
-        view: surface points, depth and parts are those of the view it was made of. Triangles that are long for
-            the curvature of the lens are cut, so that the scene has triangles of its own; bodies and their
-            parts keep their numbers, and positions their place in the world.
+        view: surface points, depth and parts are those of the original view. Triangles that are long for the
+            curvature of the map are cut, so the scene has triangles of its own; bodies and parts keep their
+            numbers, and positions their place in the world.
         cuts: for each body how its triangles were cut, None where they were not.
     """
 
@@ -342,7 +328,7 @@ class WarpedView:
 
     @classmethod
     def of(cls, view: View, lens: PlaneMap) -> "WarpedView":
-        """Move what a view shows by a map of the plane."""
+        """Move what a view shows by a map of the image plane."""
         camera = view.viewpoint
         warped = WarpedViewpoint(
             K=camera.K, R=camera.R, t=camera.t, size=camera.size, lens=lens, frame=camera.size
@@ -358,7 +344,7 @@ def _resized(xy: np.ndarray, source: Size, target: Size) -> np.ndarray:
 
 
 def _cut(body: Body, camera: Viewpoint, lens: PlaneMap) -> tuple[Body, Subdivision | None]:
-    """Return a body whose edges are short enough to look bent, and how it was cut."""
+    """Cut a body's edges until they are short enough to look bent; return how it was cut."""
     topology = body.topology
     parts = subdivided(
         topology.faces,
@@ -376,7 +362,7 @@ def _cut(body: Body, camera: Viewpoint, lens: PlaneMap) -> tuple[Body, Subdivisi
         part_names=topology.part_names,
         finishes=topology.finishes,
         closed=topology.closed,
-        # Keypoints are named by triangles that are no more; they move with the map instead.
+        # Keypoints refer to triangles that no longer exist; the caller moves them by the map instead.
         landmark_names=(),
         landmark_face=np.zeros(0, np.int32),
         landmark_bary=np.zeros((0, 3), np.float32),
@@ -385,7 +371,7 @@ def _cut(body: Body, camera: Viewpoint, lens: PlaneMap) -> tuple[Body, Subdivisi
 
 
 def _misses(start: np.ndarray, end: np.ndarray, *, lens: PlaneMap, size: Size) -> np.ndarray:
-    """Tell whether the middle of an edge comes to lie off the middle of its bent ends, where one can see it."""
+    """Find the edges whose bent middle is visibly off the middle of their bent ends."""
     missed = np.zeros(len(start), np.bool_)
     ahead = np.flatnonzero((start[:, 2] > NEAR) & (end[:, 2] > NEAR))
     seen0, seen1 = start[ahead, :3], end[ahead, :3]
@@ -394,7 +380,7 @@ def _misses(start: np.ndarray, end: np.ndarray, *, lens: PlaneMap, size: Size) -
     ahead, seen0, seen1 = ahead[long], seen0[long], seen1[long]
     middle = (seen0 + seen1) / 2
     bent0, bent1, bent = (lens.moved(seen[:, :2] / seen[:, 2:], size) for seen in (seen0, seen1, middle))
-    # What is drawn in its place: projection is linear before the division.
+    # Where the straight edge is drawn: projection is linear before the division.
     drawn = (bent0 * seen0[:, 2:] + bent1 * seen1[:, 2:]) / (2 * middle[:, 2:])
     low, high = np.minimum(bent0, bent1), np.maximum(bent0, bent1)
     shown = (high > -1).all(axis=1) & (low < (size[1], size[0])).all(axis=1)

@@ -1,4 +1,4 @@
-"""Aeroplanes, from glider to airliner: a fuselage, foils with flaps, and what hangs from them."""
+"""Aeroplanes, from glider to airliner: a fuselage, wings and fins with flaps, engines and landing gear."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,6 @@ from homolog.synthetic.category import Anchor, Category, Numbers
 from homolog.synthetic.compiled import Real, clipped, compiled
 from homolog.synthetic.modelling.panels import cover, lattice, loft, mirrored, sheet
 from homolog.synthetic.modelling.solids import Solid, circle, tube
-
-# ==== foil: """Wings and fins of aeroplanes: a foil, and the flap at its trailing edge."""
 
 Grid = Float64[np.ndarray, "..."]
 Vector = Float64[np.ndarray, "3"]
@@ -30,7 +28,7 @@ _THIN = np.array((0.75, 0.9, 0.95, 1.0, 1.0))
 """How thick a flap is, in what its foil would be there."""
 _FIXED = (np.repeat(SPAN[:, None], ROW // 2, axis=1), np.where(SPAN > 0.93, 1.0, _HINGE)[:, None] * _CHORD)
 _FLAP = np.meshgrid(np.linspace(0, 1, FLAP_PLACES), _FLAP_CHORD, indexing="ij")
-"""Places on the span and on the chord of what does not move, and of a flap (there on its own span)."""
+"""Places on the span and on the chord of the fixed part, and of a flap (on its own span)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,30 +53,30 @@ class Foil:
     sweep: float
     thick: float
 
-    def at(self, span: Grid, share: Grid) -> tuple[Grid, Grid]:
+    def at(self, span: Grid, fraction: Grid) -> tuple[Grid, Grid]:
         """Return points of the middle plane, and half of the thickness there.
 
         Args:
             span: [R C] 0 at the root, 1 at the tip.
-            share: [R C] of the chord, 0 at the leading edge.
+            fraction: [R C] of the chord, 0 at the leading edge.
         """
         place, half = np.empty((*span.shape, 3)), np.empty(span.shape)
         slope = np.tan(np.radians(self.sweep))
-        _lay_out(span, share, self.root, self.out, self.long, self.chord, slope, self.thick, place, half)
+        _lay_out(span, fraction, self.root, self.out, self.long, self.chord, slope, self.thick, place, half)
         return place, half
 
-    def point(self, span: float, share: float) -> Vector:
+    def point(self, span: float, fraction: float) -> Vector:
         """Return one point of the middle plane."""
-        return self.at(np.array(((span,),)), np.array(((share,),)))[0][0, 0]
+        return self.at(np.array(((span,),)), np.array(((fraction,),)))[0][0, 0]
 
     def fixed(self, name: str, finish: str) -> Solid:
-        """Return what does not move: up to the hinge, near the tip up to the trailing edge."""
+        """Return the fixed part: up to the hinge, near the tip up to the trailing edge."""
         place, half = self.at(*_FIXED)
         aside = half[..., None] * self.normal
         return sheet(name, finish, place + aside, place - aside)
 
     def flap(self, name: str, finish: str, span: tuple[float, float], angle: float) -> Solid:
-        """Return what turns about the hinge; its front is hidden in the foil.
+        """Return the part that turns about the hinge; its front is hidden in the foil.
 
         Args:
             name: of the part.
@@ -95,7 +93,7 @@ class Foil:
 @compiled
 def _lay_out(
     span: np.ndarray,
-    share: np.ndarray,
+    fraction: np.ndarray,
     root: np.ndarray,
     out: np.ndarray,
     long: Real,
@@ -107,7 +105,7 @@ def _lay_out(
 ) -> None:
     for r in range(span.shape[0]):
         for c in range(span.shape[1]):
-            along, part = span[r, c], share[r, c]
+            along, part = span[r, c], fraction[r, c]
             wide = chord[0] + along * (chord[1] - chord[0])
             # The leading edge is round at the tip.
             lead = 0.3 * wide * min(max((along - 0.94) / 0.06, 0.0), 1.0) ** 2
@@ -133,7 +131,7 @@ def _turn(
     front: np.ndarray,
     back: np.ndarray,
 ) -> None:
-    """Turn what is loose about the hinge, the second column, and find both sides."""
+    """Turn the loose part about the hinge, the second column, and compute both sides."""
     cosine, sine = np.cos(angle), np.sin(angle)
     for r in range(place.shape[0]):
         for c in range(place.shape[1]):
@@ -148,10 +146,7 @@ def _turn(
                 front[r, c, k], back[r, c, k] = middle + aside, middle - aside
 
 
-# ==== categories.aeroplane: """Aeroplanes, from glider to airliner: a fuselage, foils with flaps, and what hangs from them."""
-
-
-# The fuselage is 1 long, from x = -0.5 to 0.5. Places along it are shares from the nose. `front` and `boom`
+# The fuselage is 1 long, from x = -0.5 to 0.5. Places along it are fractions from the nose. `front` and `boom`
 # are its radii at both ends in those of its middle, `blunt` the shape of the nose (0.5 is an ellipse).
 _COLUMNS = (
     "radius", "wide", "nose", "front", "blunt", "tail", "boom", "upsweep", "cone",
@@ -186,7 +181,7 @@ _PLACES = 0.5 + 0.5 * np.cos(np.linspace(0, np.pi, 32))
 _SHARES = np.linspace(0, 1, len(_PLACES))
 _SEGMENTS, _WINDOWS = 24, 8
 _AHEAD = (1.0, 0.0, 0.0)
-"""For what hangs or stands: the direction called up is forward."""
+"""For parts that hang or stand: the direction called up is forward."""
 
 
 def _build(shape: Numbers, pose: Numbers) -> list[Solid]:

@@ -1,4 +1,4 @@
-"""Bicycles, from racer to child's: two wheels, a frame of tubes and what hands, feet and seat touch."""
+"""Bicycles, from racing bike to child's: two wheels, a frame of tubes, handlebar, saddle and pedals."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,6 @@ from homolog.synthetic.category import Anchor, Category, Numbers
 from homolog.synthetic.compiled import Real, compiled
 from homolog.synthetic.modelling.panels import joined, loft, moved
 from homolog.synthetic.modelling.solids import Number, Solid, Vector, beam, box, ring, slab, tube
-
-# ==== wire: """Round bars along paths that may turn anywhere, such as handlebars; `solids.tube` needs a direction never taken."""
 
 
 def wire(
@@ -94,8 +92,6 @@ def _surround(
                 sections[r, s, k] = centres[r, k] + radius * (cosine * out[r, k] + sine * across)
 
 
-# ==== categories.bicycle: """Bicycles, from racer to child's: two wheels, a frame of tubes and what hands, feet and seat touch."""
-
 Vector = Float64[np.ndarray, "3"]
 
 # Metres. Angles lean back from upright, so that a factor on them stays small.
@@ -157,7 +153,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _fitting(shape: Numbers) -> Numbers:
-    """Move the wheels out of the way of the frame, and the saddle above it, whatever was drawn."""
+    """Keep the wheels clear of the frame, and the saddle above it."""
     s = dict(shape)
     s["chainstay"] = max(s["chainstay"], s["wheel"] + 0.045)
     s["front"] = max(s["front"], s["wheel"] + 0.20)

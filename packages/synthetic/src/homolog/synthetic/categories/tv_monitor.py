@@ -57,7 +57,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _fitting(shape: Numbers) -> Numbers:
-    """Keep parts inside or above others, whatever was drawn."""
+    """Keep parts inside or above others."""
     s = dict(shape)
     s["chin"] = max(s["chin"], s["bezel"])
     s["shrink"] = min(s["shrink"], 0.90)

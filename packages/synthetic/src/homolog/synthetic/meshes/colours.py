@@ -1,4 +1,4 @@
-"""The colours of a mesh as trimesh reads them: of vertices, of faces, or a picture with coordinates on it."""
+"""The colours of a mesh, per corner or from an image texture: reading them through trimesh, and painting them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,10 @@ from homolog.synthetic.rendering.paint import vertex_normals
 from homolog.synthetic.rendering.rasteriser import interpolate
 from homolog.synthetic.rendering.view import View
 
-# ==== colours: """Colours that came with a mesh: of its corners, or from pictures wrapped around it."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Colours:
-    """What each triangle of a mesh is coloured with.
+    """The colours of a mesh, per triangle.
 
     Attributes:
         rgb: [F 3 3] colour of each corner in [0, 1]; a picture is multiplied by it.
@@ -36,10 +34,10 @@ class Colours:
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit.
+        """Validate that the parts fit together.
 
         Raises:
-            ShapeError: see above.
+            ShapeError: different lengths, or an index without a picture.
         """
         if not len(self.rgb) == len(self.uv) == len(self.picture):
             raise ShapeError(
@@ -87,13 +85,13 @@ def paint_coloured(
     light: Light,
     others: Float32[np.ndarray, "H W 3"],
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Return the picture of a view whose body 0 has colours of its own: matt, sampled four times a pixel.
+    """Return the picture of a view whose body 0 has the colours of its mesh: matt, with four samples per pixel.
 
     Args:
         view: what to paint.
         colours: of body 0.
         light: of the scene.
-        others: everything else of the picture, RGB in [0, 1], as it is without body 0.
+        others: the picture without body 0, RGB in [0, 1].
 
     Returns:
         RGB in [0, 1].
@@ -116,17 +114,17 @@ def paint_coloured(
 def _shade(places: np.ndarray, light: Light, centre: np.ndarray) -> np.ndarray:
     normal, position = places[:, :3], places[:, 3:]
     normal = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
-    # Of a surface that is open, one may see the inside.
+    # The inside of an open surface may be visible.
     behind = np.einsum("nc,nc->n", normal, centre - position) < 0
     normal = np.where(behind[:, None], -normal, normal)
-    # As the painter of looks has it: a sun of some width, a sky, and what the ground sends back.
+    # As in `rendering.shading`: a sun of some width, a sky, and the light reflected by the ground.
     sun = np.maximum((normal @ light.towards + 0.15) / 1.15, 0)[:, None]
     sky = (0.5 + 0.5 * normal[:, 1])[:, None]
     return (sun * light.sun + sky * light.sky + (1 - sky) * light.ground).astype(np.float32)
 
 
 def _read(picture: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Read a picture that repeats, between its pixels."""
+    """Interpolate a picture that repeats."""
     height, width, _ = picture.shape
     x, y = uv[:, 0] * width - 0.5, (1 - uv[:, 1]) * height - 0.5
     left, top = np.floor(x), np.floor(y)
@@ -138,17 +136,15 @@ def _read(picture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return ((1 - t) * upper + t * lower) / np.float32(255)
 
 
-# ==== mesh_colours: """The colours of a mesh as trimesh reads them: of vertices, of faces, or a picture with coordinates on it."""
-
-_UNSAID = (102, 102, 102)
-"""What trimesh puts in place of a colour that a file does not give."""
+_DEFAULT = (102, 102, 102)
+"""The default of trimesh for a file without colours."""
 
 
 def corner_colours(piece: Any) -> Colours | None:
     """Return the colours of a `trimesh.Trimesh`, None if it has none.
 
-    A picture is taken from its base colour (`baseColorTexture` of glTF, `map_Kd` of OBJ); whatever else a
-    material says about light is left out.
+    The texture is that of the base colour (`baseColorTexture` of glTF, `map_Kd` of OBJ); all other properties
+    of a material are ignored.
     """
     visual, faces = piece.visual, np.asarray(piece.faces)
     if visual.kind == "vertex":
@@ -171,13 +167,13 @@ def corner_colours(piece: Any) -> Colours | None:
         )
     factor = getattr(material, "baseColorFactor", None)
     factor = getattr(material, "diffuse", None) if factor is None else factor
-    if factor is None or tuple(np.asarray(factor)[:3]) == _UNSAID:
+    if factor is None or tuple(np.asarray(factor)[:3]) == _DEFAULT:
         return None
     return _plain(np.broadcast_to(_unit(factor), (len(faces), 3, 3)).astype(np.float32))
 
 
 def joined(pieces: Sequence[Colours | None]) -> Colours | None:
-    """Return the colours of pieces one after the other; None if one has none, for then looks are made up."""
+    """Concatenate the colours of pieces; None if a piece has none, so that the mesh gets a procedural look."""
     there = [piece for piece in pieces if piece is not None]
     if len(there) < len(pieces):
         return None

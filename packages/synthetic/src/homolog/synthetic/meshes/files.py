@@ -1,8 +1,8 @@
-"""Read one mesh file (GLB, glTF, OBJ, PLY, STL) through trimesh, and make it fit for drawing and bending.
+"""Read one mesh file (GLB, glTF, OBJ, PLY, STL) through trimesh, and prepare it for rendering and bending.
 
-Vertices at one place become one, so that nothing gapes when the mesh is bent; colours stay with the corners
+Vertices at the same position are merged, so that no gap opens when the mesh is bent; colours stay with the corners
 of the triangles. Long edges are cut, so that a mesh of few triangles can bend at all. Then vertices are
-told apart again along sharp edges, where light must not be smoothed over.
+split along sharp edges, where shading must not be smoothed.
 """
 
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from homolog.core.errors import DataError, MissingDependencyError, ShapeError
 from homolog.synthetic.meshes.colours import Colours, corner_colours, joined
 from homolog.synthetic.meshes.subdivision import subdivided
 from homolog.synthetic.rendering.scene import sheets
 
-# ==== mesh_edges: """Edges of a mesh: which are odd, and which are sharp."""
-
 CREASE = np.cos(np.radians(40.0))
-"""Two triangles that turn farther than this from one to the other meet in an edge that one sees."""
+"""Cosine of the largest angle between two triangles that share a smooth edge."""
 
 
 def count_odd_edges(faces: Int32[np.ndarray, "F 3"]) -> tuple[int, int, int, int]:
@@ -45,15 +45,7 @@ def split_at_creases(
 
     Returns:
         For each new vertex the old one that it lies on, and the triangles with their new vertices.
-
-    Raises:
-        MissingDependencyError: scipy is not installed.
     """
-    try:
-        from scipy.sparse import coo_array
-        from scipy.sparse.csgraph import connected_components
-    except ImportError as error:
-        raise MissingDependencyError("homolog-synthetic[synthetic]", "reading meshes") from error
     corners = vertices[faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
@@ -94,20 +86,13 @@ def _next(corner: np.ndarray) -> np.ndarray:
     return corner - corner % 3 + (corner + 1) % 3
 
 
-# ==== mesh_file: """Read one mesh file (GLB, glTF, OBJ, PLY, STL) through trimesh, and make it fit for drawing and bending.
-#
-# Vertices at one place become one, so that nothing gapes when the mesh is bent; colours stay with the corners
-# of the triangles. Long edges are cut, so that a mesh of few triangles can bend at all. Then vertices are
-# told apart again along sharp edges, where light must not be smoothed over.
-# """
-
 ENDINGS = frozenset((".glb", ".gltf", ".obj", ".ply", ".stl", ".off"))
 
 MOST = 400_000
-"""Triangles that a mesh may have; more are not seen at the sizes of a training image."""
+"""Most triangles that a mesh may have; more are not visible at the sizes of a training image."""
 
 ODD = 0.05
-"""Share of the edges that may belong to more than two triangles."""
+"""Largest fraction of the edges that may belong to more than two triangles."""
 
 LONGEST = 1 / 24
 """Longest edge, relative to the longest side of the mesh."""
@@ -115,7 +100,7 @@ LONGEST = 1 / 24
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Mesh:
-    """What a file holds, as one mesh.
+    """The content of a file as one mesh.
 
     Attributes:
         vertices: [V 3]; y is up, the middle of the box is the origin, its longest side is 1.
@@ -124,7 +109,7 @@ class Mesh:
         part_names: names of the objects in the file.
         closed: every edge belongs to two triangles that agree which side is out.
         colours: those of the file, or None.
-        copyright: what the file says about it, or None.
+        copyright: as written in the file, or None.
     """
 
     vertices: Float64[np.ndarray, "V 3"]
@@ -137,14 +122,14 @@ class Mesh:
 
 
 def read_mesh(path: Path, *, up: Literal["y", "z"] = "y") -> Mesh:
-    """Read a file; see the module for what is done to the mesh.
+    """Read a file and prepare the mesh, as described in the module.
 
     Args:
         path: of the file.
-        up: which axis points up in it.
+        up: which axis points up in the file.
 
     Raises:
-        DataError: the file is damaged, empty, too large, or holds no surface that one could draw.
+        DataError: the file is damaged, empty, too large, or holds no surface.
         MissingDependencyError: trimesh is not installed.
     """
     pieces, copyright_ = _pieces(path)
@@ -160,7 +145,7 @@ def read_mesh(path: Path, *, up: Literal["y", "z"] = "y") -> Mesh:
     colours = joined([corner_colours(piece) for _, piece in pieces])
     if len(faces) > MOST:
         raise DataError(
-            f"{path}: expected at most {MOST} triangles, got {len(faces)}; simplify the mesh before"
+            f"{path}: expected at most {MOST} triangles, got {len(faces)}; simplify the mesh first"
         )
     if not np.isfinite(vertices).all():
         raise DataError(f"{path}: expected finite vertices, got NaN or infinity; export the mesh again")
@@ -194,7 +179,7 @@ def _pieces(path: Path) -> tuple[list[tuple[str, Any]], str | None]:
             for number, piece in enumerate(scene.dump())
             if isinstance(piece, trimesh.Trimesh) and len(piece.faces)
         ]
-    except Exception as error:  # a damaged file makes its readers fail in a dozen ways
+    except Exception as error:  # readers fail in many ways on a damaged file
         raise DataError(
             f"{path}: expected a mesh, got {type(error).__name__}: {error}; remove the file"
         ) from error
@@ -205,7 +190,7 @@ def _pieces(path: Path) -> tuple[list[tuple[str, Any]], str | None]:
 
 
 def _welded(path: Path, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each place once, the triangles that are none no more, and which those were."""
+    """Merge equal vertices and drop degenerate triangles; return vertices, triangles, and the index of each kept."""
     low, high = vertices[faces].reshape(-1, 3).min(axis=0), vertices[faces].reshape(-1, 3).max(axis=0)
     longest = float((high - low).max())
     if longest <= 0:
@@ -225,7 +210,7 @@ def _welded(path: Path, vertices: np.ndarray, faces: np.ndarray) -> tuple[np.nda
 
 
 def _checked(path: Path, vertices: np.ndarray, faces: np.ndarray) -> tuple[bool, bool]:
-    """Return whether a mesh is closed, and whether it is inside out; refuse what is no surface."""
+    """Return whether a mesh is closed, and whether it is inside out; raise if it is not a surface."""
     total, open_, crowded, twisted = count_odd_edges(faces)
     if crowded > ODD * total:
         raise DataError(
@@ -235,7 +220,7 @@ def _checked(path: Path, vertices: np.ndarray, faces: np.ndarray) -> tuple[bool,
         return False, False
     a, b, c = vertices[faces].transpose(1, 0, 2)
     volumes = np.bincount(sheets(faces), np.einsum("fc,fc->f", a, np.cross(b, c)))
-    # A shell within another one may be a cavity or an object turned over: then both sides are drawn.
+    # A shell within another one may be a cavity or an inverted object: then both sides are drawn.
     return bool((volumes > 0).all() or (volumes < 0).all()), bool((volumes < 0).all())
 
 
@@ -252,7 +237,7 @@ def _prepared(
     try:
         fine = subdivided(faces, vertices, too_long=_too_long, limit=MOST)
     except ShapeError as error:
-        raise DataError(f"{path}: {error}; simplify the mesh before") from error
+        raise DataError(f"{path}: {error}; simplify the mesh first") from error
     origin, faces = split_at_creases(fine.values, fine.faces)
     return Mesh(
         vertices=fine.values[origin],

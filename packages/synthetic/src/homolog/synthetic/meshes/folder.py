@@ -1,12 +1,15 @@
-"""A folder of meshes as a source of assets: each mesh becomes many instances by smooth deformation.
+"""A folder of meshes as a source of assets: smooth deformations make many instances of each mesh.
 
     root/chair/one.glb      root/chair/two.obj      root/lamp.glb
 
-A folder of files is a category, and so is a file that lies in the root. Two meshes have no triangles in common,
-so instances correspond only if they were made of one file: that is what their topology is named by.
+A folder of files is a category, and so is a file directly in the root. Two meshes have no triangles in common,
+so instances correspond only if they come from the same file; the topology has its name.
+
+Free-form deformation (Sederberg and Parry 1986): the mesh lies in a box of 4 x 4 x 4 control points, which
+are moved; every point moves with them by cubic Bernstein polynomials. Each axis is stretched as well.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -21,15 +24,9 @@ from homolog.synthetic.meshes.colours import Colours
 from homolog.synthetic.meshes.files import ENDINGS, Mesh, read_mesh
 from homolog.synthetic.rendering.scene import Topology, sheets
 
-# ==== free_form: """Instances of one mesh: smooth deformations that keep its triangles.
-#
-# Free-form deformation (Sederberg and Parry 1986): the mesh lies in a box of 4 x 4 x 4 control points, which
-# are moved; every place moves with them by cubic Bernstein polynomials. Each axis is stretched besides.
-# """
-
 _POINTS = 4
 _SMALLEST_VOLUME = 0.2
-"""What a deformation may leave of a volume: less anywhere would look crushed, less than 0 turned inside out."""
+"""Smallest factor of a deformation on volumes; less would look crushed, and below 0 is inside out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,19 +46,22 @@ class FreeForm:
     shifts: Float64[np.ndarray, "4 4 4 3"]
 
     def __call__(self, points: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
-        """Return where points of the box move to."""
+        """Deform points of the box."""
         side = _sides(self.low, self.high)
-        share = (points - self.low) / side
-        return self.low + (share + _blended(share, self.shifts)) * side * self.stretch
+        fraction = (points - self.low) / side
+        return self.low + (fraction + _blended(fraction, self.shifts)) * side * self.stretch
 
     def volume_factor(self, lattice: int = 9) -> float:
         """Return the smallest factor by which the bend changes a volume; negative where it turns inside out."""
-        return _volume_factor(self.shifts, lattice)
+        line = np.linspace(0, 1, lattice)
+        fraction = np.stack(np.meshgrid(line, line, line), axis=-1).reshape(-1, 3)
+        slopes = np.stack([_blended(fraction, self.shifts, axis) for axis in range(3)], axis=-1)
+        return float(np.linalg.det(np.eye(3) + slopes).min())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeFormRanges:
-    """How much instances of one mesh differ.
+    """The range of deformations of one mesh.
 
     Attributes:
         stretch: standard deviation of the logarithm of each axis' factor.
@@ -72,10 +72,10 @@ class FreeFormRanges:
     bend: float = 0.10
 
     def __post_init__(self) -> None:
-        """Refuse what would tear shapes beyond recognition.
+        """Validate the ranges.
 
         Raises:
-            ConfigError: see above.
+            ConfigError: a range that would distort shapes beyond recognition.
         """
         if not (0 <= self.stretch <= 0.5 and 0 <= self.bend <= 0.3):
             raise ConfigError(
@@ -85,12 +85,13 @@ class FreeFormRanges:
     def drawn(
         self, low: Float64[np.ndarray, "3"], high: Float64[np.ndarray, "3"], random: np.random.Generator
     ) -> FreeForm:
-        """Draw a deformation of a box; shifts that crush a part of it are made smaller."""
+        """Draw a deformation of a box; shifts that crush a part of it are reduced."""
         stretch = np.exp(self.stretch * random.standard_normal(3))
         shifts = self.bend * random.standard_normal((_POINTS,) * 3 + (3,))
-        while _volume_factor(shifts, 9) < _SMALLEST_VOLUME:
-            shifts = 0.85 * shifts
-        return FreeForm(low=low, high=high, stretch=stretch, shifts=shifts)
+        form = FreeForm(low=low, high=high, stretch=stretch, shifts=shifts)
+        while form.volume_factor() < _SMALLEST_VOLUME:
+            form = replace(form, shifts=0.85 * form.shifts)
+        return form
 
 
 def _sides(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -100,10 +101,10 @@ def _sides(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def _blended(
-    share: Float64[np.ndarray, "N 3"], shifts: Float64[np.ndarray, "4 4 4 3"], axis: int | None = None
+    fraction: Float64[np.ndarray, "N 3"], shifts: Float64[np.ndarray, "4 4 4 3"], axis: int | None = None
 ) -> Float64[np.ndarray, "N 3"]:
     """Return the shifts at places of the unit cube, or their derivative along an axis."""
-    x, y, z = ((_slopes if along == axis else _weights)(share[:, along]) for along in range(3))
+    x, y, z = ((_slopes if along == axis else _weights)(fraction[:, along]) for along in range(3))
     halfway = (z @ shifts.transpose(2, 0, 1, 3).reshape(_POINTS, -1)).reshape(-1, _POINTS, _POINTS, 3)
     return np.einsum("ni,nj,nijc->nc", x, y, halfway, optimize=True)
 
@@ -118,27 +119,12 @@ def _slopes(t: np.ndarray) -> np.ndarray:
     return np.stack((-3 * s**2, 3 * s**2 - 6 * s * t, 6 * s * t - 3 * t**2, 3 * t**2), axis=1)
 
 
-def _volume_factor(shifts: np.ndarray, lattice: int) -> float:
-    line = np.linspace(0, 1, lattice)
-    share = np.stack(np.meshgrid(line, line, line), axis=-1).reshape(-1, 3)
-    slopes = np.stack([_blended(share, shifts, axis) for axis in range(3)], axis=-1)
-    return float(np.linalg.det(np.eye(3) + slopes).min())
-
-
-# ==== mesh_folder: """A folder of meshes as a source of assets: each mesh becomes many instances by smooth deformation.
-#
-#     root/chair/one.glb      root/chair/two.obj      root/lamp.glb
-#
-# A folder of files is a category, and so is a file that lies in the root. Two meshes have no triangles in common,
-# so instances correspond only if they were made of one file: that is what their topology is named by.
-# """
-
 LANDMARKS = 16
-"""Keypoints of a mesh: vertices as far from each other as can be, for want of names."""
+"""Number of keypoints of a mesh: vertices as far apart as possible, since a file names none."""
 
 
 class MeshFolder:
-    """An `AssetSource`. Files are read when they are first needed, and the last eight are kept."""
+    """A folder of meshes as an `AssetSource`. Files are read when needed, and the last eight are cached."""
 
     def __init__(
         self,
@@ -148,21 +134,19 @@ class MeshFolder:
         up: Literal["y", "z"] = "y",
         stretch: float = 0.12,
         bend: float = 0.10,
-        finish: str = "paint",
     ) -> None:
         """List the files.
 
         Args:
-            root: searched with the folders in it, and no deeper.
-            licence: of the meshes; what a file says about itself is added.
+            root: searched together with the folders in it, not deeper.
+            licence: of the meshes; a copyright notice in a file is added.
             up: which axis points up in the files.
             stretch: how much instances differ in proportion (`FreeFormRanges`).
             bend: how much they differ in shape.
-            finish: what their parts are made of where looks are made up (`homolog.synthetic.rendering.look`).
 
         Raises:
-            DataError: no meshes there.
-            ConfigError: a number out of its range.
+            DataError: no meshes in the folder.
+            ConfigError: a number out of range.
         """
         folder = Path(root).expanduser()
         files = [*folder.glob("*"), *folder.glob("*/*")]
@@ -176,18 +160,18 @@ class MeshFolder:
         for path in meshes:
             name = path.stem if path.parent == folder else path.parent.name
             self._files.setdefault(name, []).append(path)
-        self._licence, self._up, self._finish = licence, up, finish
+        self._licence, self._up = licence, up
         self._ranges = FreeFormRanges(stretch=stretch, bend=bend)
 
     def categories(self) -> tuple[str, ...]:
-        """Return the names of folders and of files that lie beside them."""
+        """Return the names of the folders, and of the files beside them."""
         return tuple(sorted(self._files))
 
     def sample(self, category: str, seed: int, *, topology: str | None = None) -> Asset:
         """Return one instance: a deformation of one of the category's files.
 
         Raises:
-            ConfigError: there is no such category, or no such file in it.
+            ConfigError: no such category, or no such file in it.
             DataError: the file cannot be used.
         """
         if category not in self._files:
@@ -198,7 +182,7 @@ class MeshFolder:
         if topology is not None and topology not in names:
             raise ConfigError(f"{category}: no mesh named {topology}{did_you_mean(topology, names)}")
         name = topology or drawn
-        shared, colours, licence = _shared(names[name], name, self._up, self._finish, self._licence)
+        shared, colours, licence = _shared(names[name], name, self._up, self._licence)
         rest = shared.canonical
         form = self._ranges.drawn(rest.min(axis=0), rest.max(axis=0), random)
         vertices = form(rest)
@@ -223,15 +207,9 @@ class MeshFolder:
         return path.relative_to(self._root).as_posix()
 
 
-def mesh_topology(mesh: Mesh, name: str, *, finish: str = "paint") -> Topology:
-    """Return what all deformations of a mesh share; its canonical positions are those of the file.
-
-    Args:
-        mesh: as it was read.
-        name: of the topology.
-        finish: what its parts are made of.
-    """
-    landmarks = _spread(mesh.vertices, min(LANDMARKS, len(mesh.vertices)))
+def _topology(mesh: Mesh, name: str) -> Topology:
+    """Return the topology of all deformations of a mesh; its canonical positions are those of the file."""
+    landmarks = _farthest_points(mesh.vertices, min(LANDMARKS, len(mesh.vertices)))
     corner = _corner_of(mesh.faces, len(mesh.vertices))[landmarks]
     return Topology(
         name=name,
@@ -240,7 +218,7 @@ def mesh_topology(mesh: Mesh, name: str, *, finish: str = "paint") -> Topology:
         part=mesh.part,
         sheet=sheets(mesh.faces),
         part_names=mesh.part_names,
-        finishes=(finish,) * len(mesh.part_names),
+        finishes=("paint",) * len(mesh.part_names),
         closed=mesh.closed,
         landmark_names=tuple(f"point {number}" for number in range(len(landmarks))),
         landmark_face=(corner // 3).astype(np.int32),
@@ -250,19 +228,19 @@ def mesh_topology(mesh: Mesh, name: str, *, finish: str = "paint") -> Topology:
 
 @lru_cache(maxsize=8)
 def _shared(
-    path: Path, name: str, up: Literal["y", "z"], finish: str, licence: str
+    path: Path, name: str, up: Literal["y", "z"], licence: str
 ) -> tuple[Topology, Colours | None, str]:
     mesh = read_mesh(path, up=up)
     whole = licence if mesh.copyright is None else f"{licence}; the file says: {mesh.copyright}"
-    return mesh_topology(mesh, name, finish=finish), mesh.colours, whole
+    return _topology(mesh, name), mesh.colours, whole
 
 
 def _no_pose(random: np.random.Generator) -> Numbers:
     return {}
 
 
-def _spread(points: np.ndarray, count: int) -> np.ndarray:
-    """Return the index of the point farthest out, then always of the one farthest from all so far."""
+def _farthest_points(points: np.ndarray, count: int) -> np.ndarray:
+    """Return indices of points far apart: the farthest out, then repeatedly the farthest from those so far."""
     chosen = [int(np.argmax(np.linalg.norm(points, axis=1)))]
     distance = np.full(len(points), np.inf)
     for _ in range(count - 1):

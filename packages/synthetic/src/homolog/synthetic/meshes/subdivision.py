@@ -1,4 +1,4 @@
-"""Triangles cut until none is long: what a bend or a smooth deformation needs to act within a triangle.
+"""Cut triangles until all edges are short, so that a bend or a deformation can act within a triangle.
 
 An edge is cut in the middle, for both triangles that share it, so that no gap opens.
 """
@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float64, Int32
 from homolog.core.errors import ShapeError
 
 ROUNDS = 12
-"""An edge is halved so many times at most."""
+"""How often an edge is halved at most."""
 
 TooLong = Callable[[Float64[np.ndarray, "E C"], Float64[np.ndarray, "E C"]], Bool[np.ndarray, " E"]]
-"""Tells from the values at both ends of edges, in any order, which to cut."""
+"""From the values at both ends of edges, in any order, to which edges to cut."""
 
 Pieces = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Triangles, the old triangle of each, and the barycentric coordinates on it of its corners."""
@@ -50,7 +50,7 @@ def subdivided(
     Args:
         faces: three vertices each.
         values: of the vertices; a new vertex gets the mean of the two ends of its edge.
-        too_long: tells which edges to cut.
+        too_long: returns which edges to cut.
         limit: number of triangles.
 
     Raises:
@@ -65,7 +65,7 @@ def subdivided(
     for _ in range(ROUNDS):
         edges, which = _edges(current[0])
         cut = too_long(values[edges[:, 0]], values[edges[:, 1]])
-        # A triangle none of whose edges is cut now has none that will be, for edges are judged one by one.
+        # A triangle without an edge to cut now never has one: edges are judged one by one.
         active = cut[which].any(axis=1)
         finished.append((current[0][~active], current[1][~active], current[2][~active]))
         middle = np.full(len(edges), -1, np.int32)

@@ -1,4 +1,4 @@
-"""Sheets that lie on a surface: panes of glass in a wall, lamps on a body, the gill cover of a fish."""
+"""Parts made of explicit points: sheets, lofts, panes that cover another part, and copies of parts."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,15 +10,13 @@ from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import Real, compiled
 from homolog.synthetic.modelling.solids import Solid
 
-# ==== shells: """More of the modelling kit: bodies given by their own points instead of by a path and a profile."""
-
 _MIRROR = np.array((1.0, 1.0, -1.0))
 
 
 def sheet(
     name: str, finish: str, front: Float64[np.ndarray, "R C 3"], back: Float64[np.ndarray, "R C 3"]
 ) -> Solid:
-    """Join two grids of points into a closed sheet, such as a leaf or a pane; a tube as far as faces go.
+    """Join two grids of points into a closed sheet, such as a leaf or a pane; its faces are those of a tube.
 
     Args:
         name: of the part.
@@ -45,7 +43,7 @@ def sheet(
 
 
 def loft(name: str, finish: str, sections: Float64[np.ndarray, "R S 3"]) -> Solid:
-    """Join R closed curves of S points into a body, flat at both ends: a tube as far as faces go."""
+    """Join R closed curves of S points into a body, flat at both ends: its faces are those of a tube."""
     rings, segments = sections.shape[:2]
     vertices = np.concatenate((sections.reshape(-1, 3), sections[[0, -1]].mean(axis=1)))
     return Solid(name=name, finish=finish, vertices=vertices, kind="tube", rings=rings, segments=segments)
@@ -69,7 +67,7 @@ def joined(parts: Sequence[Solid]) -> Float64[np.ndarray, "V 3"]:
 
 
 def moved(parts: Sequence[Solid], vertices: Float64[np.ndarray, "V 3"], prefix: str = "") -> list[Solid]:
-    """Return parts whose vertices, as `joined` orders them, are elsewhere.
+    """Return parts with new vertices, in the order of `joined`.
 
     Args:
         parts: as given to `joined`.
@@ -127,9 +125,6 @@ def _fold(front: np.ndarray, back: np.ndarray, vertices: np.ndarray) -> None:
                     vertices[-1, k] += (front[r, c, k] + back[r, c, k]) / (2 * columns)
 
 
-# ==== cover: """Sheets that lie on a surface: panes of glass in a wall, lamps on a body, the gill cover of a fish."""
-
-
 def cover(
     name: str,
     finish: str,
@@ -176,7 +171,7 @@ def lattice(rows: int, columns: int) -> tuple[Float64[np.ndarray, "R C"], Float6
 
 @compiled
 def _right_handed(rings: np.ndarray) -> bool:
-    """Tell whether the curves of a tube turn like a screw that goes along it."""
+    """Return whether the curves of a tube turn clockwise along it, like a right-handed screw."""
     half, segments, total = len(rings) // 2, rings.shape[1], 0.0
     for s in range(segments):
         n = (s + 1) % segments

@@ -14,8 +14,6 @@ from jaxtyping import Float64, Int32
 from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import Real, compiled
 
-# ==== sweep: """A closed curve swept along a smooth path, with both ends rounded: the vertices of `solids.tube`."""
-
 CAP = 3
 """Rings that round each end of a tube, not counting its pole."""
 
@@ -105,7 +103,7 @@ def _smooth(
     d0, d1 = -0.5 + t * (2 - 1.5 * t), t * (-5 + 4.5 * t)
     d2, d3 = 0.5 + t * (4 - 4.5 * t), t * (-1 + 1.5 * t)
     for c in range(3):
-        # Beyond an end the path goes on straight.
+        # Beyond an end the path continues straight.
         first = path[before, c] if k > 0 else 2 * path[0, c] - path[1, c]
         last = path[after, c] if k + 2 < knots else 2 * path[knots - 1, c] - path[knots - 2, c]
         here[c] = w0 * first + w1 * path[k, c] + w2 * path[k + 1, c] + w3 * last
@@ -114,11 +112,6 @@ def _smooth(
         value = w0 * radii[before, c] + w1 * radii[k, c] + w2 * radii[k + 1, c] + w3 * radii[after, c]
         radius[c] = max(value, 1e-4)
 
-
-# ==== solids: """The modelling kit: closed surfaces whose vertices move with a few numbers while their triangles stay.
-#
-# Axes of all models: x forward, y up, z to the object's own right.
-# """
 
 Number = float | int
 Vector = Float64[np.ndarray, "3"] | tuple[Number, Number, Number]
@@ -136,7 +129,7 @@ class Solid:
 
     Attributes:
         name: such as `"left ear"`.
-        finish: what it is made of, as `homolog.synthetic.rendering.look` knows it (`"coat"`, `"metal"`).
+        finish: its material, a name of `homolog.synthetic.rendering.look` (`"coat"`, `"metal"`).
         vertices: [V 3]. A tube has `rings` times `segments` of them, then both poles; a ring the same
             without poles; a slab four for each of its six sides.
         kind: how triangles join them.
@@ -158,7 +151,7 @@ class Solid:
         return faces if _volume(self.vertices, faces) >= 0 else np.ascontiguousarray(faces[:, ::-1])
 
     def replaced(self, vertices: Float64[np.ndarray, "V 3"]) -> "Solid":
-        """Return the same part with its vertices elsewhere."""
+        """Return the same part with new vertices."""
         # Not dataclasses.replace, which takes three times as long: models have up to eighty parts.
         return Solid(
             name=self.name,
@@ -173,7 +166,7 @@ class Solid:
         """Return the vertex at a place of the surface.
 
         Args:
-            along: 0 at the pole where a tube begins, 1 at the other; between them, the share of the rings.
+            along: 0 at the pole where a tube begins, 1 at the other; between them, the fraction of the rings.
             around: 0 up, 0.25 towards the side, 0.5 down.
         """
         if self.kind == "slab":

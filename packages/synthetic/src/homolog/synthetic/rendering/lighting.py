@@ -1,4 +1,4 @@
-"""What is behind the objects: made-up scenery, or crops of a folder of photos."""
+"""The light of a scene, and what is behind its objects: a sky, or a procedural background."""
 
 import math
 from dataclasses import dataclass
@@ -13,12 +13,10 @@ from homolog.synthetic.rendering.look import vivid
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 
-# ==== light: """Where the light of a scene comes from."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Light:
-    """A sun, a sky and the ground's reflection; colours are RGB, 1 is what lights white up fully.
+    """Light from the sun, the sky and the ground; colours are RGB, and 1 makes a white surface fully white.
 
     Attributes:
         towards: [3] unit vector from the scene to the sun; y is up.
@@ -44,9 +42,6 @@ class Light:
         overcast = (1.12 - 0.62 * strength) * (0.75 + 0.25 * clear)
         sky = overcast * np.array((1 - 0.4 * warmth, 1, 1 + 0.5 * warmth))
         return cls(towards=towards, sun=sun, sky=sky, ground=(0.3 + 0.4 * below) * sky)
-
-
-# ==== sky: """What is seen above the walls: infinitely far, the same from every place, other in every direction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,9 +75,9 @@ class Sky:
         )
 
     def behind(self, view: View) -> Float32[np.ndarray, "H W 3"]:
-        """Return what is seen of it behind a scene: RGB in [0, 1].
+        """Return the sky behind a scene: RGB in [0, 1].
 
-        Pixels that show none of it, nor have neighbours that do, have the colour of the zenith.
+        Pixels that do not show it and have no neighbours that do have the colour of the zenith.
         """
         seen = np.empty((*view.size, 3), np.float32)
         seen[:] = self.zenith
@@ -118,13 +113,11 @@ def _grown(mask: np.ndarray) -> np.ndarray:
     return grown
 
 
-# ==== backdrop: """What is behind the objects: made-up scenery, or crops of a folder of photos."""
-
 _FIELD = 512
 
 
 def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarray, "H W 3"]:
-    """Return made-up scenery: a wall, or ground and sky, each of two colours mixed by clouds or grain.
+    """Return a procedural background: a wall, or ground and sky, each of two colours mixed by clouds or grain.
 
     Args:
         random: decides everything.
@@ -144,7 +137,7 @@ def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarra
         fields,
         random.integers(len(fields), size=2),
         random.integers(_FIELD, size=(2, 2)),
-        # Texture keeps its place in the picture, whatever the number of pixels.
+        # Texture keeps its place in the picture at any resolution.
         np.exp(random.uniform(np.log(0.5), np.log(3.0), size=2)) * 256 / max(size),
         random.uniform(0.4, 2.2, size=2),
         horizon,
@@ -159,7 +152,7 @@ def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarra
 
 @lru_cache(maxsize=1)
 def _fields() -> Float32[np.ndarray, "4 512 512"]:
-    """Return periodic noise with the spectra of clouds to gravel: made once, since filtering takes long."""
+    """Return periodic noise with the spectra of clouds to gravel; cached, since filtering takes long."""
     random = np.random.Generator(np.random.PCG64(20240608))
     frequency = np.hypot(np.fft.fftfreq(_FIELD)[:, None], np.fft.rfftfreq(_FIELD)[None]) * _FIELD
     fields: list[np.ndarray] = []
@@ -185,11 +178,11 @@ def _fill(
 ) -> None:
     height, width, _ = picture.shape
     period = fields.shape[1] - 1
-    column, share = np.empty((2, width), np.int64), np.empty((2, width), np.float32)
+    column, fraction = np.empty((2, width), np.int64), np.empty((2, width), np.float32)
     for layer in range(2):
         for x in range(width):
             u = x * zoom[layer] + start[layer, 1]
-            column[layer, x], share[layer, x] = int(u) & period, u - int(u)
+            column[layer, x], fraction[layer, x] = int(u) & period, u - int(u)
     line = np.empty(period + 2, np.float32)
     for y in range(height):
         down = (y + 0.5) / height
@@ -198,12 +191,12 @@ def _fill(
         cut = min(max(cut, 0), width)
         left = 1 if down - (0.5 * tilt if 0 < cut < width else 0) > horizon else 0
         for layer, first, last in ((left, 0, cut), (1 - left, cut, width)):
-            # A row that is not cut is of one kind.
+            # A row that is not cut is all ground or all sky.
             layer = left if cut in (0, width) else layer
             if first < last:
                 _blend_rows(fields[which[layer]], y * zoom[layer] + start[layer, 0], line)
                 _fill_row(
-                    line, column[layer], share[layer], np.float32(0.25 * contrast[layer]), y, first, last,
+                    line, column[layer], fraction[layer], np.float32(0.25 * contrast[layer]), y, first, last,
                     shade, colours[2 * layer], colours[2 * layer + 1] - colours[2 * layer], picture,
                 )  # fmt: skip
 
@@ -222,7 +215,7 @@ def _blend_rows(field: np.ndarray, v: float, line: np.ndarray) -> None:
 def _fill_row(
     line: np.ndarray,
     column: np.ndarray,
-    share: np.ndarray,
+    fraction: np.ndarray,
     strength: Real,
     y: int,
     first: int,
@@ -238,7 +231,7 @@ def _fill_row(
     brighter = np.float32(shade[0] / width)
     for x in range(first, last):
         j = np.uint64(column[x])
-        value = line[j] + share[x] * (line[j + np.uint64(1)] - line[j])
+        value = line[j] + fraction[x] * (line[j + np.uint64(1)] - line[j])
         mix = min(max(half + strength * value, zero), one)
         gain = bright + brighter * np.float32(x)
         picture[y, x, 0] = gain * (base[0] + mix * change[0])

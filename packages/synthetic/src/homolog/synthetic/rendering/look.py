@@ -1,4 +1,8 @@
-"""Finishes full of detail, for what is large: floors, walls, crates, posters."""
+"""The appearance of an instance: colours and patterns on canonical coordinates.
+
+A pattern is a function of the position on the mean instance, so that it follows the surface through every
+shape and pose. Each part of an object has a finish; a look describes that finish on this instance.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -12,15 +16,9 @@ from homolog.core.errors import ConfigError, did_you_mean
 from homolog.synthetic.compiled import clipped
 from homolog.synthetic.rendering.scene import Topology
 
-# ==== look: """What an instance looks like: colours and patterns on canonical coordinates.
-#
-# A pattern is a function of the place on the mean instance, so that it follows the surface through every
-# shape and pose. Each part of an object has a finish; a look says what that is made of on this instance.
-# """
-
 
 class Pattern(IntEnum):
-    """How the first two colours of a finish share its surface."""
+    """How the two colours of a finish are distributed over its surface."""
 
     plain = 0
     stripes = 1
@@ -46,9 +44,9 @@ class Look:
 
     Attributes:
         rows: [P 24] one line of numbers for each part, as `row` makes them.
-        images: what parts may be painted with, as `homolog.synthetic.rendering.photos.pyramid` makes them.
-        image: which image takes the place of a part's colours and pattern, -1 for none; its repeats per
-            canonical unit are the frequency of the row. Nothing stands for no images at all.
+        images: textures, as `homolog.synthetic.rendering.photos.pyramid` makes them.
+        image: [P] index of the texture that replaces a part's colours and pattern, -1 for none; the row's
+            frequency is its repeats per canonical unit. Empty if no part has one.
     """
 
     rows: Float64[np.ndarray, "P 24"]
@@ -62,7 +60,7 @@ def row(
     *,
     pattern: Pattern = Pattern.plain,
     frequency: float = 6.0,
-    share: float = 0.5,
+    fraction: float = 0.5,
     warp: float = 0.0,
     under: np.ndarray | None = None,
     gloss: float = 0.0,
@@ -77,9 +75,9 @@ def row(
     Args:
         first: [3] RGB of the ground colour.
         second: [3] RGB of the pattern.
-        pattern: how the two share the surface.
+        pattern: how the two are distributed.
         frequency: of the pattern, per canonical unit (the object's longest side).
-        share: of the second colour.
+        fraction: of the surface that has the second colour.
         warp: how irregular the pattern is, in periods.
         under: [3] RGB of surfaces that look down on the mean instance, or None.
         gloss: strength of the highlight.
@@ -93,7 +91,7 @@ def row(
     line[0:3], line[3:6] = first, first if second is None else second
     line[6:9] = first if under is None else under
     line[9:18] = (
-        pattern, frequency, share, warp, 0 if under is None else 1, gloss, shine, grain, grain_frequency,
+        pattern, frequency, fraction, warp, 0 if under is None else 1, gloss, shine, grain, grain_frequency,
     )  # fmt: skip
     line[18:21] = (1, 0, 0) if direction is None else direction / math.hypot(*direction.tolist())
     line[21:24] = 0 if offset is None else offset
@@ -104,7 +102,7 @@ def draw_look(topology: Topology, random: np.random.Generator) -> Look:
     """Draw colours and patterns for every finish of a topology; parts of one finish look alike.
 
     Raises:
-        ConfigError: a part is made of something that has no name here.
+        ConfigError: a part has an unknown finish.
     """
     finishes: dict[str, np.ndarray] = {}
     for finish in topology.finishes:
@@ -141,11 +139,11 @@ def _fur(random: np.random.Generator, natural: bool) -> np.ndarray:
     return clipped(tone * random.uniform(0.8, 1.2) + random.normal(0, 0.02, 3), 0.02, 0.97)
 
 
-def _pattern(random: np.random.Generator, shares: tuple[float, ...]) -> Pattern:
-    """Draw a pattern, each as often as its share; much faster than `Generator.choice`."""
+def _pattern(random: np.random.Generator, fractions: tuple[float, ...]) -> Pattern:
+    """Draw a pattern with these probabilities; much faster than `Generator.choice`."""
     level, total = random.random(), 0.0
-    for pattern, share in zip(Pattern, shares, strict=True):
-        total += share
+    for pattern, fraction in zip(Pattern, fractions, strict=True):
+        total += fraction
         if level < total:
             return pattern
     return Pattern.mottled
@@ -171,7 +169,7 @@ def _wood(random: np.random.Generator) -> np.ndarray:
         tone = vivid(random)
     return row(
         clipped(tone, 0.03, 1), clipped(0.72 * tone, 0.02, 1), pattern=Pattern.stripes, frequency=random.uniform(10, 25),
-        warp=random.uniform(0.4, 1.2), share=0.4, gloss=random.uniform(0, 0.25), direction=random.normal(size=3),
+        warp=random.uniform(0.4, 1.2), fraction=0.4, gloss=random.uniform(0, 0.25), direction=random.normal(size=3),
         offset=random.uniform(0, 32, 3), grain=0.05,
     )  # fmt: skip
 
@@ -268,9 +266,9 @@ def _patterned(
     direction = np.array((1.0, 0.25, 0.0)) + 0.5 * random.normal(size=3)
     warped = pattern != Pattern.checks
     # All at once: a call for one number takes as long as a call for ten.
-    often, share, *bent, grain, fine = random.random(4 + warped).tolist()
+    often, fraction, *bent, grain, fine = random.random(4 + warped).tolist()
     return row(
-        first, second, pattern=pattern, frequency=slowest + (fastest - slowest) * often, share=0.35 + 0.27 * share,
+        first, second, pattern=pattern, frequency=slowest + (fastest - slowest) * often, fraction=0.35 + 0.27 * fraction,
         warp=0.1 + 0.8 * bent[0] if warped else 0.0, under=under, gloss=gloss, shine=shine,
         grain=0.03 + 0.19 * grain, grain_frequency=20 + 40 * fine, direction=direction, offset=32 * random.random(3),
     )  # fmt: skip
@@ -311,22 +309,20 @@ _FINISHES: Mapping[str, Callable[[np.random.Generator], np.ndarray]] = {
 }
 
 
-# ==== finish: """Finishes full of detail, for what is large: floors, walls, crates, posters."""
-
 _PATTERNS = (0.0, 0.12, 0.16, 0.30, 0.14, 0.28)
-"""How often each `Pattern` is drawn; never none."""
+"""Probability of each `Pattern`; never plain."""
 
 
 def detailed_look(
     topology: Topology, random: np.random.Generator, *, unit: float, detail: float, calm: float = 0.0
 ) -> Look:
-    """Draw a look each of whose parts has a pattern and a grain of its own.
+    """Draw a look for something large (floors, walls, crates, posters): each part has its own pattern and grain.
 
     Args:
         topology: whose parts are to be coloured.
         random: decides everything.
-        unit: how long a canonical unit is in the world.
-        detail: the length of a period of its patterns in the world, on average.
+        unit: length of a canonical unit in the world.
+        detail: average period of its patterns in the world.
         calm: how much greyer its colours are, in [0, 1].
     """
     return Look(rows=np.stack([_detailed(random, unit / detail, calm) for _ in topology.part_names]))
@@ -343,7 +339,7 @@ def _detailed(random: np.random.Generator, frequency: float, calm: float) -> Flo
         second,
         pattern=pattern,
         frequency=frequency * float(np.exp(random.uniform(-0.6, 0.6))),
-        share=random.uniform(0.35, 0.62),
+        fraction=random.uniform(0.35, 0.62),
         warp=0.0 if pattern == Pattern.checks else random.uniform(0.3, 1.0),
         gloss=random.uniform(0, 0.15),
         grain=random.uniform(0.4, 0.75),

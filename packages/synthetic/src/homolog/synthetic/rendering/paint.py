@@ -31,7 +31,7 @@ def paint(
         view: what to paint.
         looks: one for each body of its scene.
         light: of the scene.
-        background: RGB behind it, of the view's size; stays as it is.
+        background: RGB behind it, of the view's size; not modified.
 
     Returns:
         RGB in [0, 1].
@@ -98,7 +98,7 @@ def matt_colours(
     light: Light,
     spacing: Float64[np.ndarray, " N"],
 ) -> Float32[np.ndarray, "N 3"]:
-    """Return what surface points look like without their highlights, hence the same from every side.
+    """Return the colours of surface points without highlights, which are the same from every side.
 
     Args:
         scene: the bodies.
@@ -155,7 +155,7 @@ def _arranged(
 ) -> tuple[Float64[np.ndarray, "V 3"], Float32[np.ndarray, "V C"]]:
     """Return homogeneous pixels of a grid of twice the size that begins at a pixel, and what `draw` reads.
 
-    The latter are, side by side for one look-up: homogeneous pixel, normal, canonical position, shares of the
+    The latter are, side by side for one look-up: homogeneous pixel, normal, canonical position, weights of the
     projections.
     """
     scene = view.scene
@@ -170,7 +170,7 @@ def _arranged(
 
 
 def _projections(scene: Scene) -> Float64[np.ndarray, "V 3"]:
-    """Return how much each canonical axis counts when images are projected along it."""
+    """Return the weight of each canonical axis when images are projected along it."""
     return vertex_normals(scene.canonical, scene.faces) ** 4
 
 
@@ -183,7 +183,7 @@ def _light_rows(light: Light) -> Float32[np.ndarray, "4 3"]:
 
 
 def _rows(scene: Scene, looks: Sequence[Look], size: float) -> Float32[np.ndarray, "P 26"]:
-    """Return what `draw` has to know of each finish; `size` in the world is to be converted to canonical units."""
+    """Return what `draw` reads about each finish; `size`, a length in the world, is converted to canonical units."""
     finishes: list[np.ndarray] = []
     images = 0
     for body, look in zip(scene.bodies, looks, strict=True):
@@ -217,7 +217,7 @@ def _extent(seen: np.ndarray) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
     for v in range(len(seen)):
         if seen[v, 2] <= NEAR:
-            # What passes the camera may be anywhere.
+            # What reaches behind the camera may be anywhere in the picture.
             return -np.inf, -np.inf, np.inf, np.inf
         x, y = seen[v, 0] / seen[v, 2], seen[v, 1] / seen[v, 2]
         x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x), max(y1, y)
@@ -228,7 +228,7 @@ def _extent(seen: np.ndarray) -> tuple[float, float, float, float]:
 def _find_smooth(
     face: np.ndarray, depth: np.ndarray, sheet: np.ndarray, top: int, left: int, smooth: np.ndarray
 ) -> None:
-    """Tell of each pixel in a window whether it and its eight neighbours show one surface without a fold.
+    """Find the pixels of a window that show, with all eight neighbours, one surface without a fold.
 
     An edge that is straight near a pixel and passes between its centre and one of its four finer samples
     leaves one of the neighbours on the other side.

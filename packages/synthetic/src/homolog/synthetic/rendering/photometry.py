@@ -1,4 +1,4 @@
-"""From painted colours to what a sample holds: its image, and the box of what it is about."""
+"""From painted colours to the image of a sample: exposure, colour, blur, noise, compression."""
 
 import io
 from dataclasses import dataclass, replace
@@ -14,17 +14,15 @@ from torch import Tensor
 from homolog.core.image import Image
 from homolog.synthetic.compiled import Real, compiled
 
-# ==== photometry: """What a camera and a file do to a picture: exposure, colour, blur, noise, compression."""
-
 _LEVELS = np.linspace(0, 1, 1025)
 _NOISE = 1 << 16
 _BLOCK = 1 << 12
-"""So many neighbouring colours of a row get neighbouring numbers of the table of noise."""
+"""This many neighbouring colours of a row get neighbouring numbers of the noise table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Photometry:
-    """One camera and its settings. Nothing here moves a pixel: labels stay true.
+    """The settings of one camera. None of them moves a pixel, so labels stay exact.
 
     Attributes:
         gain: [3] factor on each colour.
@@ -59,7 +57,7 @@ class Photometry:
         )
 
     def develop(self, picture: Float32[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """Return the picture as this camera takes and stores it.
+        """Return the picture as this camera records and stores it.
 
         Args:
             picture: RGB in [0, 1].
@@ -179,18 +177,15 @@ def _store(row: np.ndarray, numbers: np.ndarray, noise: Real, taken: np.ndarray)
         taken[i] = np.uint8(np.int32(min(max(value, np.float32(0)), np.float32(255))))
 
 
-# ==== picture: """From painted colours to what a sample holds: its image, and the box of what it is about."""
-
-
 def taken(
     colours: Float32[np.ndarray, "H W 3"], photometry: Photometry | None, *, frame: int = 0
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return what a camera makes of colours in [0, 1].
+    """Return the 8-bit picture that a camera takes of colours in [0, 1].
 
     Args:
         colours: RGB.
         photometry: the camera's settings; None rounds to 8 bits and does nothing else.
-        frame: of a video, whose noise differs from frame to frame and nothing else does.
+        frame: index in a video; only the noise differs between frames.
     """
     if photometry is None:
         return np.rint(colours * np.float32(255)).astype(np.uint8)
@@ -205,7 +200,7 @@ def as_sample_image(picture: UInt8[np.ndarray, "H W 3"], name: str) -> Image:
 
 
 def mask_box(mask: Bool[np.ndarray, "H W"]) -> Float[Tensor, "4"] | None:
-    """Return x, y, width, height of a mask's pixels, their full extent; None where there are none."""
+    """Return the box (x, y, width, height) around a mask's pixels, with their full extent; None if there are none."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not len(rows):
         return None

@@ -1,4 +1,7 @@
-"""Surfaces painted with images: projected along the canonical axes, so that they follow the surface as patterns do."""
+"""A folder of photos as backgrounds and as textures.
+
+Textures are projected along the canonical axes, so that they follow the surface as patterns do.
+"""
 
 from pathlib import Path
 
@@ -16,13 +19,13 @@ _ENDINGS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class PhotoFolder:
-    """Photos to be cropped as backgrounds."""
+    """A folder of photos to crop."""
 
     def __init__(self, root: str | Path) -> None:
         """List the photos below a folder.
 
         Raises:
-            DataError: there is none.
+            DataError: there are none.
         """
         folder = Path(root)
         self._files = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in _ENDINGS))
@@ -36,11 +39,11 @@ class PhotoFolder:
             DataError: the photo cannot be read.
         """
         path = self._files[int(random.integers(len(self._files)))]
-        share, across, down = random.uniform(0.4, 1.0), random.random(), random.random()
+        fraction, across, down = random.uniform(0.4, 1.0), random.random(), random.random()
         try:
             with PILImage.open(path) as photo:
                 width, height = photo.size
-                scale = share * min(width / size[1], height / size[0])
+                scale = fraction * min(width / size[1], height / size[0])
                 w, h = scale * size[1], scale * size[0]
                 x, y = across * (width - w), down * (height - h)
                 cut = photo.convert("RGB").resize(
@@ -52,7 +55,7 @@ class PhotoFolder:
 
 
 _PLAIN = frozenset(("eye", "glass", "hoof", "beak"))
-"""Finishes that nobody prints on."""
+"""Finishes that get no texture."""
 
 
 def printed(look: Look, topology: Topology, photos: PhotoFolder, random: np.random.Generator) -> Look:
@@ -81,10 +84,10 @@ def printed(look: Look, topology: Topology, photos: PhotoFolder, random: np.rand
 
 
 def pyramid(image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "M 3"]:
-    """Return an image in the form that `Look.images` holds: its pixels, then those of its halved copies.
+    """Return an image as a mip map, as `Look.images` holds it: its pixels, then those of its halved copies.
 
     Args:
-        image: RGB in [0, 1], square, as large as `homolog.synthetic.rendering.shading.SIDE` says.
+        image: RGB in [0, 1], square, with sides of `homolog.synthetic.rendering.shading.SIDE` pixels.
 
     Raises:
         ShapeError: another size.

@@ -1,4 +1,4 @@
-"""Which triangle each pixel sees, where on it, and how far away: a z-buffer.
+"""A z-buffer: which triangle each pixel sees, where on it, and at what depth.
 
 A triangle is kept in homogeneous pixel coordinates p_k = K (R X_k + t) (Olano and Greer 1997, "Triangle
 scan conversion using 2D homogeneous coordinates"): with e_0 = p_1 x p_2 (and so on around) and
@@ -23,7 +23,7 @@ NEAR = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Raster:
-    """What the centre of each pixel sees.
+    """What the centre of each pixel shows.
 
     Attributes:
         face: [H W] index of the triangle, -1 where there is none.
@@ -84,7 +84,7 @@ def visible_faces(
         faces: three vertices each.
         viewpoint: the size of its image counts.
         one_sided: leave out triangles seen from behind.
-        settled: cells of 2 x 2 pixels that nobody will look at; small triangles within them are left out.
+        settled: cells of 2 x 2 pixels that will not be used; small triangles within them are left out.
     """
     face = np.full(viewpoint.size, -1, np.int32)
     inverse_depth = np.zeros(viewpoint.size, np.float32)
@@ -124,7 +124,7 @@ def _fill(
         x2, y2, z2 = seen[k, 0], seen[k, 1], seen[k, 2]
         a0, b0, c0 = y1 * z2 - z1 * y2, z1 * x2 - x1 * z2, x1 * y2 - y1 * x2
         det = x0 * a0 + y0 * b0 + z0 * c0
-        # Written so that a vertex that is no number leaves its triangles out.
+        # Written so that NaN vertices drop their triangles.
         if not (det < 0 or (det > 0 and not one_sided)):
             continue
         box = _box(x0, y0, z0, x1, y1, z1, x2, y2, z2, winner.shape)

@@ -1,4 +1,9 @@
-"""Bodies in a world, ready to be drawn."""
+"""Surface points, topologies, bodies and scenes.
+
+A surface point is an object, a triangle of it, and barycentric coordinates on that triangle. The same
+surface point exists on every instance of a topology, in every pose and at every time, which is what makes
+it a correspondence.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +13,6 @@ from jaxtyping import Float32, Float64, Int32
 
 from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import compiled
-
-# ==== surface: """Surface points: the one thing that every kind of synthetic truth is about.
-#
-# A surface point is an object, a triangle of it, and barycentric coordinates on that triangle. The same
-# surface point exists on every instance of a topology, in every pose and at every time, which is what makes
-# it a correspondence.
-# """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,7 +30,11 @@ class SurfacePoints:
     bary: Float32[np.ndarray, "N 3"]
 
     def __post_init__(self) -> None:
-        """Refuse parts of different lengths."""
+        """Validate that all parts have the same length.
+
+        Raises:
+            ShapeError: they do not.
+        """
         if not len(self.object) == len(self.face) == len(self.bary):
             raise ShapeError(
                 f"SurfacePoints: expected equal lengths, got {len(self.object)}, {len(self.face)}, {len(self.bary)}"
@@ -52,15 +54,15 @@ class Topology:
     """What all instances of a category share.
 
     Attributes:
-        name: equal names promise equal topology.
+        name: topologies of equal names are equal.
         faces: [F 3] vertices of each triangle, anti-clockwise where seen from outside.
         canonical: [V 3] position of each vertex on the mean instance at rest, whose longest side is 1;
-            where two instances agree in it, they show the same place.
+            equal positions on two instances are the same place.
         part: [F] index into `part_names`.
-        part_names: what each part is (`"front left leg"`); left and right are the object's own.
-        sheet: [F] a number for each set of triangles that hang together by their vertices; between two of
-            them, and only there, the surface has an edge.
-        finishes: what each part is made of (`"coat"`, `"metal"`); see `homolog.synthetic.rendering.look`.
+        part_names: such as `"front left leg"`; left and right are the object's own.
+        sheet: [F] index of the connected component (by shared vertices); the surface has sharp edges between
+            components, and only there.
+        finishes: the material of each part (`"coat"`, `"metal"`); see `homolog.synthetic.rendering.look`.
         closed: no triangle can be seen from behind.
         landmark_names: of the keypoints.
         landmark_face: [K] triangle of each keypoint.
@@ -80,7 +82,7 @@ class Topology:
     landmark_bary: Float32[np.ndarray, "K 3"]
 
     def landmarks(self, body: int) -> SurfacePoints:
-        """Return the keypoints of the `body`-th object of a scene, which has this topology."""
+        """Return the keypoints as surface points of the body with this index in its scene."""
         return SurfacePoints(
             object=np.full(len(self.landmark_face), body, np.int32),
             face=self.landmark_face,
@@ -89,7 +91,7 @@ class Topology:
 
 
 def sheets(faces: Int32[np.ndarray, "F 3"]) -> Int32[np.ndarray, " F"]:
-    """Number the sets of triangles that hang together by their vertices."""
+    """Number the connected components of a mesh: sets of triangles linked by shared vertices."""
     root = np.arange(int(faces.max()) + 1, dtype=np.int32)
     _join(faces, root)
     return np.unique(root[faces[:, 0]], return_inverse=True)[1].astype(np.int32)
@@ -97,7 +99,7 @@ def sheets(faces: Int32[np.ndarray, "F 3"]) -> Int32[np.ndarray, " F"]:
 
 @compiled
 def _join(faces: np.ndarray, root: np.ndarray) -> None:
-    """Let every vertex point at the lowest vertex that it hangs together with."""
+    """Let every vertex point at the lowest vertex of its component."""
     changed = True
     while changed:
         changed = False
@@ -111,15 +113,12 @@ def _join(faces: np.ndarray, root: np.ndarray) -> None:
             root[v] = root[root[v]]
 
 
-# ==== scene: """Bodies in a world, ready to be drawn."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Body:
     """One object of a scene.
 
     Attributes:
-        topology: what it shares with others of its category.
+        topology: shared with all instances of its category.
         vertices: [V 3] in the world.
         key: bodies of two scenes correspond if they have the same key and the same topology; a body
             without one, such as an occluder, corresponds to nothing.
@@ -130,10 +129,10 @@ class Body:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse vertices of another topology.
+        """Validate the shape of the vertices.
 
         Raises:
-            ShapeError: see above.
+            ShapeError: not as many vertices as the topology has.
         """
         if self.vertices.shape != self.topology.canonical.shape:
             raise ShapeError(
@@ -153,7 +152,7 @@ class Scene:
         faces: [F 3] of all bodies.
         object: [F] the body of each triangle.
         part: [F] the part of each triangle, among those of its body.
-        sheet: [F] the sheet of each triangle, of its own number in each body.
+        sheet: [F] the connected component of each triangle, numbered over all bodies.
         first_face: [B] where the triangles of each body begin.
         closed: no triangle of any body can be seen from behind.
     """
@@ -170,10 +169,10 @@ class Scene:
 
     @classmethod
     def of(cls, bodies: Sequence[Body]) -> "Scene":
-        """Gather bodies.
+        """Join bodies into one mesh.
 
         Raises:
-            ShapeError: there is none.
+            ShapeError: no bodies.
         """
         if not bodies:
             raise ShapeError("expected at least one body in a scene, got none")

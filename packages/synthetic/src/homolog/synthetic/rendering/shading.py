@@ -1,4 +1,4 @@
-"""The colour of every pixel: patterns on canonical coordinates, light, and the share of each surface in a pixel.
+"""The colour of every pixel: patterns on canonical coordinates, light, and the coverage of each surface in a pixel.
 
 Places to be coloured are gathered first and coloured in batches that stay in the cache. Angles and powers are
 polynomials of our own: faster than those of the system's library, and the same bits wherever they run.
@@ -42,10 +42,10 @@ def draw(
     texels: np.ndarray,
     picture: np.ndarray,
 ) -> None:
-    """Draw surfaces over what a picture shows already.
+    """Draw surfaces over a picture.
 
     Where a surface is smooth the centre of a pixel is coloured. Elsewhere each surface among its four finer
-    samples is coloured once and has its share.
+    samples is coloured once and weighted by its coverage.
 
     Args:
         centre: [H W] triangle at the centre of each pixel, -1 for none.
@@ -110,7 +110,7 @@ def _gather_edge(
     place: np.ndarray,
     work: np.ndarray,
 ) -> tuple[int, Real]:
-    """Add one place for each surface among four samples, and return the share of what is behind all."""
+    """Add one place for each surface among four samples, and return the uncovered fraction."""
     first, behind = count, np.float32(0)
     for sample in range(4):
         down, right = sample // 2, sample % 2
@@ -137,7 +137,7 @@ def _gather_edge(
 
 @inlined
 def _parallel(f: Real, g: Real, faces: np.ndarray, attributes: np.ndarray) -> Real:
-    """Tell whether the normals of two triangles differ by less than about 20 degrees."""
+    """Return whether the normals of two triangles differ by less than about 20 degrees."""
     one, two = faces[f, 0], faces[g, 0]
     return (
         attributes[one, 3] * attributes[two, 3]
@@ -199,7 +199,7 @@ def _colour(
     texels: np.ndarray,
     flat: np.ndarray,
 ) -> None:
-    """Colour a batch: of `work`, 0 to 2 are given (x, y, share), the others are room for what follows."""
+    """Colour a batch: of `work`, 0 to 2 are given (x, y, coverage), the others are scratch space."""
     _locate(count, place[0], work[0], work[1], faces, attributes, work[3:])
     for n in range(count):
         place[0, n] = row_of_face[place[0, n]]
@@ -209,10 +209,10 @@ def _colour(
         work[13], work[14], work[15],
     )  # fmt: skip
     for n in range(count):
-        pixel, share = place[1, n], work[2, n]
-        flat[pixel, 0] += share * work[13, n]
-        flat[pixel, 1] += share * work[14, n]
-        flat[pixel, 2] += share * work[15, n]
+        pixel, fraction = place[1, n], work[2, n]
+        flat[pixel, 0] += fraction * work[13, n]
+        flat[pixel, 1] += fraction * work[14, n]
+        flat[pixel, 2] += fraction * work[15, n]
 
 
 @compiled
@@ -313,12 +313,12 @@ def _albedo(n: Real, row: Real, rows: np.ndarray, noise: np.ndarray, work: np.nd
     footprint = rows[row, 25] * work[9, n]
     red, green, blue = work[13, n], work[14, n], work[15, n]
     if rows[row, 24] < 0:
-        share = np.float32(0)
+        fraction = np.float32(0)
         if rows[row, 9] > 0:
-            share = _pattern_share(px, py, pz, row, rows, footprint * rows[row, 10], noise)
-        red = rows[row, 0] + share * (rows[row, 3] - rows[row, 0])
-        green = rows[row, 1] + share * (rows[row, 4] - rows[row, 1])
-        blue = rows[row, 2] + share * (rows[row, 5] - rows[row, 2])
+            fraction = _pattern_fraction(px, py, pz, row, rows, footprint * rows[row, 10], noise)
+        red = rows[row, 0] + fraction * (rows[row, 3] - rows[row, 0])
+        green = rows[row, 1] + fraction * (rows[row, 4] - rows[row, 1])
+        blue = rows[row, 2] + fraction * (rows[row, 5] - rows[row, 2])
     if rows[row, 13] > 0:
         below = min(max(-work[4, n] * np.float32(1.6) - np.float32(0.3), np.float32(0)), np.float32(1))
         red, green, blue = (
@@ -337,7 +337,7 @@ def _albedo(n: Real, row: Real, rows: np.ndarray, noise: np.ndarray, work: np.nd
 
 
 @inlined
-def _pattern_share(
+def _pattern_fraction(
     px: Real, py: Real, pz: Real, row: Real, rows: np.ndarray, width: Real, noise: np.ndarray
 ) -> Real:
     """Return how much of the second colour there is, 0 to 1; edges are as wide as the pixel."""
@@ -400,7 +400,7 @@ def _noise(table: np.ndarray, x: Real, y: Real, z: Real) -> Real:
 
 @compiled
 def _project(count: int, row_of: np.ndarray, rows: np.ndarray, texels: np.ndarray, work: np.ndarray) -> None:
-    """Read images along the three canonical axes, each as much as the surface faces it."""
+    """Read images along the three canonical axes, weighted by how much the surface faces each."""
     for n in range(count):
         row = row_of[n]
         if rows[row, 24] < 0:

@@ -1,4 +1,4 @@
-"""A scene as one camera sees it: geometry only, for every pixel."""
+"""A scene seen by one camera: geometry only, for every pixel."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ class View:
 
     @classmethod
     def of(cls, scene: Scene, viewpoint: Viewpoint) -> "View":
-        """Look at a scene."""
+        """Render the geometry of a scene."""
         seen = viewpoint.homogeneous(scene.vertices)
         raster = resolved(seen, scene.faces, viewpoint, one_sided=scene.closed)
         return cls(scene=scene, viewpoint=viewpoint, raster=raster, seen=seen)
@@ -61,13 +61,13 @@ class View:
         return interpolate(self.raster, self.scene.faces, self.scene.canonical)
 
     def of_faces(self, values: Int32[np.ndarray, " F"]) -> Int32[np.ndarray, "H W"]:
-        """Read a number of each triangle at every pixel; -1 where no surface is seen."""
+        """Look up a number of each triangle at every pixel; -1 where no surface is seen."""
         seen = np.empty_like(self.raster.face)
         _read(self.raster.face.reshape(-1), values, seen.reshape(-1))
         return seen
 
     def shows(self, body: int) -> Bool[np.ndarray, "H W"]:
-        """Tell which pixels show one body."""
+        """Return which pixels show one body."""
         return self.object == body
 
     def points(self) -> SurfacePoints:
@@ -76,18 +76,6 @@ class View:
         body, local = np.empty_like(face), np.empty_like(face)
         _split(face, self.scene.object, self.scene.first_face, body, local)
         return SurfacePoints(object=body, face=local, bary=self.raster.bary.reshape(-1, 3))
-
-    def points_at(self, xy: Float64[np.ndarray, "N 2"]) -> SurfacePoints:
-        """Return what the pixels nearest to (x, y) show; nothing beyond the image."""
-        column, row = np.rint(xy).astype(np.int64).T
-        height, width = self.size
-        within = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        points = self.points().take(np.where(within, row * width + column, 0))
-        return SurfacePoints(
-            object=np.where(within, points.object, np.int32(-1)),
-            face=np.where(within, points.face, np.int32(-1)),
-            bary=np.where(within[:, None], points.bary, np.float32(np.nan)),
-        )
 
 
 @compiled

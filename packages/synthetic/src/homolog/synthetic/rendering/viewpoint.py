@@ -1,4 +1,4 @@
-"""How a photographer places an object in the picture."""
+"""The camera of a synthetic image, and how a photographer would place an object in the picture."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,8 +11,6 @@ from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size
 from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import bounds, compiled
-
-# ==== viewpoint: """Where a synthetic camera stands, in arrays."""
 
 World = Float[np.ndarray, "N 3"]
 
@@ -34,10 +32,10 @@ class Viewpoint:
     size: Size
 
     def __post_init__(self) -> None:
-        """Refuse an image without pixels and intrinsics that turn an image over.
+        """Validate the size and the focal lengths.
 
         Raises:
-            ShapeError: see above.
+            ShapeError: an image without pixels, or intrinsics that mirror it.
         """
         if min(self.size) < 1 or self.K[0, 0] <= 0 or self.K[1, 1] <= 0:
             raise ShapeError(
@@ -59,7 +57,7 @@ class Viewpoint:
         """Return a camera that looks at a point; the world's y axis points up.
 
         Args:
-            target: what lies on the optical axis.
+            target: point on the optical axis.
             azimuth: of the camera around the target, radians; 0 is on the world's x axis, a quarter
                 turn on its z axis.
             elevation: of the camera above the horizon, radians.
@@ -110,7 +108,7 @@ class Viewpoint:
         return Viewpoint(K=K, R=self.R, t=self.t, size=size)
 
     def camera(self) -> Camera:
-        """Return the intrinsics as `homolog.core` knows them."""
+        """Return the intrinsics as a `homolog.core` camera."""
         return Camera(K=torch.from_numpy(self.K.astype(np.float32)))
 
     def pose_to(self, other: "Viewpoint") -> RelativePose:
@@ -130,16 +128,14 @@ def _project(points: np.ndarray, turn: np.ndarray, shift: np.ndarray, seen: np.n
             seen[n, c] = turn[c, 0] * x + turn[c, 1] * y + turn[c, 2] * z + shift[c]
 
 
-# ==== framing: """How a photographer places an object in the picture."""
-
 ANYWHERE = 0.15
-"""How often a picture is taken from a side from which few are."""
+"""Probability of a picture from any side, including unusual ones."""
 
 TRIES = 50
-"""Turns that are drawn before both pictures are taken from the same side."""
+"""Turns to draw before both pictures are taken from the same side."""
 
 _ENOUGH = 1000
-"""Vertices that tell well enough how large an object looks."""
+"""Vertices that are enough to measure how large an object looks."""
 
 
 def framed(
@@ -153,7 +149,7 @@ def framed(
     shift: tuple[float, float],
     size: Size,
 ) -> Viewpoint:
-    """Return a camera that shows an object at a given size and place of the picture.
+    """Return a camera that shows an object at a given size and position in the picture.
 
     Args:
         vertices: of the object, in the world.
@@ -161,8 +157,8 @@ def framed(
         elevation: of the camera above the horizon, radians.
         roll: of the camera, radians.
         focal: focal length as a multiple of the picture's longer side: 0.8 is wide, 3 is long.
-        fill: which share of the picture's width or height the object takes, whichever is more; beyond 1
-            the picture crops it.
+        fill: fraction of the picture's width or height that the object takes, whichever is larger; beyond 1
+            it is cropped.
         shift: where the middle of the object is, relative to the middle of the picture, in widths and heights.
         size: (height, width) in pixels.
     """
@@ -191,8 +187,8 @@ def drawn_azimuth(random: np.random.Generator, azimuths: tuple[float, float]) ->
 
     Args:
         random: decides it.
-        azimuths: smallest and largest angle from the front, on either side, degrees. A few pictures, a share of
-            `ANYWHERE`, are taken from anywhere all the same.
+        azimuths: smallest and largest usual angle from the front, on either side, degrees. A fraction
+            `ANYWHERE` of all pictures is taken from any side.
     """
     anywhere, place = random.random(2).tolist()
     low, high = (0.0, 180.0) if anywhere < ANYWHERE else azimuths
@@ -208,7 +204,7 @@ def drawn_turn(
     Args:
         random: decides it.
         azimuth: of the first picture, radians.
-        azimuths: as for `drawn_azimuth`: if the first picture is taken from there, so is the second one.
+        azimuths: as for `drawn_azimuth`: if the first picture is taken from a usual side, so is the second.
         widest: largest turn to either side, degrees.
     """
     for _ in range(TRIES):
@@ -268,7 +264,7 @@ def _fitted(
     width: float,
     height: float,
 ) -> tuple[float, float, float]:
-    """Return how a camera has to move so that points fill the picture and have (x, y) in their middle.
+    """Return how to move a camera so that points fill the picture and are centred on (x, y).
 
     A step back by s adds s times the third column of K to the homogeneous pixels `seen`.
     """

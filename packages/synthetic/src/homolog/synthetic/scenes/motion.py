@@ -1,4 +1,4 @@
-"""How a camera is led around what it films."""
+"""How objects and cameras move: smooth curves through time, in seconds and not in frames."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,13 @@ from homolog.synthetic.category import Category, Numbers
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.scenes.room import Room
 
-# ==== motion: """How things move: smooth curves through time, at a number of seconds and not of frames."""
-
 Seconds = Float64[np.ndarray, " T"]
 
 _WEIGHTS = np.array((0.62, 0.27, 0.11))
-"""Of the slow, the middling and the fast wave of a curve."""
+"""Of the slow, the medium and the fast wave of a curve."""
 
 _STEP = 1 / 120
-"""Seconds between the places of which a walk is added up."""
+"""Seconds between the points that a walk is integrated from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,9 +35,9 @@ class Curves:
     def drawn(cls, random: np.random.Generator, count: int, *, slowest: float, fastest: float) -> "Curves":
         """Draw curves; frequencies lie between both."""
         edges = np.geomspace(slowest, fastest, 4)
-        share = random.uniform(0, 1, (count, 3))
+        fraction = random.uniform(0, 1, (count, 3))
         return cls(
-            hertz=edges[:-1] ** (1 - share) * edges[1:] ** share,
+            hertz=edges[:-1] ** (1 - fraction) * edges[1:] ** fraction,
             phase=random.uniform(0, 2 * np.pi, (count, 3)),
         )
 
@@ -57,7 +55,7 @@ def moving_poses(
     slowest: float = 0.25,
     fastest: float = 1.4,
 ) -> list[Numbers]:
-    """Return poses at some times; each number goes up and down within its range.
+    """Return poses at some times; each number oscillates within its range.
 
     Args:
         kind: whose poses.
@@ -66,19 +64,19 @@ def moving_poses(
         slowest: wave, hertz.
         fastest: wave, hertz.
     """
-    share = 0.5 + 0.5 * Curves.drawn(random, len(kind.poses), slowest=slowest, fastest=fastest).at(seconds)
+    fraction = 0.5 + 0.5 * Curves.drawn(random, len(kind.poses), slowest=slowest, fastest=fastest).at(seconds)
     return [
         {
             name: low + part * (high - low)
-            for (name, (low, _, high)), part in zip(kind.poses.items(), shares, strict=True)
+            for (name, (low, _, high)), part in zip(kind.poses.items(), fractions, strict=True)
         }
-        for shares in share.tolist()
+        for fractions in fraction.tolist()
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walk:
-    """Where something goes on the floor, and where it looks.
+    """The path of an object on the floor, and its heading.
 
     Attributes:
         place: [T 2] x and z.
@@ -113,10 +111,8 @@ class Walk:
         )
 
 
-# ==== camera_path: """How a camera is led around what it films."""
-
 _MARGIN = 0.4
-"""Nearest that it comes to a wall, in units of the world."""
+"""Smallest distance of the camera to a wall, in units of the world."""
 
 
 def drawn_camera_path(
@@ -127,13 +123,13 @@ def drawn_camera_path(
     room: Room,
     size: Size,
 ) -> list[Viewpoint]:
-    """Draw a camera for each time: around what is filmed, up and down, nearer and farther, held by hand.
+    """Draw a camera for each time: moving around the subject, up and down, closer and farther, hand-held.
 
     Args:
         random: decides how.
         seconds: when.
-        centre: x and z of what is filmed, at those times.
-        room: that it stays in.
+        centre: x and z of the subject, at those times.
+        room: that the camera stays in.
         size: (height, width) of the frames in pixels.
     """
     azimuth, sweep = float(random.uniform(0, 2 * np.pi)), float(random.uniform(-0.35, 0.35))

@@ -1,4 +1,4 @@
-"""Things that stand between the camera and the object."""
+"""The objects of a scene: category instances at the scene's scale, and occluders."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,10 +15,8 @@ from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.scenes.room import turned
 from homolog.synthetic.seeds import Factor, Seeds
 
-# ==== actors: """Instances of categories at the size of a scene, standing on its floor."""
-
 _AIRBORNE = ("aeroplane", "fish")
-"""Categories that stand on nothing."""
+"""Categories that float above the floor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +28,7 @@ class Actor:
         shape: its numbers.
         look: its colours.
         size: a factor from the model to the world.
-        lift: of its lowest point above what it stands on.
+        lift: height of its lowest point above its support.
         radius: of the circle around the model's vertical axis, in its first pose, in the world.
         pose: its first pose.
         vertices: [V 3] of the model in that pose.
@@ -49,11 +47,11 @@ class Actor:
 
     @classmethod
     def drawn(cls, seeds: Seeds, number: int, names: tuple[str, ...]) -> "Actor":
-        """Draw one.
+        """Draw one instance.
 
         Args:
             seeds: of the sample.
-            number: which of its actors.
+            number: index among the sample's actors.
             names: categories to choose from.
         """
         random = seeds.generator(Factor.choice, number)
@@ -77,11 +75,11 @@ class Actor:
     def body(
         self, *, place: tuple[float, float], floor: float, heading: float, pose: Numbers | None = None
     ) -> Body:
-        """Return it at a place, looking in a direction; its lowest point is on the floor.
+        """Return the body at a place, with a heading; its lowest point is `lift` above the floor.
 
         Args:
             place: x and z.
-            floor: height of what it stands on.
+            floor: height of its support.
             heading: 0 looks along x, a quarter turn along z, radians.
             pose: its joints; by default its first pose.
         """
@@ -100,16 +98,13 @@ def _moved(
     return vertices @ (size * turn.T) + offset
 
 
-# ==== occluder: """Things that stand between the camera and the object."""
-
-
 def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Generator) -> Body:
-    """Draw a pole, a ball or a box that hides a part of an object from a camera.
+    """Draw a pole, a ball or a box that occludes part of an object.
 
     It has no key: nothing in another view corresponds to it.
 
     Args:
-        camera: it stands in front of it.
+        camera: in front of which it stands.
         vertices: of the object, in the world.
         random: decides what and where.
     """

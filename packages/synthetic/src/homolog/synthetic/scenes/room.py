@@ -1,4 +1,4 @@
-"""What stands about in a room: crates, pillars, balls, rugs on its floor and pictures on its walls."""
+"""A furnished room: where objects stand, its floor, walls and ceiling, and the furniture."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,14 +10,12 @@ from homolog.synthetic.modelling.solids import Solid, ball, box, revolved
 from homolog.synthetic.rendering.look import Look, detailed_look
 from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
-# ==== floor_plan: """Where things stand on a floor, so that none stands in another."""
-
 _TRIES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """Room that something takes up: a cylinder on the floor.
+    """Space that an object takes up: a cylinder on the floor.
 
     Attributes:
         x: of its axis.
@@ -34,10 +32,10 @@ class Disc:
 
 @dataclass(slots=True)
 class FloorPlan:
-    """What is taken already.
+    """The space that is taken, so that no object stands inside another.
 
     Attributes:
-        discs: one for each thing.
+        discs: one for each object.
     """
 
     discs: list[Disc] = field(default_factory=list[Disc])
@@ -45,11 +43,11 @@ class FloorPlan:
     def clearance(
         self, places: Float64[np.ndarray, "N 2"], *, above: float = -np.inf
     ) -> Float64[np.ndarray, " N"]:
-        """Return the distance from places (x, z) to the nearest thing, negative within one.
+        """Return the distance from places (x, z) to the nearest object, negative inside one.
 
         Args:
             places: on the floor.
-            above: things that reach no higher than this do not count.
+            above: objects that reach no higher than this do not count.
         """
         counting = [(disc.x, disc.z, disc.radius) for disc in self.discs if disc.top > above]
         taken = np.array(counting, np.float64).reshape(-1, 3)
@@ -64,11 +62,11 @@ class FloorPlan:
         reach: tuple[float, float],
         top: float = np.inf,
     ) -> tuple[float, float]:
-        """Find a place for something and take it.
+        """Find a place for an object and take it.
 
         Args:
             random: decides where.
-            radius: of the thing.
+            radius: of the object.
             reach: half of the sizes, along x and z, of the rectangle around the origin where its middle may be.
             top: its height.
 
@@ -83,10 +81,8 @@ class FloorPlan:
         return x, z
 
 
-# ==== room: """The place where a scene is set: a floor, four walls and, sometimes, a ceiling, seen from inside."""
-
 _MEAN_HEIGHT = 0.3
-"""Of the mean room, whose width is 1."""
+"""Height of the mean room, whose width is 1."""
 
 _SIDES = {
     "floor": ((-1, 0, -1), (0, 0, 2), (2, 0, 0)),
@@ -99,7 +95,7 @@ _SIDES = {
 """Corner and both edges of each side of the room [-1, 1] x [0, 1] x [-1, 1]; first edge x second edge points inwards."""
 
 _CELLS = 2
-"""Along each edge. Few, so that what lies near is often on one triangle; with 8 or 1 labels are the same."""
+"""Cells along each edge of a side; labels do not depend on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +130,7 @@ class Room:
         return detailed_look(_room_topology(self.ceiling), random, unit=unit, detail=0.35, calm=0.5)
 
     def way_to_wall(self, start: np.ndarray, towards: np.ndarray, *, margin: float) -> float:
-        """Return how far one can go from a point in a direction and stay that far from walls and ceiling.
+        """Return how far one can go from a point in a direction and keep a margin to walls and ceiling.
 
         Args:
             start: [3] a point in the room.
@@ -177,15 +173,13 @@ def _room_topology(ceiling: bool) -> Topology:
     )
 
 
-# ==== props: """What stands about in a room: crates, pillars, balls, rugs on its floor and pictures on its walls."""
-
 _THIN = 0.015
 """Half of the thickness of rugs and pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prop:
-    """A body and how it looks."""
+    """A body and its look."""
 
     body: Body
     look: Look
@@ -194,14 +188,14 @@ class Prop:
 def furnished(
     room: Room, plan: FloorPlan, shapes: np.random.Generator, colours: np.random.Generator, *, clutter: int
 ) -> list[Prop]:
-    """Return the room itself and what is in it.
+    """Return the room itself and its furniture.
 
     Args:
         room: to be furnished.
-        plan: what is taken already; things on the floor are added.
-        shapes: decides what is where.
-        colours: decides what it looks like.
-        clutter: how many things stand about; rugs and pictures come on top.
+        plan: space that is taken; objects on the floor are added.
+        shapes: decides which object is where.
+        colours: decides their looks.
+        clutter: number of crates, pillars and balls; rugs and pictures are extra.
     """
     props = [Prop(body=room.body(), look=room.look(colours))]
     pictures = int(shapes.integers(5, 10))
@@ -209,7 +203,7 @@ def furnished(
     for number in range(int(shapes.integers(1, 3))):
         half = shapes.uniform(0.6, 1.6, 2)
         x, z = shapes.uniform(-0.5, 0.5, 2) * room.half
-        # One above the other, so that none shines through.
+        # At different heights, so that surfaces never coincide.
         low = _THIN * (1 + 2 * number)
         props.append(_box(colours, f"rug {number}", (x, low, z), (half[0], _THIN, half[1]), _turn(shapes)))
     props += [_standing(room, plan, shapes, colours, f"thing {number}") for number in range(clutter)]
@@ -263,7 +257,7 @@ def _picture(room: Room, shapes: np.random.Generator, colours: np.random.Generat
     half_width, half_height = shapes.uniform(0.3, 0.8), shapes.uniform(0.3, 0.7)
     half, middle = np.full(3, _THIN), np.zeros(3)
     half[along], half[1] = half_width, half_height
-    # Each at its own distance from the wall: those that overlap do not shine through.
+    # Each at its own distance from the wall, so that surfaces never coincide.
     middle[axis] = sign * (room.half[axis // 2] - shapes.uniform(_THIN, 0.1))
     middle[along] = shapes.uniform(-1, 1) * (room.half[along // 2] - half_width)
     middle[1] = shapes.uniform(0.3 + half_height, room.height - half_height)
@@ -284,7 +278,7 @@ def _box(
 
 
 def _prop_look(topology: Topology, colours: np.random.Generator, extent: float) -> Look:
-    # As many periods on a small thing as on one of a metre.
+    # A small object has as many periods as one of a metre.
     return detailed_look(topology, colours, unit=extent, detail=0.16 * min(extent, 1.0))
 
 

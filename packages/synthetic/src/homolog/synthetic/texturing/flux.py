@@ -1,9 +1,12 @@
-"""The texturer of the main seed: FLUX, held in place by ControlNets for edges and depth, through diffusers.
+"""FLUX with ControlNets for edges and depth, through diffusers, as a texturer.
 
 FLUX.1-dev's weights are gated, and its licence ("FLUX.1 [dev] Non-Commercial License", as its page had it)
 does not allow commercial use of the model; ControlNets trained on it have terms of their own. Read them before you
-make a data set. Nothing is fetched here: folders are given, or a configuration names
-`homolog.core.hub.fetch_folder` in their place.
+make a data set. Nothing is downloaded here: give folders, or name `homolog.core.hub.fetch_folder` in the
+configuration.
+
+An accelerator may not make the same picture twice. Finished pictures can be cached under everything that
+went into them, so that a data set that is made twice is the same twice.
 """
 
 import hashlib
@@ -28,22 +31,16 @@ from homolog.core.fetch import file_hash
 from homolog.core.hub import recorded_hashes
 from homolog.synthetic.texturing.texturers import Conditioning
 
-# ==== picture_cache: """Pictures that cannot be made again bit by bit, kept as files.
-#
-# A generator on an accelerator may give another picture tomorrow. A file is addressed by everything that went
-# into the picture, so that a data set that is made twice is the same twice.
-# """
-
 
 class PictureCache:
     """A folder of PNG files, two levels deep."""
 
     def __init__(self, root: str | Path) -> None:
-        """Name the folder; it is made when the first picture is kept."""
+        """Choose the folder; it is created with the first picture."""
         self._root = Path(root).expanduser()
 
     def path(self, address: Mapping[str, Any]) -> Path:
-        """Return where the picture of an address is kept.
+        """Return the path of the picture of an address.
 
         Args:
             address: everything that decides the picture, as JSON has it.
@@ -54,7 +51,7 @@ class PictureCache:
     def find(
         self, address: Mapping[str, Any], make: Callable[[], UInt8[np.ndarray, "H W 3"]]
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """Return the picture that was kept, or make and keep it; a damaged file counts as none.
+        """Return the cached picture, or make and cache it; a damaged file is made again.
 
         Raises:
             DataError: the folder cannot be written to.
@@ -87,29 +84,21 @@ def _read(path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
         return None
 
 
-# ==== flux_texturer: """The texturer of the main seed: FLUX, held in place by ControlNets for edges and depth, through diffusers.
-#
-# FLUX.1-dev's weights are gated, and its licence ("FLUX.1 [dev] Non-Commercial License", as its page had it)
-# does not allow commercial use of the model; ControlNets trained on it have terms of their own. Read them before you
-# make a data set. Nothing is fetched here: folders are given, or a configuration names
-# `homolog.core.hub.fetch_folder` in their place.
-# """
-
 MULTIPLE = 16
-"""Sides of what FLUX makes: its autoencoder shrinks 8 times, and 2 x 2 of the result are a token."""
+"""FLUX makes sides of multiples of this: its autoencoder shrinks 8 times, and a token is 2 x 2 of the result."""
 
 _UNFIT = (OSError, ValueError, TypeError, KeyError, RuntimeError)
-"""What diffusers raises for a folder that holds something else."""
+"""What diffusers raises for a folder with other content."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Control:
-    """How strongly one map holds the picture.
+    """How strongly one map conditions the picture.
 
     Attributes:
-        scale: factor on what its ControlNet adds.
-        end: share of the steps, from the first one on, in which it does.
-        mode: number of this kind of map for a union ControlNet, None for one that knows one kind only. In
+        scale: factor on the output of its ControlNet.
+        end: fraction of the steps, from the first one, in which it is used.
+        mode: number of this kind of map for a union ControlNet, None for a ControlNet of one kind. In
             InstantX's union, edges are 0 and depth is 2.
     """
 
@@ -119,7 +108,7 @@ class Control:
 
 
 class FluxTexturer:
-    """A `Texturer`. Contours come out a few pixels off: give up labels beside them (`erosion`)."""
+    """FLUX as a `Texturer`. Contours move by a few pixels, so drop the labels near them (`erosion`)."""
 
     def __init__(
         self,
@@ -130,7 +119,7 @@ class FluxTexturer:
         depth: Control | None = None,
         steps: int = 28,
         guidance: float = 3.5,
-        longest: int = 1024,
+        longer_side: int = 1024,
         tokens: int = 512,
         low: float = 0.1,
         high: float = 0.2,
@@ -139,7 +128,7 @@ class FluxTexturer:
         offload: bool = False,
         cache: str | Path | None = None,
     ) -> None:
-        """Choose the model; its weights are read for the first picture.
+        """Choose the model; its weights are loaded for the first picture.
 
         Args:
             checkpoint: folder of the model as diffusers writes it, with its text encoders.
@@ -148,25 +137,25 @@ class FluxTexturer:
             depth: how the depth is used.
             steps: of the sampler.
             guidance: strength of the prompt that the distilled model was trained with.
-            longest: longer side of the picture that is generated, which is then resized.
+            longer_side: of the generated picture, pixels; the result is resized to the view.
             tokens: of the prompt, at most.
             low: threshold of the edges (Canny).
             high: threshold of the edges.
             device: where it runs (`homolog.core.device.choose_device`).
             dtype: of the weights.
-            offload: keep on the device only what is at work; needs the package accelerate.
+            offload: keep on the device only the network that is running; needs the package accelerate.
             cache: folder of finished pictures, addressed by weights, prompt, seed, maps and settings; None
-                keeps none. An accelerator may not make the same picture twice, so have one.
+                caches none. An accelerator may not make the same picture twice, so set one.
 
         Raises:
-            ConfigError: settings that do not go together.
-            WeightsError: a folder that is not there or holds something else.
+            ConfigError: settings that do not fit together.
+            WeightsError: a folder is missing or holds something else.
         """
         edges, depth = edges or Control(), depth or Control()
-        if len(controlnets) not in (1, 2) or steps < 1 or longest < MULTIPLE:
+        if len(controlnets) not in (1, 2) or steps < 1 or longer_side < MULTIPLE:
             raise ConfigError(
                 "FLUX: expected two ControlNets or one union, at least one step, and a side of at least "
-                f"{MULTIPLE}, got {len(controlnets)}, {steps}, {longest}"
+                f"{MULTIPLE}, got {len(controlnets)}, {steps}, {longer_side}"
             )
         if len(controlnets) == 1 and (edges.mode is None or depth.mode is None):
             raise ConfigError(
@@ -176,7 +165,7 @@ class FluxTexturer:
         self._checkpoint = _folder(checkpoint, "model_index.json", "Flux")
         self._controlnets = tuple(_folder(path, "config.json", "FluxControlNet") for path in controlnets)
         self._controls = (edges, depth)
-        self._steps, self._guidance, self._longest, self._tokens = steps, guidance, longest, tokens
+        self._steps, self._guidance, self._longer_side, self._tokens = steps, guidance, longer_side, tokens
         self._low, self._high = low, high
         self._device, self._dtype, self._offload = device, dtype, offload
         self._cache = None if cache is None else PictureCache(cache)
@@ -184,13 +173,13 @@ class FluxTexturer:
         self._weights: str | None = None
 
     def retexture(self, conditioning: Conditioning, *, prompt: str, seed: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Return what FLUX makes of the edges and the depth of a view.
+        """Return FLUX's picture for the edges and the depth of a view.
 
         Raises:
             MissingDependencyError: diffusers, transformers or kornia is not installed.
             WeightsError: the folders hold no such model.
         """
-        large = conditioning.resized(_generated(conditioning.size, self._longest))
+        large = conditioning.resized(_generated(conditioning.size, self._longer_side))
         edges = np.where(large.edges(low=self._low, high=self._high), 255, 0).astype(np.uint8)
         nearness = large.nearness()
         if self._cache is None:
@@ -215,7 +204,7 @@ class FluxTexturer:
                 ],
                 control_mode=[control.mode for control in self._controls],
                 # Always one number per map: the pipeline spreads a single one over its nets, of which a
-                # union is one, and then drops the second map without a word.
+                # union is one, and then silently drops the second map.
                 controlnet_conditioning_scale=[control.scale for control in self._controls],
                 control_guidance_start=[0.0, 0.0],
                 control_guidance_end=[control.end for control in self._controls],
@@ -273,18 +262,20 @@ class FluxTexturer:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the networks behind: a worker reads its own."""
+        """Leave out the networks: a worker loads its own."""
         return {**self.__dict__, "_pipeline": None}
 
 
-def _generated(size: Size, longest: int) -> Size:
-    """Return sides that FLUX can make, the longer one about `longest`."""
-    height, width = (max(MULTIPLE, round(side * longest / max(size) / MULTIPLE) * MULTIPLE) for side in size)
+def _generated(size: Size, longer_side: int) -> Size:
+    """Return sides that FLUX can make, the longer one about `longer_side`."""
+    height, width = (
+        max(MULTIPLE, round(side * longer_side / max(size) / MULTIPLE) * MULTIPLE) for side in size
+    )
     return height, width
 
 
 def _folder(path: str | Path, file: str, kind: str) -> Path:
-    """Return a folder after a look at what it says it holds: the class named in `file` begins with `kind`."""
+    """Return a folder after checking that the class named in `file` begins with `kind`."""
     folder = Path(path).expanduser()
     try:
         name = str(json.loads((folder / file).read_text()).get("_class_name"))
@@ -299,7 +290,7 @@ def _folder(path: str | Path, file: str, kind: str) -> Path:
 
 
 def _digest(folder: Path) -> str:
-    """Return a hash of the weights in a folder; those that were fetched have theirs on record."""
+    """Return a hash of the weights in a folder; those of fetched folders are on record."""
     hashes = recorded_hashes(folder) or {
         str(path.relative_to(folder)): file_hash(path)
         for path in sorted(folder.rglob("*"))
@@ -309,7 +300,7 @@ def _digest(folder: Path) -> str:
 
 
 def _network(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """Read one network, and refuse what diffusers only warns of: weights that are not there stay random."""
+    """Load one network, and raise where diffusers only warns: missing weights would stay random."""
     try:
         network, loading = kind.from_pretrained(
             folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
@@ -331,7 +322,7 @@ def _unfit(folder: Path, what: str, error: Exception) -> WeightsError:
 
 def _diffusers() -> Any:
     try:
-        # The pipeline cannot be imported without transformers, and then says so in other words.
+        # Without transformers the import of the pipeline fails with an unrelated message.
         importlib.import_module("transformers")
         return importlib.import_module("diffusers")
     except ImportError as error:

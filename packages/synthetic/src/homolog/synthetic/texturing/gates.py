@@ -1,4 +1,7 @@
-"""A texturer whose pictures are judged, and made again if they are refused."""
+"""Checks that a generated picture still shows its geometry: each gate returns a reason to reject it, or None.
+
+`GatedTexturer` asks a texturer again, with other seeds, until all gates accept.
+"""
 
 import logging
 from collections import Counter
@@ -7,23 +10,23 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from scipy.stats import rankdata
 
-from homolog.core.errors import ConfigError, MissingDependencyError, ShapeError
+from homolog.core.errors import ConfigError, ShapeError
 from homolog.synthetic.correspondence import distance_to
+from homolog.synthetic.on_demand import check_at_least, check_within
 from homolog.synthetic.texturing.texturers import Conditioning, ProceduralTexturer, Texturer, canny
-
-# ==== gates: """Is a generated picture still the picture of its geometry? Each gate gives a reason to refuse it, or None."""
 
 Segmenter = Callable[[UInt8[np.ndarray, "H W 3"]], Bool[np.ndarray, "H W"]]
 """Finds the foreground of a picture."""
 
 DepthEstimator = Callable[[UInt8[np.ndarray, "H W 3"]], Float[np.ndarray, "H W"]]
-"""Guesses depth from one picture, up to any rising function."""
+"""Estimates depth from one picture, up to any increasing function."""
 
 
 @runtime_checkable
 class Gate(Protocol):
-    """Judges pictures."""
+    """Accepts or rejects generated pictures."""
 
     def reason(self, picture: UInt8[np.ndarray, "H W 3"], conditioning: Conditioning) -> str | None:
         """Return why a picture must not be used with the labels of its geometry, or None if it may."""
@@ -31,29 +34,28 @@ class Gate(Protocol):
 
 
 class EdgeGate:
-    """Edges must be where they were: F1 of Canny edges on the object, within a few pixels."""
+    """Checks that edges stay in place: F1 of Canny edges on the object, within a few pixels."""
 
     def __init__(
         self, *, least: float = 0.5, reach: float | int = 2.0, low: float = 0.1, high: float = 0.2
     ) -> None:
-        """Choose how strict to be.
+        """Set the threshold.
 
         Args:
-            least: F1 that is good enough. New patterns have edges of their own, so 1 is out of reach.
-            reach: how far off an edge may be, pixels.
+            least: smallest F1 to accept. New patterns add edges, so 1 is out of reach.
+            reach: largest offset of an edge, pixels.
             low: threshold of Canny's method.
             high: threshold of Canny's method.
 
         Raises:
-            ConfigError: a number out of its range.
+            ConfigError: a number out of range.
         """
-        _check_share("EdgeGate", least)
-        if reach < 0:
-            raise ConfigError(f"EdgeGate: expected a reach of at least 0 pixels, got {reach}")
+        check_within(0, 1, least=least)
+        check_at_least(0, reach=reach)
         self._least, self._reach, self._low, self._high = least, reach, low, high
 
     def reason(self, picture: UInt8[np.ndarray, "H W 3"], conditioning: Conditioning) -> str | None:
-        """Return why the edges do not fit, or None. The background is the generator's own and does not count."""
+        """Return why the edges do not fit, or None. Edges of the background do not count."""
         wanted = conditioning.edges(low=self._low, high=self._high)
         found = canny(picture, low=self._low, high=self._high)
         near = distance_to(conditioning.mask) <= self._reach
@@ -62,41 +64,41 @@ class EdgeGate:
 
 
 class MaskGate:
-    """The object must cover the pixels that it covered: intersection over union."""
+    """Checks that the object covers the same pixels: intersection over union."""
 
     def __init__(self, *, segment: Segmenter, least: float = 0.85) -> None:
-        """Choose how strict to be.
+        """Set the threshold.
 
         Args:
             segment: finds the foreground of a picture.
-            least: intersection over union that is good enough.
+            least: smallest intersection over union to accept.
 
         Raises:
-            ConfigError: a number out of its range.
+            ConfigError: a number out of range.
         """
-        _check_share("MaskGate", least)
+        check_within(0, 1, least=least)
         self._segment, self._least = segment, least
 
     def reason(self, picture: UInt8[np.ndarray, "H W 3"], conditioning: Conditioning) -> str | None:
         """Return why the foreground does not fit, or None."""
-        score = overlap(self._segment(picture), conditioning.mask)
+        score = iou(self._segment(picture), conditioning.mask)
         return None if score >= self._least else f"foreground: IoU {score:.2f} is below {self._least}"
 
 
 class DepthGate:
-    """What was nearer must look nearer: rank correlation of the depth on the object."""
+    """Checks the order of depths on the object: rank correlation."""
 
     def __init__(self, *, estimate: DepthEstimator, least: float = 0.8) -> None:
-        """Choose how strict to be.
+        """Set the threshold.
 
         Args:
-            estimate: guesses depth (not its inverse) from a picture.
-            least: Spearman's correlation that is good enough.
+            estimate: estimates depth (not its inverse) from a picture.
+            least: smallest Spearman correlation to accept.
 
         Raises:
-            ConfigError: a number out of its range.
+            ConfigError: a number out of range.
         """
-        _check_share("DepthGate", least)
+        check_within(0, 1, least=least)
         self._estimate, self._least = estimate, least
 
     def reason(self, picture: UInt8[np.ndarray, "H W 3"], conditioning: Conditioning) -> str | None:
@@ -107,9 +109,9 @@ class DepthGate:
 
 
 def edge_f1(found: Bool[np.ndarray, "H W"], wanted: Bool[np.ndarray, "H W"], *, reach: float | int) -> float:
-    """Return the harmonic mean of two shares: of found edges near a wanted one, and of wanted near a found one.
+    """Return F1: precision of found edges near a wanted one, recall of wanted edges near a found one.
 
-    Two pictures without edges agree (1); an edge on one side only does not (0).
+    Two pictures without edges score 1; edges in only one of them score 0.
     """
     if not found.any() and not wanted.any():
         return 1.0
@@ -120,7 +122,7 @@ def edge_f1(found: Bool[np.ndarray, "H W"], wanted: Bool[np.ndarray, "H W"], *, 
     return 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def overlap(one: Bool[np.ndarray, "H W"], other: Bool[np.ndarray, "H W"]) -> float:
+def iou(one: Bool[np.ndarray, "H W"], other: Bool[np.ndarray, "H W"]) -> float:
     """Return intersection over union; 1 if both are empty.
 
     Raises:
@@ -133,51 +135,34 @@ def overlap(one: Bool[np.ndarray, "H W"], other: Bool[np.ndarray, "H W"]) -> flo
 
 
 def rank_correlation(one: Float[np.ndarray, " N"], other: Float[np.ndarray, " N"]) -> float:
-    """Return Spearman's correlation; 0 if one side is constant or there are fewer than two values.
-
-    Raises:
-        MissingDependencyError: scipy is not installed.
-    """
-    try:
-        from scipy.stats import rankdata
-    except ImportError as error:
-        raise MissingDependencyError(
-            "homolog-synthetic[synthetic]", "the rank correlation of depths"
-        ) from error
+    """Return Spearman's correlation; 0 if one side is constant or there are fewer than two values."""
     ranks = [rankdata(values) for values in (one, other)]
     if len(one) < 2 or any(rank.std() == 0 for rank in ranks):
         return 0.0
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def _check_share(name: str, least: float) -> None:
-    if not 0 <= least <= 1:
-        raise ConfigError(f"{name}: expected least in [0, 1], got {least}")
-
-
-# ==== gated_texturer: """A texturer whose pictures are judged, and made again if they are refused."""
-
 logger = logging.getLogger(__name__)
 
 
 class GatedTexturer:
-    """A `Texturer` around another one: seeds are tried in a fixed order, and one that always works comes last.
+    """A `Texturer` that retries another one with other seeds until all gates accept, and has a fallback.
 
     Attributes:
-        refused: how often each gate said no; its words up to the first colon are its name.
-        replaced: how many pictures the last resort had to make.
+        refused: number of rejections per gate, by the part of its reason before the colon.
+        replaced: number of pictures that the fallback made.
     """
 
     def __init__(
         self, *, texturer: Texturer, gates: Sequence[Gate], tries: int = 3, last: Texturer | None = None
     ) -> None:
-        """Choose the judges.
+        """Choose the texturer and its gates.
 
         Args:
             texturer: makes pictures.
-            gates: all of them have to agree.
-            tries: seeds that are tried.
-            last: makes the picture when all were refused, unjudged; procedural by default.
+            gates: all of them have to accept.
+            tries: number of seeds to try.
+            last: the fallback after the last try, whose picture is not checked; procedural by default.
 
         Raises:
             ConfigError: no gate, or no try.
@@ -192,14 +177,14 @@ class GatedTexturer:
         self.replaced = 0
 
     def retexture(self, conditioning: Conditioning, *, prompt: str, seed: int) -> UInt8[np.ndarray, "H W 3"]:
-        """Return the first picture that no gate refuses; seed number k is derived from `seed` and k."""
+        """Return the first picture that all gates accept; the seed of try k is derived from `seed` and k."""
         for member in range(self._tries):
             picture = self._texturer.retexture(conditioning, prompt=prompt, seed=derived_seed(seed, member))
             reason = self._reason(picture, conditioning)
             if reason is None:
                 return picture
             self.refused[reason.split(":")[0]] += 1
-            logger.info("refused a picture of %s (seed %d, try %d): %s", prompt, seed, member + 1, reason)
+            logger.info("rejected a picture of %s (seed %d, try %d): %s", prompt, seed, member + 1, reason)
         self.replaced += 1
         return self._last.retexture(conditioning, prompt=prompt, seed=seed)
 
@@ -209,7 +194,7 @@ class GatedTexturer:
 
 
 def derived_seed(seed: int, member: int) -> int:
-    """Return one of many seeds that follow from one; the first is `seed` itself."""
+    """Return the seed of try `member`; that of try 0 is `seed` itself."""
     if member == 0:
         return seed
     state = np.random.SeedSequence(seed, spawn_key=(member,)).generate_state(1, np.uint64)
