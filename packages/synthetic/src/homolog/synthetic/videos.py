@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from homolog.core.errors import ConfigError, ShapeError
+from homolog.core.errors import ConfigError, ShapeError, one_of
 from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
 from homolog.synthetic.category import chosen
