@@ -237,5 +237,5 @@ def test_without_trimesh_the_message_says_what_to_install(
 ) -> None:
     (tmp_path / "a.obj").write_text("")
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(MissingDependencyError, match=r"homolog-data\[meshes\]"):
+    with pytest.raises(MissingDependencyError, match=r"homolog-synthetic\[meshes\]"):
         MeshFolder(root=tmp_path).sample("a", 0)

@@ -10,8 +10,7 @@ from PIL import Image as PILImage
 from homolog.core.coords import pixel_to_normalised
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.samples import PairSample
-from homolog.synthetic.category import categories, category, topology
-from homolog.synthetic.rendering.scene import Topology
+from homolog.synthetic.category import categories, topology
 from homolog.synthetic.seeds import Factor, Seeds, Split
 from homolog.synthetic.semantic_pairs import SemanticPairs
 
@@ -129,33 +128,6 @@ def test_dense_truth_carries_keypoints_to_keypoints(name: str) -> None:
                 near.append(bool(np.linalg.norm(grid[row, column] - xy1) <= reach + 0.2))
     assert len(near) >= 8
     assert np.mean(near) > 0.85
-
-
-@pytest.mark.parametrize("name", categories())
-def test_a_category_keeps_its_topology_and_is_closed(name: str) -> None:
-    kind, shared, random = category(name), topology(name), np.random.default_rng(0)
-    assert np.ptp(shared.canonical, axis=0).max() == pytest.approx(1.0)
-    assert len(shared.landmark_names) >= 12
-    assert _open_edges(shared) == 0
-    for _ in range(5):
-        solids = kind.build(kind.draw_shape(random), kind.draw_pose(random))
-        assert tuple(solid.name for solid in solids) == shared.part_names
-        vertices = np.concatenate([solid.vertices for solid in solids])
-        assert vertices.shape == shared.canonical.shape
-        assert np.isfinite(vertices).all()
-    everywhere = [part for part in shared.part_names if part.startswith("left ")]
-    assert {f"right {part[5:]}" for part in everywhere} <= set(shared.part_names)
-
-
-def _open_edges(shared: Topology) -> int:
-    """Edges, by position, that do not have as many triangles on the one side as on the other."""
-    places = np.unique(shared.canonical.round(9), axis=0, return_inverse=True)[1].reshape(-1)[shared.faces]
-    balance: dict[tuple[int, int], int] = {}
-    for a, b in np.concatenate([places[:, [k, (k + 1) % 3]] for k in range(3)]).tolist():
-        if a != b:
-            edge, sign = ((a, b), 1) if a < b else ((b, a), -1)
-            balance[edge] = balance.get(edge, 0) + sign
-    return sum(value != 0 for value in balance.values())
 
 
 def test_two_instances_look_different_unless_asked() -> None:

@@ -63,7 +63,7 @@ def test_canny_finds_the_outline_of_a_square_and_nothing_else() -> None:
 
 def test_without_kornia_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia.filters", None)
-    with pytest.raises(MissingDependencyError, match=r"homolog-data\[flux\]"):
+    with pytest.raises(MissingDependencyError, match=r"homolog-synthetic\[flux\]"):
         canny(np.zeros((8, 8, 3), np.uint8))
 
 

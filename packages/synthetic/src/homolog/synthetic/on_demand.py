@@ -91,7 +91,7 @@ def image_size(size: int | Sequence[int]) -> Size:
     return int(sides[0]), int(sides[1])
 
 
-def check_at_least(low: float, **settings: float) -> None:
+def check_at_least(low: float | int, **settings: float | int) -> None:
     """Check settings, given by name, against a lower bound.
 
     Raises:
@@ -102,7 +102,7 @@ def check_at_least(low: float, **settings: float) -> None:
             raise ConfigError(f"expected {name} >= {low}, got {value}")
 
 
-def check_within(low: float, high: float, **settings: float) -> None:
+def check_within(low: float | int, high: float | int, **settings: float | int) -> None:
     """Check settings, given by name, against both bounds, which are allowed themselves.
 
     Raises:
