@@ -19,7 +19,7 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from homolog.synthetic import semantic_pairs
+from homolog.synthetic import asset_pairs, semantic_pairs
 from homolog.synthetic.category import Category
 from homolog.synthetic.correspondence import dense_truth
 from homolog.synthetic.modelling.solids import ring
@@ -33,20 +33,21 @@ from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds
 from homolog.synthetic.semantic_pairs import SemanticPairs
+from homolog.synthetic.texturing import texturers
 
 STAGES: dict[str, list[tuple[object, str]]] = {
     "build": [
         (Category, "draw_shape"),
         (Category, "draw_pose"),
         (Category, "vertices"),
-        (semantic_pairs, "drawn_camera"),
-        (semantic_pairs, "drawn_occluder"),
+        (asset_pairs, "drawn_camera"),
+        (asset_pairs, "drawn_occluder"),
     ],
     "raster": [(Scene, "of"), (View, "of")],
-    "paint": [(semantic_pairs, "draw_look"), (semantic_pairs, "paint_over")],
-    "background": [(semantic_pairs, "drawn_backdrop")],
+    "paint": [(semantic_pairs, "draw_look"), (texturers, "paint")],
+    "background": [(texturers, "drawn_backdrop")],
     "photometry": [(Photometry, "develop")],
-    "grids": [(semantic_pairs, "dense_truth")],
+    "grids": [(asset_pairs, "dense_truth")],
     "tensors": [(semantic_pairs.SemanticPair, "sample")],
     "seeds": [(Seeds, "generator")],
 }
@@ -186,7 +187,7 @@ def _seconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-data"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-synthetic"))
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
         f"Python {platform.python_version()}, {versions}"

@@ -135,7 +135,7 @@ def test_two_instances_look_different_unless_asked() -> None:
     shared = SemanticPairs(count=1, size=64, seed=9, photometry=False, occluders=0.0, shared_look=1.0).pair(0)
     assert np.array_equal(apart.pictures[0], shared.pictures[0])
     assert not np.array_equal(apart.pictures[1], shared.pictures[1])
-    assert apart.shapes[0] != apart.shapes[1]
+    assert apart.assets[0].shape != apart.assets[1].shape
 
 
 def test_backgrounds_come_from_photos_if_given(tmp_path: Path) -> None:
