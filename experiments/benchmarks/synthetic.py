@@ -111,9 +111,6 @@ def _torus_from(azimuth: float) -> View:
         part_names=("torus",),
         finishes=("coat",),
         closed=True,
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
     )
     viewpoint = Viewpoint.towards(
         np.zeros(3), azimuth=azimuth, elevation=0.3, distance=4.4, focal=1.3, size=(512, 512)

@@ -353,6 +353,7 @@ def _cut(body: Body, camera: Viewpoint, lens: PlaneMap) -> tuple[Body, Subdivisi
     )
     if len(parts.faces) == len(topology.faces):
         return body, None
+    # Without keypoints, whose triangles no longer exist: the caller moves them by the map instead.
     finer = Topology(
         name=topology.name,
         faces=parts.faces,
@@ -362,10 +363,6 @@ def _cut(body: Body, camera: Viewpoint, lens: PlaneMap) -> tuple[Body, Subdivisi
         part_names=topology.part_names,
         finishes=topology.finishes,
         closed=topology.closed,
-        # Keypoints refer to triangles that no longer exist; the caller moves them by the map instead.
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
     )
     return Body(topology=finer, vertices=parts.values[:, 3:6], key=body.key), parts
 

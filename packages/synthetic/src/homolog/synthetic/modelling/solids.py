@@ -13,6 +13,7 @@ from jaxtyping import Float64, Int32
 
 from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import Real, compiled
+from homolog.synthetic.rendering.scene import Topology, sheets
 
 CAP = 3
 """Rings that round each end of a tube, not counting its pole."""
@@ -175,6 +176,21 @@ class Solid:
             return len(self.vertices) - 2 + int(along)
         ring = round(along * (self.rings - 1))
         return ring * self.segments + round(around * self.segments) % self.segments
+
+
+def topology_of(solid: Solid, name: str) -> Topology:
+    """Return the topology of an object that is a single solid, without keypoints."""
+    faces = solid.faces()
+    return Topology(
+        name=name,
+        faces=faces,
+        canonical=solid.vertices / np.ptp(solid.vertices, axis=0).max(),
+        part=np.zeros(len(faces), np.int32),
+        sheet=sheets(faces),
+        part_names=(solid.name,),
+        finishes=(solid.finish,),
+        closed=True,
+    )
 
 
 def tube(

@@ -6,7 +6,7 @@ it a correspondence.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
@@ -64,7 +64,7 @@ class Topology:
             components, and only there.
         finishes: the material of each part (`"coat"`, `"metal"`); see `homolog.synthetic.rendering.look`.
         closed: no triangle can be seen from behind.
-        landmark_names: of the keypoints.
+        landmark_names: of the keypoints; none by default.
         landmark_face: [K] triangle of each keypoint.
         landmark_bary: [K 3] where on it.
     """
@@ -77,9 +77,9 @@ class Topology:
     part_names: tuple[str, ...]
     finishes: tuple[str, ...]
     closed: bool
-    landmark_names: tuple[str, ...]
-    landmark_face: Int32[np.ndarray, " K"]
-    landmark_bary: Float32[np.ndarray, "K 3"]
+    landmark_names: tuple[str, ...] = ()
+    landmark_face: Int32[np.ndarray, " K"] = field(default_factory=lambda: np.zeros(0, np.int32))
+    landmark_bary: Float32[np.ndarray, "K 3"] = field(default_factory=lambda: np.zeros((0, 3), np.float32))
 
     def landmarks(self, body: int) -> SurfacePoints:
         """Return the keypoints as surface points of the body with this index in its scene."""

@@ -8,9 +8,9 @@ from jaxtyping import Float64
 
 from homolog.synthetic.category import Category, Numbers, category, topology
 from homolog.synthetic.compiled import bounds
-from homolog.synthetic.modelling.solids import Solid, ball, box, tube
+from homolog.synthetic.modelling.solids import Solid, ball, box, topology_of, tube
 from homolog.synthetic.rendering.look import Look, draw_look
-from homolog.synthetic.rendering.scene import Body, Topology, sheets
+from homolog.synthetic.rendering.scene import Body, Topology
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.scenes.room import turned
 from homolog.synthetic.seeds import Factor, Seeds
@@ -124,20 +124,7 @@ def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Ge
 @lru_cache(maxsize=3)
 def _topology(which: int) -> Topology:
     solid = (_pole, _ball, _box)[which]()
-    extent = np.ptp(solid.vertices, axis=0)
-    return Topology(
-        name=f"occluder {solid.name}",
-        faces=solid.faces(),
-        canonical=solid.vertices / extent.max(),
-        part=np.zeros(len(solid.faces()), np.int32),
-        sheet=sheets(solid.faces()),
-        part_names=(solid.name,),
-        finishes=(solid.finish,),
-        closed=True,
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
-    )
+    return topology_of(solid, f"occluder {solid.name}")
 
 
 def _pole() -> Solid:

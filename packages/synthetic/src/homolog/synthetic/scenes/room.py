@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.synthetic.modelling.solids import Solid, ball, box, revolved
+from homolog.synthetic.modelling.solids import Solid, ball, box, revolved, topology_of
 from homolog.synthetic.rendering.look import Look, detailed_look
 from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
@@ -167,9 +167,6 @@ def _room_topology(ceiling: bool) -> Topology:
         part_names=names,
         finishes=("cloth",) * len(names),
         closed=True,
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
     )
 
 
@@ -285,20 +282,7 @@ def _prop_look(topology: Topology, colours: np.random.Generator, extent: float) 
 @lru_cache(maxsize=3)
 def _prop_topology(which: int) -> Topology:
     solid = (_block, _pillar, _sphere)[which]()
-    faces = solid.faces()
-    return Topology(
-        name=f"prop {solid.name}",
-        faces=faces,
-        canonical=solid.vertices / np.ptp(solid.vertices, axis=0).max(),
-        part=np.zeros(len(faces), np.int32),
-        sheet=sheets(faces),
-        part_names=(solid.name,),
-        finishes=(solid.finish,),
-        closed=True,
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
-    )
+    return topology_of(solid, f"prop {solid.name}")
 
 
 def _block() -> Solid:
