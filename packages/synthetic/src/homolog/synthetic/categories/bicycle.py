@@ -92,7 +92,7 @@ def _surround(
                 sections[r, s, k] = centres[r, k] + radius * (cosine * out[r, k] + sine * across)
 
 
-Vector = Float64[np.ndarray, "3"]
+Point = Float64[np.ndarray, "3"]
 
 # Metres. Angles lean back from upright, so that a factor on them stays small.
 _COLUMNS = (
@@ -162,7 +162,7 @@ def _fitting(shape: Numbers) -> Numbers:
     return s
 
 
-def _joints(s: Numbers) -> dict[str, Vector]:
+def _joints(s: Numbers) -> dict[str, Point]:
     """Return where the tubes meet; the bottom bracket is above the origin, the ground at 0."""
     lean, back = np.radians(s["head_lean"]), np.radians(s["seat_lean"])
     axis, ahead = _plane(-np.sin(lean), np.cos(lean)), _plane(np.cos(lean), np.sin(lean))
@@ -184,7 +184,7 @@ def _joints(s: Numbers) -> dict[str, Vector]:
     }
 
 
-def _wheel(name: str, s: Numbers, hub: Vector) -> list[Solid]:
+def _wheel(name: str, s: Numbers, hub: Point) -> list[Solid]:
     across, tyre = np.array((0, 0, 1.0)), s["tyre"]
     middle = s["wheel"] - tyre
     inner = middle - tyre - 0.006
@@ -197,7 +197,7 @@ def _wheel(name: str, s: Numbers, hub: Vector) -> list[Solid]:
     return [*parts, *_spokes(name, hub, inner), _guard(name, s, hub)]
 
 
-def _spokes(name: str, hub: Vector, reach: float) -> list[Solid]:
+def _spokes(name: str, hub: Point, reach: float) -> list[Solid]:
     """From both flanges of the hub to the rim, in pairs that mirror each other."""
     parts: list[Solid] = []
     for side, which in _SIDES:
@@ -213,7 +213,7 @@ def _spokes(name: str, hub: Vector, reach: float) -> list[Solid]:
     return parts
 
 
-def _guard(name: str, s: Numbers, hub: Vector) -> Solid:
+def _guard(name: str, s: Numbers, hub: Point) -> Solid:
     """A mudguard; that of a bicycle without any lies within the tyre."""
     bare = s["guard"] < 0.5
     radius = s["wheel"] - s["tyre"] if bare else s["wheel"] + 0.016
@@ -227,7 +227,7 @@ def _guard(name: str, s: Numbers, hub: Vector) -> Solid:
     )  # fmt: skip
 
 
-def _frame(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _frame(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     axis, thick = j["axis"], s["tube"]
     cluster = j["bracket"] + 0.95 * s["seat_tube"] * j["seat way"]
     upper = j["head top"] - min(0.035, 0.3 * s["head"]) * axis
@@ -254,7 +254,7 @@ def _frame(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     return parts
 
 
-def _saddle(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _saddle(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     top, long, wide = j["saddle"], s["long"], s["wide"]
     path = [
         top + _plane(x * long, y) for x, y in ((-0.50, 0.012), (-0.26, 0.008), (0.10, -0.002), (0.48, 0.0))
@@ -267,7 +267,7 @@ def _saddle(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     ]
 
 
-def _drive(s: Numbers, j: dict[str, Vector], turn: float) -> list[Solid]:
+def _drive(s: Numbers, j: dict[str, Point], turn: float) -> list[Solid]:
     """Cranks, pedals that stay level, and the chain on the right."""
     axle, rear, across = j["bracket"], j["rear hub"], np.array((0, 0, 1.0))
     parts: list[Solid] = []
@@ -302,7 +302,7 @@ def _drive(s: Numbers, j: dict[str, Vector], turn: float) -> list[Solid]:
     return parts
 
 
-def _steered(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _steered(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     """Whatever turns with the handlebar."""
     axis, ahead, crown = j["axis"], j["ahead"], j["crown"]
     root = j["head top"] + s["spacer"] * axis
@@ -338,7 +338,7 @@ def _steered(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     return parts
 
 
-def _pipe(name: str, finish: str, start: Vector, end: Vector, radius: float, *, bulge: float = 0.4) -> Solid:
+def _pipe(name: str, finish: str, start: Point, end: Point, radius: float, *, bulge: float = 0.4) -> Solid:
     # None of these goes across the bicycle.
     return tube(
         name,
@@ -352,7 +352,7 @@ def _pipe(name: str, finish: str, start: Vector, end: Vector, radius: float, *, 
     )
 
 
-def _bent(name: str, finish: str, path: list[Vector], radius: float, end: float | None = None) -> Solid:
+def _bent(name: str, finish: str, path: list[Point], radius: float, end: float | None = None) -> Solid:
     last = 0.85 * radius if end is None else end
     return tube(
         name,
@@ -366,7 +366,7 @@ def _bent(name: str, finish: str, path: list[Vector], radius: float, end: float 
     )
 
 
-def _turned(parts: list[Solid], pivot: Vector, axis: Vector, angle: float) -> list[Solid]:
+def _turned(parts: list[Solid], pivot: Point, axis: Point, angle: float) -> list[Solid]:
     """Turn parts about an axis through a point; to the left for a positive angle about an axis upwards."""
     x, y, z = axis
     skew = np.array(((0, -z, y), (z, 0, -x), (-y, x, 0)))
@@ -374,7 +374,7 @@ def _turned(parts: list[Solid], pivot: Vector, axis: Vector, angle: float) -> li
     return moved(parts, (joined(parts) - pivot) @ turn.T + pivot)
 
 
-def _plane(x: float | int, y: float | int) -> Vector:
+def _plane(x: float | int, y: float | int) -> Point:
     return np.array((x, y, 0.0))
 
 
