@@ -310,7 +310,7 @@ def test_poses_move_what_they_are_named_after() -> None:
         ("potted_plant", "saucer", 1.05, ("saucer",)),
     ],
 )
-def test_what_an_instance_does_not_have_is_never_seen(
+def test_parts_that_an_instance_lacks_are_not_visible(
     name: str, number: str, limit: float, parts: tuple[str, ...]
 ) -> None:
     kind, names = category(name), topology(name).part_names
@@ -338,7 +338,7 @@ def test_what_an_instance_does_not_have_is_never_seen(
         ("car", "van", {"left front window", "rear window"}, {"left rear window"}),
     ],
 )  # fmt: skip
-def test_what_a_kind_lacks_is_out_of_sight(
+def test_parts_that_a_kind_lacks_are_not_visible(
     name: str, typical: str, present: set[str], absent: set[str]
 ) -> None:
     seen = _seen_parts(

@@ -1,4 +1,4 @@
-"""Meshes from files: round trips, deformations that keep the topology, and files that are refused."""
+"""Meshes from files: round trips, deformations that keep the topology, and files that are rejected."""
 
 import sys
 from pathlib import Path

@@ -28,7 +28,7 @@ def _bytes(sample: PairSample) -> bytes:
     return b"".join(tensor.numpy().tobytes() for tensor in tensors)
 
 
-def test_a_pair_is_the_same_whatever_was_made_before() -> None:
+def test_a_pair_does_not_depend_on_the_pairs_before() -> None:
     forward = [
         _bytes(sample) for sample in map(SemanticPairs(count=4, size=64, seed=5).__getitem__, range(4))
     ]
@@ -37,7 +37,7 @@ def test_a_pair_is_the_same_whatever_was_made_before() -> None:
     assert len(set(forward)) == 4
 
 
-def test_seeds_and_splits_have_nothing_in_common() -> None:
+def test_seeds_and_splits_give_unrelated_pairs() -> None:
     makers = [
         SemanticPairs(count=1, size=48, seed=1),
         SemanticPairs(count=1, size=48, seed=2),
@@ -145,7 +145,7 @@ def test_backgrounds_come_from_photos_if_given(tmp_path: Path) -> None:
     assert (behind == (255, 0, 0)).all(axis=1).mean() > 0.9
 
 
-def test_unusable_settings_are_refused(tmp_path: Path) -> None:
+def test_invalid_settings_raise(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no category named hors"):
         SemanticPairs(count=1, names=["hors"])
     with pytest.raises(ConfigError, match="at least one category"):
@@ -156,3 +156,10 @@ def test_unusable_settings_are_refused(tmp_path: Path) -> None:
         SemanticPairs(count=1, photos=tmp_path)
     with pytest.raises(IndexError, match="index of a pair"):
         SemanticPairs(count=1)[1]
+
+
+def test_images_need_not_be_square() -> None:
+    sample = SemanticPairs(count=1, size=[48, 64])[0]
+    assert sample.image0.pixels.shape == (3, 48, 64)
+    assert sample.dense0 is not None
+    assert sample.dense0.grid.shape == (1, 2, 48, 64)

@@ -1,4 +1,4 @@
-"""What paints anew, the maps it is given, and the gates that judge it: hand-worked cases."""
+"""Texturers, the maps they get, and the gates that check their pictures: hand-worked cases."""
 
 import sys
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_without_kornia_the_message_says_what_to_install(monkeypatch: pytest.Mon
         canny(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_what_is_near_is_bright_and_the_background_is_black(conditioning: Conditioning) -> None:
+def test_near_surfaces_are_bright_and_the_background_is_black(conditioning: Conditioning) -> None:
     nearness, mask = conditioning.nearness(), conditioning.mask
     assert (nearness[~mask] == 0).all()
     assert nearness[mask].min() == 64
@@ -86,7 +86,7 @@ def test_edges_are_those_of_the_object_whatever_is_behind_it(conditioning: Condi
     assert columns.max() <= mask_columns.max() + 2
 
 
-def test_a_larger_conditioning_is_drawn_anew(conditioning: Conditioning) -> None:
+def test_a_larger_conditioning_is_rendered_anew(conditioning: Conditioning) -> None:
     large = conditioning.resized((96, 96))
     assert large.picture().shape == (96, 96, 3)
     covered = large.mask.reshape(48, 2, 48, 2).sum(axis=(1, 3))
@@ -109,7 +109,7 @@ def test_the_identity_keeps_the_picture_and_the_procedural_texturer_its_outline(
     assert (np.abs(first[conditioning.mask].astype(int) - 51).max(axis=1) > 5).mean() > 0.5
 
 
-def test_colours_that_came_with_a_mesh_are_painted_where_they_belong(conditioning: Conditioning) -> None:
+def test_colours_of_a_mesh_are_painted_where_they_belong(conditioning: Conditioning) -> None:
     picture = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
     uv = np.array((((0, 0), (1, 0), (1, 1)), ((0, 0), (1, 1), (0, 1))), np.float32)
     colours = Colours(
@@ -158,7 +158,7 @@ def test_overlap_and_rank_correlation_of_hand_worked_cases() -> None:
     assert rank_correlation(rising, np.ones(4)) == 0
 
 
-def test_the_edge_gate_accepts_the_same_and_refuses_what_moved(conditioning: Conditioning) -> None:
+def test_the_edge_gate_accepts_the_same_picture_and_rejects_a_shifted_one(conditioning: Conditioning) -> None:
     gate, picture = EdgeGate(least=0.6), conditioning.picture()
     assert gate.reason(picture, conditioning) is None
     reason = gate.reason(np.roll(picture, 8, axis=(0, 1)), conditioning)
@@ -181,7 +181,7 @@ def test_the_other_gates_give_reasons_with_numbers(conditioning: Conditioning) -
         EdgeGate(least=2.0)
 
 
-def test_refused_pictures_are_made_again_with_other_seeds_and_counted(conditioning: Conditioning) -> None:
+def test_rejected_pictures_are_made_again_with_other_seeds_and_counted(conditioning: Conditioning) -> None:
     seeds: list[int] = []
 
     class Seeded:

@@ -1,4 +1,4 @@
-"""From which side things are photographed."""
+"""The sides that objects are photographed from."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Maps of the plane: both directions, folds, and what a lens makes of a view."""
+"""Maps of the image plane in both directions, folds, and views through a map."""
 
 import numpy as np
 import pytest
