@@ -13,11 +13,10 @@ from homolog.core.coords import normalised_to_pixel
 from homolog.core.dense import DenseField
 from homolog.core.image import Image
 from homolog.core.samples import PairSample, ShownGaussians
-from homolog.synthetic.correspondence import DenseTruth, dense_truth
-from homolog.synthetic.depth_pose import truth_from_depth
+from homolog.synthetic.correspondence import DenseTruth, dense_truth, truth_from_depth
+from homolog.synthetic.rendering.view import View
 from homolog.synthetic.splats.depth_edges import without_edges
 from homolog.synthetic.splats.splat_pairs import SplatPair, SplatPairs
-from homolog.synthetic.view import View
 
 Kind = Literal["plane", "expected", "exact"]
 """Depth of the blended plane; mean depth of the blended centres; the surfaces that the Gaussians lie on."""

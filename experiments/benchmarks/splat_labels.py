@@ -28,7 +28,9 @@ import torch
 
 from homolog.core.camera import epipolar_distance, fundamental
 from homolog.core.coords import pixel_grid
-from homolog.synthetic.depth_pose import world_points
+from homolog.synthetic.correspondence import world_points
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slanted_plane
 from homolog.synthetic.splats.depth_edges import depth_edges
@@ -38,8 +40,6 @@ from homolog.synthetic.splats.novel_views import strayed
 from homolog.synthetic.splats.sampled import OVERLAP
 from homolog.synthetic.splats.splat import splat
 from homolog.synthetic.splats.splat_scene import made_scene
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 SIZE = (256, 256)
 _NAMES = ("bottle", "chair", "quadruped")

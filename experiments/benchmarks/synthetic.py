@@ -19,35 +19,35 @@ from importlib.metadata import version
 import numpy as np
 import torch
 
-from homolog.synthetic import semantic_pairs
+from homolog.synthetic import asset_pairs, semantic_pairs
 from homolog.synthetic.category import Category
 from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import draw_look
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.rasteriser import rasterise
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.modelling.solids import ring
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import draw_look
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry
+from homolog.synthetic.rendering.rasteriser import rasterise
+from homolog.synthetic.rendering.scene import Body, Scene, Topology, sheets
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds
 from homolog.synthetic.semantic_pairs import SemanticPairs
-from homolog.synthetic.solids import ring
-from homolog.synthetic.surface import Topology, sheets
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.texturing import texturers
 
 STAGES: dict[str, list[tuple[object, str]]] = {
     "build": [
         (Category, "draw_shape"),
         (Category, "draw_pose"),
         (Category, "vertices"),
-        (semantic_pairs, "drawn_camera"),
-        (semantic_pairs, "drawn_occluder"),
+        (asset_pairs, "drawn_camera"),
+        (asset_pairs, "drawn_occluder"),
     ],
     "raster": [(Scene, "of"), (View, "of")],
-    "paint": [(semantic_pairs, "draw_look"), (semantic_pairs, "paint_over")],
-    "background": [(semantic_pairs, "drawn_backdrop")],
+    "paint": [(semantic_pairs, "draw_look"), (texturers, "paint")],
+    "background": [(texturers, "drawn_backdrop")],
     "photometry": [(Photometry, "develop")],
-    "grids": [(semantic_pairs, "dense_truth")],
+    "grids": [(asset_pairs, "dense_truth")],
     "tensors": [(semantic_pairs.SemanticPair, "sample")],
     "seeds": [(Seeds, "generator")],
 }
@@ -111,9 +111,6 @@ def _torus_from(azimuth: float) -> View:
         part_names=("torus",),
         finishes=("coat",),
         closed=True,
-        landmark_names=(),
-        landmark_face=np.zeros(0, np.int32),
-        landmark_bary=np.zeros((0, 3), np.float32),
     )
     viewpoint = Viewpoint.towards(
         np.zeros(3), azimuth=azimuth, elevation=0.3, distance=4.4, focal=1.3, size=(512, 512)
@@ -187,7 +184,7 @@ def _seconds(run: Callable[[], object], repeats: int) -> float:
 
 
 def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-data"))
+    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-synthetic"))
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
         f"Python {platform.python_version()}, {versions}"

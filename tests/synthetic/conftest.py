@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from homolog.synthetic.scene import Body
-from homolog.synthetic.surface import Topology, sheets
+from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
 
 def _quad(name: str, corners: list[tuple[float, float, float]], key: str | None = "quad") -> Body:

@@ -1,4 +1,4 @@
-"""View-aligned pairs: both directions of the truth, order, and what may be left out near contours."""
+"""View-aligned pairs: both directions of the truth, reproducibility, and labels dropped near contours."""
 
 from typing import Any
 
@@ -9,10 +9,8 @@ import torch
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.errors import ConfigError
 from homolog.synthetic.aligned_pairs import AlignedPair, AlignedPairs, lattice_of
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.erosion import contours
-from homolog.synthetic.gates import distance_to
-from homolog.synthetic.identity_texturer import IdentityTexturer
+from homolog.synthetic.correspondence import contours, distance_to
+from homolog.synthetic.texturing.texturers import Conditioning, IdentityTexturer
 
 _NAMES = ["bird", "bottle", "chair", "quadruped"]
 _STILL: dict[str, Any] = {"rotation": 0, "scale": (1, 1), "stretch": 0, "shift": 0, "bend": 0}
@@ -130,7 +128,7 @@ def test_a_pair_depends_on_seed_split_and_index_alone() -> None:
         assert not np.array_equal(_pairs(**changes).pair(3).pictures[0], first.pictures[0])
 
 
-def test_labels_near_contours_of_either_image_are_given_up_and_no_others() -> None:
+def test_only_labels_near_contours_of_either_image_are_dropped() -> None:
     free, kept = (_pairs(names=["bottle"], erosion=radius).pair(1) for radius in (0, 3))
     for side in (0, 1):
         before, after = free.truths[side], kept.truths[side]

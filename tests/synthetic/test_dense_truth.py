@@ -8,15 +8,12 @@ import pytest
 import torch
 
 from homolog.core.coords import identity_grid
-from homolog.synthetic.canonical_nearest import truth_from_canonical
 from homolog.synthetic.category import category, topology
-from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.depth_pose import truth_from_depth, world_points
-from homolog.synthetic.framing import framed
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.correspondence import dense_truth, truth_from_depth, world_points
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint, framed
 from homolog.synthetic.transfer import Tolerance, transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 Quad = Callable[..., Body]
 
@@ -236,25 +233,6 @@ def test_labels_lead_to_the_same_place_of_the_body() -> None:
     assert truth.valid.sum() > there_and_back.valid.sum() > 0.5 * truth.valid.sum()
     assert (truth.covisible == there_and_back.covisible).all()
     assert back.valid.sum() > 500
-
-
-def test_nearest_canonical_positions_find_what_the_triangles_say() -> None:
-    view0, view1 = _instance(8, 0.5, (128, 128)), _instance(9, 0.9, (128, 128))
-    exact = dense_truth(view0, view1)[0]
-    found = truth_from_canonical(view0.canonical, view0.part, view1.canonical, view1.part)[0]
-    both = exact.interior & found.valid
-    assert both.sum() > 0.8 * exact.interior.sum() > 500
-    error = np.linalg.norm(exact.xy - found.xy, axis=-1)[both]
-    assert np.median(error) < 0.05
-    assert np.percentile(error, 95) < 0.6
-    assert np.isnan(found.xy[~found.valid]).all()
-
-
-def test_nothing_in_common_is_no_truth_and_no_error() -> None:
-    canonical, nothing = np.full((8, 8, 3), np.nan, np.float32), np.full((8, 8), -1, np.int32)
-    for truth in truth_from_canonical(canonical, nothing, canonical, nothing):
-        assert not truth.valid.any()
-        assert np.isnan(truth.xy).all()
 
 
 def test_a_point_behind_the_camera_is_nowhere(quad: Quad) -> None:

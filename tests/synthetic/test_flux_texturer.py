@@ -14,13 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.flux_texturer import Control, FluxTexturer
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import draw_look
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import draw_look
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.texturing.flux import Control, FluxTexturer
+from homolog.synthetic.texturing.texturers import Conditioning
 
 # diffusers warns of an import of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:.*FluxPosEmbed.*:FutureWarning")
@@ -107,7 +107,7 @@ def _text_encoders(transformers: Any) -> dict[str, Any]:
 
 def _texturer(model: Path, **changes: Any) -> FluxTexturer:
     arguments: dict[str, Any] = {
-        "checkpoint": model / "model", "controlnets": [model / "edges", model / "depth"], "steps": 2, "longest": _SIZE,
+        "checkpoint": model / "model", "controlnets": [model / "edges", model / "depth"], "steps": 2, "longer_side": _SIZE,
         "tokens": 16, "device": "cpu", "dtype": "float32",
     }  # fmt: skip
     return FluxTexturer(**{**arguments, **changes})
@@ -144,7 +144,7 @@ def test_equal_seeds_give_equal_pictures_and_every_control_counts(
 def test_a_larger_picture_is_made_and_brought_to_the_size_of_the_view(
     model: Path, conditioning: Conditioning
 ) -> None:
-    picture = _texturer(model, longest=64).retexture(conditioning, prompt="a bed", seed=1)
+    picture = _texturer(model, longer_side=64).retexture(conditioning, prompt="a bed", seed=1)
     assert picture.shape == (_SIZE, _SIZE, 3)
 
 
@@ -216,7 +216,7 @@ def test_without_diffusers_the_message_says_what_to_install(
     tmp_path: Path, conditioning: Conditioning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _claim(tmp_path)
-    texturer = FluxTexturer(checkpoint=tmp_path, controlnets=[tmp_path, tmp_path], longest=32)
+    texturer = FluxTexturer(checkpoint=tmp_path, controlnets=[tmp_path, tmp_path], longer_side=32)
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(MissingDependencyError, match=r"homolog-data\[flux\]"):
+    with pytest.raises(MissingDependencyError, match=r"homolog-synthetic\[flux\]"):
         texturer.retexture(conditioning, prompt="", seed=0)

@@ -1,4 +1,4 @@
-"""Homographies of photos as training data: the dense truth is the map, wherever there is one."""
+"""Homographies of photos as training data: the dense truth is the map wherever it is defined."""
 
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def test_where_the_photo_ends_nothing_is_known(tmp_path: Path) -> None:
     assert beyond > 1000
 
 
-def test_a_pair_is_the_same_whatever_was_made_before(root: Path) -> None:
+def test_a_pair_does_not_depend_on_the_pairs_before(root: Path) -> None:
     forward = [_bytes(_source(root)[index]) for index in range(3)]
     data = _source(root, count=9)
     assert [_bytes(data[index]) for index in (2, 1, 0)] == forward[::-1]
@@ -149,7 +149,7 @@ def test_a_sample_holds_together(root: Path) -> None:
         )
 
 
-def test_unusable_settings_are_refused(root: Path, tmp_path: Path) -> None:
+def test_invalid_settings_raise(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="expected a folder with photos"):
         _source(tmp_path)
     with pytest.raises(ConfigError, match="a displacement in"):

@@ -1,4 +1,4 @@
-"""Keypoints in sight: whatever triangle names them, and whatever stands before them."""
+"""Keypoints of a view: shared by the triangles around them, and occluded like any surface point."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from homolog.synthetic.category import categories, category, topology
-from homolog.synthetic.landmarks import landmarks_in, turned_towards
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.transfer import transfer
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.transfer import landmarks_in, transfer, turned_towards
 
 
 def _camera(azimuth: float, elevation: float) -> Viewpoint:
@@ -63,7 +62,7 @@ def test_keypoints_of_the_left_are_those_of_the_right_in_a_mirror(name: str) -> 
         assert at[mark] * (1, 1, -1) == pytest.approx(at[mark.replace("left", "right", 1)], abs=1e-9), mark
 
 
-def test_a_foot_behind_something_is_not_seen(chair: Body, quad: Callable[..., Body]) -> None:
+def test_an_occluded_keypoint_is_not_visible(chair: Body, quad: Callable[..., Body]) -> None:
     camera = _camera(0.0, 0.2)
     board = quad("board", [(0.8, -0.2, -1.0), (0.8, -0.2, 1.0), (0.8, 0.35, 1.0), (0.8, 0.35, -1.0)])
     feet = [_index(f"{side} front foot") for side in ("left", "right")]
@@ -71,7 +70,7 @@ def test_a_foot_behind_something_is_not_seen(chair: Body, quad: Callable[..., Bo
     assert not landmarks_in(View.of(Scene.of([chair, board]), camera)).visible[feet].any()
 
 
-def test_what_looks_away_is_not_seen_whatever_else_meets_there(chair: Body) -> None:
+def test_keypoints_that_face_away_are_not_visible(chair: Body) -> None:
     """The back of a kitchen chair has rear corners of its seat that nothing shows to who stands in front below."""
     front = View.of(Scene.of([chair]), _camera(0.0, 0.0))
     marks = landmarks_in(front)

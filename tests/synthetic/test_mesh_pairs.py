@@ -1,4 +1,4 @@
-"""Meshes from files: round trips, deformations that keep the topology, and files that are refused."""
+"""Meshes from files: round trips, deformations that keep the topology, and files that are rejected."""
 
 import sys
 from pathlib import Path
@@ -10,12 +10,9 @@ from PIL import Image as PILImage
 
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 from homolog.synthetic.asset_pairs import AssetPairs, MeshPairs
-from homolog.synthetic.assets import AssetSource
-from homolog.synthetic.free_form import FreeForm, FreeFormRanges
-from homolog.synthetic.mesh_edges import count_odd_edges, split_at_creases
-from homolog.synthetic.mesh_file import LONGEST, read_mesh
-from homolog.synthetic.mesh_folder import MeshFolder
-from homolog.synthetic.procedural_assets import ProceduralAssets
+from homolog.synthetic.assets import AssetSource, ProceduralAssets
+from homolog.synthetic.meshes.files import LONGEST, count_odd_edges, read_mesh, split_at_creases
+from homolog.synthetic.meshes.folder import FreeForm, FreeFormRanges, MeshFolder
 
 _NEEDS = "reading meshes needs it: pip install homolog-synthetic[meshes]"
 
@@ -240,5 +237,5 @@ def test_without_trimesh_the_message_says_what_to_install(
 ) -> None:
     (tmp_path / "a.obj").write_text("")
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    with pytest.raises(MissingDependencyError, match=r"homolog-data\[meshes\]"):
+    with pytest.raises(MissingDependencyError, match=r"homolog-synthetic\[meshes\]"):
         MeshFolder(root=tmp_path).sample("a", 0)

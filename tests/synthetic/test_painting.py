@@ -9,21 +9,19 @@ import pytest
 from PIL import Image as PILImage
 
 from homolog.core.errors import DataError, ShapeError
-from homolog.synthetic.backdrop import PhotoFolder, drawn_backdrop
 from homolog.synthetic.category import categories, category, topology
 from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.framing import framed
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look, draw_look, row
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.printed import printed, pyramid
-from homolog.synthetic.rasteriser import visible_faces
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.rendering.lighting import Light, drawn_backdrop
+from homolog.synthetic.rendering.look import Look, draw_look, row
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry
+from homolog.synthetic.rendering.photos import PhotoFolder, printed, pyramid
+from homolog.synthetic.rendering.rasteriser import visible_faces
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.shading import SIDE
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint, framed
 from homolog.synthetic.semantic_pairs import SemanticPairs
-from homolog.synthetic.shading import SIDE
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 Quad = Callable[..., Body]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ShapeError
-from homolog.synthetic.rasteriser import interpolate, rasterise, visible_faces
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.rasteriser import interpolate, rasterise, visible_faces
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 
 TRIANGLE = np.array(((0, 1, 2),), np.int32)
 

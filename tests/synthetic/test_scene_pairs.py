@@ -1,4 +1,4 @@
-"""Geometric pairs end to end: exact truth, matchable pictures, overlap as asked, the same every time."""
+"""Geometric pairs end to end: exact truth, matchable pictures, the requested overlap, reproducibility."""
 
 import numpy as np
 import pytest
@@ -9,14 +9,12 @@ from homolog.core.coords import identity_grid, inside, normalised_to_pixel, pixe
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.core.sampling import warp_maps
-from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.depth_pose import truth_from_depth
-from homolog.synthetic.floor_plan import Disc, FloorPlan
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.correspondence import dense_truth, truth_from_depth
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.scene_pairs import ScenePair, ScenePairs
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.scenes.room import Disc, FloorPlan, Room
 
 NAMES = ["bird", "bottle", "chair", "quadruped"]
 
@@ -199,7 +197,7 @@ def test_baselines_are_large(pairs: list[ScenePair]) -> None:
     assert np.median([float(fact["angle"]) for fact in facts]) > 20
 
 
-def test_a_pair_is_the_same_whatever_was_made_before() -> None:
+def test_a_pair_does_not_depend_on_the_pairs_before() -> None:
     data = ScenePairs(count=3, size=48, seed=5, names=NAMES)
     forward = [_bytes(data[index]) for index in range(3)]
     other = ScenePairs(count=7, size=48, seed=5, names=NAMES)
@@ -207,7 +205,7 @@ def test_a_pair_is_the_same_whatever_was_made_before() -> None:
     assert len(set(forward)) == 3
 
 
-def test_seeds_and_splits_have_nothing_in_common() -> None:
+def test_seeds_and_splits_give_unrelated_pairs() -> None:
     makers = [
         ScenePairs(count=1, size=48, seed=1, names=NAMES),
         ScenePairs(count=1, size=48, seed=2, names=NAMES),
@@ -283,7 +281,7 @@ def test_cameras_stand_in_the_room_and_see_with_the_size_that_was_asked_for(pair
         assert inside(torch.from_numpy(pair.truths[0].xy[pair.truths[0].valid]), (96, 128)).all()
 
 
-def test_unusable_settings_are_refused() -> None:
+def test_invalid_settings_raise() -> None:
     with pytest.raises(ConfigError, match="no category named hors"):
         ScenePairs(count=1, names=["hors"])
     with pytest.raises(ConfigError, match="at least one category"):

@@ -1,4 +1,4 @@
-"""What paints anew, the maps it is given, and the gates that judge it: hand-worked cases."""
+"""Texturers, the maps they get, and the gates that check their pictures: hand-worked cases."""
 
 import sys
 from collections.abc import Callable
@@ -7,19 +7,29 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, MissingDependencyError
-from homolog.synthetic.canny import canny
-from homolog.synthetic.colours import Colours
-from homolog.synthetic.conditioning import Conditioning
-from homolog.synthetic.gated_texturer import GatedTexturer, derived_seed
-from homolog.synthetic.gates import DepthGate, EdgeGate, MaskGate, edge_f1, overlap, rank_correlation
-from homolog.synthetic.identity_texturer import IdentityTexturer
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look, row
-from homolog.synthetic.procedural_texturer import ProceduralTexturer
-from homolog.synthetic.scene import Body, Scene
-from homolog.synthetic.texturer import drawn_prompt
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.meshes.colours import Colours
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import Look, row
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.texturing.gates import (
+    DepthGate,
+    EdgeGate,
+    GatedTexturer,
+    MaskGate,
+    derived_seed,
+    edge_f1,
+    iou,
+    rank_correlation,
+)
+from homolog.synthetic.texturing.texturers import (
+    Conditioning,
+    IdentityTexturer,
+    ProceduralTexturer,
+    canny,
+    drawn_prompt,
+)
 
 _SIZE = 48
 
@@ -53,11 +63,11 @@ def test_canny_finds_the_outline_of_a_square_and_nothing_else() -> None:
 
 def test_without_kornia_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "kornia.filters", None)
-    with pytest.raises(MissingDependencyError, match=r"homolog-data\[flux\]"):
+    with pytest.raises(MissingDependencyError, match=r"homolog-synthetic\[flux\]"):
         canny(np.zeros((8, 8, 3), np.uint8))
 
 
-def test_what_is_near_is_bright_and_the_background_is_black(conditioning: Conditioning) -> None:
+def test_near_surfaces_are_bright_and_the_background_is_black(conditioning: Conditioning) -> None:
     nearness, mask = conditioning.nearness(), conditioning.mask
     assert (nearness[~mask] == 0).all()
     assert nearness[mask].min() == 64
@@ -76,7 +86,7 @@ def test_edges_are_those_of_the_object_whatever_is_behind_it(conditioning: Condi
     assert columns.max() <= mask_columns.max() + 2
 
 
-def test_a_larger_conditioning_is_drawn_anew(conditioning: Conditioning) -> None:
+def test_a_larger_conditioning_is_rendered_anew(conditioning: Conditioning) -> None:
     large = conditioning.resized((96, 96))
     assert large.picture().shape == (96, 96, 3)
     covered = large.mask.reshape(48, 2, 48, 2).sum(axis=(1, 3))
@@ -99,7 +109,7 @@ def test_the_identity_keeps_the_picture_and_the_procedural_texturer_its_outline(
     assert (np.abs(first[conditioning.mask].astype(int) - 51).max(axis=1) > 5).mean() > 0.5
 
 
-def test_colours_that_came_with_a_mesh_are_painted_where_they_belong(conditioning: Conditioning) -> None:
+def test_colours_of_a_mesh_are_painted_where_they_belong(conditioning: Conditioning) -> None:
     picture = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
     uv = np.array((((0, 0), (1, 0), (1, 1)), ((0, 0), (1, 1), (0, 1))), np.float32)
     colours = Colours(
@@ -139,8 +149,8 @@ def test_f1_of_edges_counts_neighbours_within_reach() -> None:
 def test_overlap_and_rank_correlation_of_hand_worked_cases() -> None:
     one, other = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
     one[:2], other[1:3] = True, True
-    assert overlap(one, other) == pytest.approx(1 / 3)
-    assert overlap(~one & one, ~one & one) == 1
+    assert iou(one, other) == pytest.approx(1 / 3)
+    assert iou(~one & one, ~one & one) == 1
     rising = np.array((1.0, 2, 3, 4))
     assert rank_correlation(rising, np.exp(rising)) == pytest.approx(1)
     assert rank_correlation(rising, -rising) == pytest.approx(-1)
@@ -148,7 +158,7 @@ def test_overlap_and_rank_correlation_of_hand_worked_cases() -> None:
     assert rank_correlation(rising, np.ones(4)) == 0
 
 
-def test_the_edge_gate_accepts_the_same_and_refuses_what_moved(conditioning: Conditioning) -> None:
+def test_the_edge_gate_accepts_the_same_picture_and_rejects_a_shifted_one(conditioning: Conditioning) -> None:
     gate, picture = EdgeGate(least=0.6), conditioning.picture()
     assert gate.reason(picture, conditioning) is None
     reason = gate.reason(np.roll(picture, 8, axis=(0, 1)), conditioning)
@@ -171,7 +181,7 @@ def test_the_other_gates_give_reasons_with_numbers(conditioning: Conditioning) -
         EdgeGate(least=2.0)
 
 
-def test_refused_pictures_are_made_again_with_other_seeds_and_counted(conditioning: Conditioning) -> None:
+def test_rejected_pictures_are_made_again_with_other_seeds_and_counted(conditioning: Conditioning) -> None:
     seeds: list[int] = []
 
     class Seeded:

@@ -1,4 +1,4 @@
-"""Videos end to end: tracks against independent projection and sight, TAP-Vid's rules, motion, reproducibility."""
+"""Videos end to end: tracks against independent projection and visibility, TAP-Vid's rules, motion, reproducibility."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,10 @@ import torch
 from homolog.core.errors import ConfigError
 from homolog.core.samples import VideoSample
 from homolog.synthetic.category import category
-from homolog.synthetic.motion import Curves, Walk, moving_poses
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.scenes.motion import Curves, Walk, moving_poses
 from homolog.synthetic.seeds import Split
 from homolog.synthetic.videos import Video, Videos
-from homolog.synthetic.view import View
 
 NAMES = ["bird", "bottle", "chair", "quadruped"]
 
@@ -200,7 +200,7 @@ def test_a_walk_goes_where_it_looks() -> None:
         assert np.abs((walk.place.min(axis=0) + walk.place.max(axis=0)) / 2).max() <= 1
 
 
-def test_unusable_settings_are_refused() -> None:
+def test_invalid_settings_raise() -> None:
     with pytest.raises(ConfigError, match="frames >= 1"):
         Videos(count=1, frames=0)
     with pytest.raises(ConfigError, match="no split named train"):

@@ -6,8 +6,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def _scattered(count: int, seed: int = 0, degree: int = 0, size: float = 0.15) -> Gaussians:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.analytic import ball_on_plane
 from homolog.synthetic.splats.depth_edges import depth_edges, without_edges
 from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def test_a_step_is_an_edge_and_its_surroundings_too() -> None:

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.cuda import rasterised, render_cuda
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.tensors import GaussianTensors
 from homolog.synthetic.splats.tiles import render_tiles
-from homolog.synthetic.viewpoint import Viewpoint
 
 Made = Callable[..., Gaussians]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.analytic import AnalyticScene, Plane, ball_on_plane, slanted_plane
 from homolog.synthetic.splats.rendering import plane_depth
 from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def _view(elevation: float = 0.0, azimuth: float = 0.0) -> Viewpoint:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ShapeError
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look, Pattern, row
-from homolog.synthetic.paint import paint
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import Look, Pattern, row
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.sampled import sampled
 from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 Quad = Callable[..., Body]
 LIGHT = Light(

@@ -14,6 +14,8 @@ from homolog.core.camera import epipolar_distance, fundamental
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.errors import ConfigError, DataError
 from homolog.synthetic.correspondence import dense_truth
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, Plane
 from homolog.synthetic.splats.gates import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
@@ -21,8 +23,6 @@ from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.ply import write_gaussians
 from homolog.synthetic.splats.shown import shown_gaussians
 from homolog.synthetic.splats.splat_pairs import Gates, SplatPair, SplatPairs
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 SMALL: dict[str, Any] = {"count": 6, "size": 64, "seed": 3, "names": ["bottle", "chair"], "gaussians": 30_000}
 

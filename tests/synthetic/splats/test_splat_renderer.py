@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from homolog.core.errors import ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.harmonics import constant
 from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.viewpoint import Viewpoint
 
 Made = Callable[..., Gaussians]
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from homolog.core.errors import ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.analytic import ball_on_plane
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.splat import splat
 from homolog.synthetic.splats.tensors import GaussianTensors, Rendered
 from homolog.synthetic.splats.tiles import render_tiles
-from homolog.synthetic.viewpoint import Viewpoint
 
 Made = Callable[..., Gaussians]
 MAPS = ("rgb", "alpha", "expected_depth", "plane_depth", "normal", "distance")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.analytic import ball_on_plane, slanted_plane
 from homolog.synthetic.splats.depth_edges import without_edges
 from homolog.synthetic.splats.gates import (
@@ -23,7 +24,6 @@ from homolog.synthetic.splats.gates import (
 from homolog.synthetic.splats.novel_views import drawn_pair, nearest, reframed, strayed
 from homolog.synthetic.splats.rendering import Rendering
 from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def _around(turn: float = 0.0, distance: float = 3.7, size: tuple[int, int] = (64, 64)) -> Viewpoint:

@@ -150,7 +150,7 @@ def field_from_depth(
     A pixel is known if both depths are, and that of image 1 is, within the tolerance, the one that the pixel's
     point has in camera 1: otherwise something stands before it. Depth of multi-view stereo is off by
     percents, so that this is a looser rule than that for rendered depth
-    (`homolog.synthetic.depth_pose`); depth is read at the nearest pixel, never between an object and
+    (`homolog.synthetic.correspondence`); depth is read at the nearest pixel, never between an object and
     what is behind it.
 
     Args:

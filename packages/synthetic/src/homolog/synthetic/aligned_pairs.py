@@ -1,9 +1,9 @@
-"""View-aligned pairs: one view of one instance, moved by a map of the plane, in two appearances.
+"""View-aligned pairs: one view of one instance, moved by a map of the image plane, in two appearances.
 
-After the data of the VGGT-prior matcher: its pairs begin with one set of conditioning maps (depth, edges), which
-are warped and then textured twice. Here the view itself is drawn again behind a lens, so that nothing is
-resampled; image 1 is the plain view, image 0 the warped one, and the map T leads from pixels of image 1 to pixels
-of image 0. In the paper's words, image 0 is the source and image 1 the target: T, evaluated on the target's
+After the data of the VGGT-prior matcher: its pairs start from one set of conditioning maps (depth, edges), which
+are warped and then textured twice. Here the view itself is rendered again through a lens, so nothing is
+resampled. Image 1 is the plain view, image 0 the warped one, and the map T leads from pixels of image 1 to pixels
+of image 0. In the paper's terms, image 0 is the source and image 1 the target: T, evaluated on the target's
 lattice, is G_{s->t}. The other grid is its inverse.
 """
 
@@ -17,28 +17,23 @@ import torch
 from jaxtyping import Bool, Float64
 
 from homolog.core.coords import Size, inside
-from homolog.core.errors import ConfigError, did_you_mean
-from homolog.synthetic.assets import Asset, AssetSource
-from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, shared_parts
-from homolog.synthetic.erosion import eroded
-from homolog.synthetic.framing import drawn_azimuth, drawn_camera
-from homolog.synthetic.landmarks import Landmarks, landmarks_in
-from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.plane_map import MapRanges, PlaneMap
-from homolog.synthetic.procedural_assets import ProceduralAssets
-from homolog.synthetic.procedural_texturer import ProceduralTexturer
-from homolog.synthetic.retexturing import Retexturing
-from homolog.synthetic.scene import Body, Scene
+from homolog.core.errors import ConfigError
+from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair
+from homolog.synthetic.assets import Asset, AssetSource, ProceduralAssets, chosen_categories
+from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, eroded, shared_parts
+from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import draw_look
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import drawn_azimuth, drawn_camera
 from homolog.synthetic.seeds import Factor, Seeds
-from homolog.synthetic.semantic_pairs import SUBJECT
-from homolog.synthetic.sizes import image_size
-from homolog.synthetic.surface_pair import SurfacePair
-from homolog.synthetic.texturer import Texturer
-from homolog.synthetic.view import View
-from homolog.synthetic.warped_view import WarpedView
+from homolog.synthetic.texturing.texturers import ProceduralTexturer, Retexturing, Texturer
+from homolog.synthetic.transfer import Landmarks, landmarks_in
+from homolog.synthetic.warping import MapRanges, PlaneMap, WarpedView
 
 TRIES = 12
-"""Maps that are drawn before the one that keeps most of the object in the picture is taken."""
+"""Maps to draw before taking the one that keeps most of the object in the picture."""
 
 
 Move = Callable[[Float64[np.ndarray, "N 2"], Size], Float64[np.ndarray, "N 2"]]
@@ -47,7 +42,7 @@ Move = Callable[[Float64[np.ndarray, "N 2"], Size], Float64[np.ndarray, "N 2"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlignedPair(SurfacePair):
-    """Everything that is known of a pair.
+    """Everything that is known about a pair.
 
     Attributes:
         map: from pixels of image 1 to pixels of image 0.
@@ -57,7 +52,7 @@ class AlignedPair(SurfacePair):
 
 
 class AlignedPairs(PairsOnDemand):
-    """Pairs whose truth is a map of the plane, made when asked for; the same whatever the order or the worker."""
+    """Pairs whose truth is a map of the image plane, made on demand; independent of order and worker."""
 
     def __init__(
         self,
@@ -80,39 +75,38 @@ class AlignedPairs(PairsOnDemand):
         photos: str | Path | None = None,
         photometry: bool = True,
     ) -> None:
-        """Choose what to make.
+        """Choose the source and the settings.
 
         Args:
             count: number of pairs.
             size: of the images in pixels, one number or [height, width].
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
-            source: where instances come from; the made-up categories by default.
+            seed: of the data set.
+            split: equal indices of different splits give unrelated pairs.
+            source: where instances come from; the procedural categories by default.
             names: categories of the source; all by default.
-            texturer: gives each image its appearance; other colours on the same surface by default.
-            prompts: for a texturer that reads; `{category}` is replaced.
+            texturer: gives each image its appearance; by default random colours on the same surface.
+            prompts: for a texturer that takes text; `{category}` is replaced.
             rotation: largest angle of the map, degrees.
             scale: its smallest and largest factor.
             stretch: largest logarithm of its factor along some axis.
-            shift: largest shift, as a share of the longer side.
-            bend: how strongly it bends (`homolog.synthetic.plane_map.MapRanges`); 0 makes it affine.
-            kept: share of the object in image 1 that should be within image 0 too.
-            erosion: labels so close to a contour are given up, pixels; 2 to 4 for generators.
-            photos: folder of photos for the backgrounds; made-up scenery by default.
-            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+            shift: largest shift, as a fraction of the longer side.
+            bend: strength of its bend (`homolog.synthetic.warping.MapRanges`); 0 makes it affine.
+            kept: fraction of the object in image 1 that should be inside image 0 too.
+            erosion: width in pixels around contours where labels are dropped; 2 to 4 for generators.
+            photos: folder of photos for the backgrounds; procedural backgrounds by default.
+            photometry: whether exposure, blur, noise and compression are simulated, for each image on its own.
 
         Raises:
-            ConfigError: a category or a split that does not exist, or a number out of its range.
+            ConfigError: an unknown category or split, or a number out of range.
             DataError: no photos in the folder.
         """
-        if count < 0 or not 0 <= kept <= 1 or erosion < 0 or len(scale) != 2:
-            raise ConfigError(
-                "expected count >= 0, kept in [0, 1], erosion >= 0 and scale as [lowest, highest], "
-                f"got {count}, {kept}, {erosion}, {list(scale)}"
-            )
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_within(0, 1, kept=kept)
+        check_at_least(0, erosion=erosion)
+        if len(scale) != 2:
+            raise ConfigError(f"expected scale as [lowest, highest], got {list(scale)}")
         self._source: AssetSource = source or ProceduralAssets()
         self._names = chosen_categories(self._source, names)
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._ranges = MapRanges(
             rotation=rotation, scale=(scale[0], scale[1]), stretch=stretch, shift=shift, bend=bend
         )
@@ -122,10 +116,10 @@ class AlignedPairs(PairsOnDemand):
         )
 
     def pair(self, index: int) -> AlignedPair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
+            IndexError: the index is out of range.
         """
         seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
@@ -139,8 +133,11 @@ class AlignedPairs(PairsOnDemand):
         views = (warped.view, plain)
         colours, cut = asset.colours, warped.cuts[0]
         moved_colours = colours if colours is None or cut is None else colours.cut(cut)
+        # Before the texturer, both images have the same appearance.
+        look = draw_look(asset.topology, seeds.generator(Factor.texture))
+        light = Light.drawn(seeds.generator(Factor.light))
         (picture0, prompt0), (picture1, prompt1) = (
-            self._retexturing.picture(view, name, seeds, side, shared=True, colours=own)
+            self._retexturing.picture(view, name, seeds, side, look=look, light=light, colours=own)
             for side, (view, own) in enumerate(zip(views, (moved_colours, colours), strict=True))
         )
         marks = landmarks_in(plain)
@@ -148,6 +145,7 @@ class AlignedPairs(PairsOnDemand):
             category=name,
             assets=(asset, asset),
             poses=(pose, pose),
+            looks=(look, look),
             views=views,
             pictures=(picture0, picture1),
             truths=eroded(aligned_truth(warped.view, plain, lens), views, self._erosion),
@@ -169,22 +167,22 @@ class AlignedPairs(PairsOnDemand):
         return View.of(Scene.of([body]), camera)
 
     def _map(self, view: View, seeds: Seeds) -> PlaneMap:
-        """Draw maps until one keeps enough of the object in the picture; else return the one that keeps most."""
+        """Draw maps until one keeps enough of the object in the picture; otherwise return the best one."""
         shown = lattice_of(view.shows(0))[:: max(1, int(view.shows(0).sum()) // 2000)]
         drawn: list[tuple[float, PlaneMap]] = []
         for member in range(TRIES):
             lens = self._ranges.drawn(seeds.generator(Factor.layout, 1 + member))
-            share = float(_within(lens.moved(shown, view.size), view).mean()) if len(shown) else 1.0
-            drawn.append((share, lens))
-            if share >= self._kept:
+            fraction = float(_within(lens.moved(shown, view.size), view).mean()) if len(shown) else 1.0
+            drawn.append((fraction, lens))
+            if fraction >= self._kept:
                 break
         return max(drawn, key=lambda one: one[0])[1]
 
 
 def aligned_truth(view0: View, view1: View, lens: PlaneMap) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+    """Return the truth from view 0 to view 1, and the one from 1 to 0.
 
-    Nothing hides anything: what view 1 shows, view 0 shows too unless it is beyond its border.
+    Nothing is occluded: what view 1 shows, view 0 shows too unless it is outside the image.
 
     Args:
         view0: the warped view.
@@ -198,22 +196,6 @@ def lattice_of(mask: np.ndarray) -> Float64[np.ndarray, "N 2"]:
     """Return (x, y) of the pixels of a mask, row by row."""
     rows, columns = np.nonzero(mask)
     return np.stack((columns, rows), axis=1).astype(np.float64)
-
-
-def chosen_categories(source: AssetSource, names: list[str] | None) -> tuple[str, ...]:
-    """Return the categories of a source that were asked for; all by default.
-
-    Raises:
-        ConfigError: one does not exist, or none was asked for.
-    """
-    there = source.categories()
-    found = there if names is None else tuple(names)
-    unknown = next((name for name in found if name not in there), None)
-    if unknown is not None:
-        raise ConfigError(f"no category named {unknown}{did_you_mean(unknown, there)}")
-    if not found:
-        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(there)}")
-    return found
 
 
 def _labels(here: View, there: View, move: Move) -> OneWay:
@@ -232,5 +214,5 @@ def _moved(marks: Landmarks, lens: PlaneMap, view: View) -> Landmarks:
 
 
 def _within(xy: np.ndarray, view: View) -> Bool[np.ndarray, " N"]:
-    # A place that does not exist is within nothing.
+    # NaN is outside.
     return inside(torch.from_numpy(np.nan_to_num(xy, nan=-np.inf)), view.size).numpy()

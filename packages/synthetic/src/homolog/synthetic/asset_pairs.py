@@ -1,33 +1,116 @@
-"""Two instances of one asset's topology, seen from two sides: semantic pairs from any source of assets."""
+"""Semantic pairs: two instances of one category, seen from two sides, with exact labels.
+
+Instances come from an `AssetSource`, their appearance from a `Texturer`. `MeshPairs` takes a folder of meshes;
+`homolog.synthetic.semantic_pairs` takes the procedural categories.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from homolog.core.errors import ConfigError
-from homolog.synthetic.aligned_pairs import chosen_categories
-from homolog.synthetic.assets import Asset, AssetSource
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from homolog.core.samples import PairSample
+from homolog.synthetic.assets import Asset, AssetSource, chosen_categories
 from homolog.synthetic.category import Numbers
-from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.erosion import eroded
-from homolog.synthetic.framing import drawn_azimuth, drawn_camera, drawn_turn
-from homolog.synthetic.identity_texturer import IdentityTexturer
-from homolog.synthetic.landmarks import Landmarks, landmarks_in
-from homolog.synthetic.mesh_folder import MeshFolder
-from homolog.synthetic.occluder import drawn_occluder
-from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.retexturing import Retexturing
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.correspondence import DenseTruth, dense_truth, eroded
+from homolog.synthetic.meshes.folder import MeshFolder
+from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import Look, draw_look
+from homolog.synthetic.rendering.photometry import as_sample_image, mask_box
+from homolog.synthetic.rendering.scene import Body, Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint, drawn_azimuth, drawn_camera, drawn_turn
+from homolog.synthetic.scenes.objects import drawn_occluder
 from homolog.synthetic.seeds import Factor, Seeds
-from homolog.synthetic.semantic_pairs import FEWEST, SUBJECT
-from homolog.synthetic.sizes import image_size
-from homolog.synthetic.surface_pair import SurfacePair
-from homolog.synthetic.texturer import Texturer
-from homolog.synthetic.view import View
+from homolog.synthetic.texturing.texturers import IdentityTexturer, Retexturing, Texturer
+from homolog.synthetic.transfer import Landmarks, landmarks_in, turned_towards
+from homolog.synthetic.warping import WarpedViewpoint
+
+SUBJECT = "subject"
+"""Key of the body that both images show."""
+
+FEWEST = 4
+"""Keypoints that both views should show; with fewer, the second camera moves closer to the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SurfacePair:
+    """Everything that is known about two pictures of body 0 of two scenes; `sample` is the training sample.
+
+    Attributes:
+        category: what both images show.
+        assets: the instances; the same one twice in an aligned pair.
+        poses: the numbers of both poses.
+        looks: colours and patterns of both instances, before any texturer.
+        views: geometry of both images; body 0 is the instance.
+        pictures: pixels of both images.
+        truths: the dense truth on image 0, and the one on image 1.
+        landmarks: keypoints of both images, in the order of the topology's names.
+        prompts: what the texturer was asked for; empty without one.
+        name: unique within its data set.
+    """
+
+    category: str
+    assets: tuple[Asset, Asset]
+    poses: tuple[Numbers, Numbers]
+    looks: tuple[Look, Look]
+    views: tuple[View, View]
+    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
+    truths: tuple[DenseTruth, DenseTruth]
+    landmarks: tuple[Landmarks, Landmarks]
+    prompts: tuple[str, str]
+    name: str
+
+    def sample(self) -> PairSample:
+        """Return the pair with image 0 as the query: dense truth, keypoints visible in both, boxes, masks, depth.
+
+        A warped view has no intrinsics, so its camera is None.
+        """
+        both = self.landmarks[0].visible & self.landmarks[1].visible
+        xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
+        mask0, mask1 = (view.shows(0) for view in self.views)
+        depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
+        image0, image1 = (
+            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
+        )
+        camera0, camera1 = (
+            None if isinstance(view.viewpoint, WarpedViewpoint) else view.viewpoint.camera()
+            for view in self.views
+        )
+        names = self.assets[0].topology.landmark_names
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            xy0=xy0,
+            xy1=xy1,
+            box0=mask_box(mask0),
+            box1=mask_box(mask1),
+            category=self.category,
+            camera0=camera0,
+            camera1=camera1,
+            dense0=self.truths[0].field(),
+            dense1=self.truths[1].field(),
+            depth0=depth0,
+            depth1=depth1,
+            mask0=torch.from_numpy(mask0),
+            mask1=torch.from_numpy(mask1),
+            name=self.name,
+            facts={
+                "keypoints": ", ".join(name for name, seen in zip(names, both, strict=True) if seen),
+                "licence": self.assets[0].licence,
+                "prompt0": self.prompts[0],
+                "prompt1": self.prompts[1],
+            },
+        )
 
 
 class AssetPairs(PairsOnDemand):
-    """What `SemanticPairs` is to the made-up categories, for any `AssetSource` and `Texturer`."""
+    """Pairs of instances from any `AssetSource`, made on demand; independent of order and worker."""
 
     def __init__(
         self,
@@ -47,37 +130,34 @@ class AssetPairs(PairsOnDemand):
         photos: str | Path | None = None,
         photometry: bool = True,
     ) -> None:
-        """Choose what to make.
+        """Choose the source and the settings.
 
         Args:
-            source: where instances come from. Both of a pair have one topology: two deformations of one mesh.
+            source: where instances come from. Both of a pair have the same topology: two deformations of one mesh.
             count: number of pairs.
             size: of the images in pixels, one number or [height, width].
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
+            seed: of the data set.
+            split: equal indices of different splits give unrelated pairs.
             names: categories of the source; all by default.
             texturer: gives each image its appearance; by default it has that of its asset.
-            prompts: for a texturer that reads; `{category}` is replaced.
-            turn: how far apart in azimuth the two views may be, degrees.
-            occluders: how often something stands in front, in [0, 1].
-            recoloured: how often an instance has a made-up look in place of the colours that came with its
-                mesh, in [0, 1]: both instances of a pair come with the same ones.
-            erosion: labels so close to a contour are given up, pixels; 2 to 4 for generators.
-            photos: folder of photos for the backgrounds; made-up scenery by default.
-            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+            prompts: for a texturer that takes text; `{category}` is replaced.
+            turn: largest difference in azimuth between the two views, degrees.
+            occluders: probability that something stands in front, in [0, 1].
+            recoloured: probability that an instance has random colours instead of those of its mesh, in [0, 1]:
+                both instances of a pair would have the same ones.
+            erosion: width in pixels around contours where labels are dropped; 2 to 4 for generators.
+            photos: folder of photos for the backgrounds; procedural backgrounds by default.
+            photometry: whether exposure, blur, noise and compression are simulated, for each image on its own.
 
         Raises:
-            ConfigError: a category or a split that does not exist, or a number out of its range.
+            ConfigError: an unknown category or split, or a number out of range.
             DataError: no photos in the folder.
         """
-        shares = (occluders, recoloured)
-        if count < 0 or erosion < 0 or not (0 <= turn <= 180 and all(0 <= share <= 1 for share in shares)):
-            raise ConfigError(
-                "expected count and erosion >= 0, turn in [0, 180], occluders and recoloured in [0, 1], "
-                f"got {count}, {erosion}, {turn}, {occluders}, {recoloured}"
-            )
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_within(0, 180, turn=turn)
+        check_within(0, 1, occluders=occluders, recoloured=recoloured)
+        check_at_least(0, erosion=erosion)
         self._source, self._names = source, chosen_categories(source, names)
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
         self._turn, self._occluders, self._recoloured = turn, occluders, recoloured
         self._erosion = erosion
         self._retexturing = Retexturing.chosen(
@@ -85,10 +165,10 @@ class AssetPairs(PairsOnDemand):
         )
 
     def pair(self, index: int) -> SurfacePair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
+            IndexError: the index is out of range.
             DataError: a mesh of the source cannot be used.
         """
         seeds = self._seeds(index)
@@ -98,21 +178,24 @@ class AssetPairs(PairsOnDemand):
             asset.draw_pose(seeds.generator(Factor.pose, side)) for side, asset in enumerate(assets)
         )
         views, landmarks = self._views(assets, (pose0, pose1), seeds)
+        look0, look1 = (self._look(asset, seeds, side) for side, asset in enumerate(assets))
         (picture0, prompt0), (picture1, prompt1) = (
             self._retexturing.picture(
-                view,
+                views[side],
                 name,
                 seeds,
                 side,
-                shared=False,
-                colours=None if self._is_recoloured(seeds, side) else asset.colours,
+                look=look,
+                light=Light.drawn(seeds.generator(Factor.light, side)),
+                colours=None if self._is_recoloured(seeds, side) else assets[side].colours,
             )
-            for side, (view, asset) in enumerate(zip(views, assets, strict=True))
+            for side, look in enumerate((look0, look1))
         )
         return SurfacePair(
             category=name,
             assets=assets,
             poses=(pose0, pose1),
+            looks=(look0, look1),
             views=views,
             pictures=(picture0, picture1),
             truths=eroded(dense_truth(*views), views, self._erosion),
@@ -126,24 +209,37 @@ class AssetPairs(PairsOnDemand):
         first = self._source.sample(name, seed0)
         return first, self._source.sample(name, seed1, topology=first.topology.name)
 
+    def _look(self, asset: Asset, seeds: Seeds, side: int) -> Look:
+        return draw_look(asset.topology, seeds.generator(Factor.texture, side))
+
+    def _is_recoloured(self, seeds: Seeds, side: int) -> bool:
+        return float(seeds.generator(Factor.choice, 1 + side).random()) < self._recoloured
+
     def _views(
         self, assets: tuple[Asset, Asset], poses: tuple[Numbers, Numbers], seeds: Seeds
     ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
-        sides = assets[0].azimuths
-        azimuth = drawn_azimuth(seeds.generator(Factor.layout), sides)
-        first = self._view(assets[0], poses[0], azimuth, seeds, 0)
+        body0, body1 = (
+            Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
+            for asset, pose in zip(assets, poses, strict=True)
+        )
+        usual = assets[0].azimuths
+        azimuth = drawn_azimuth(seeds.generator(Factor.layout), usual)
+        first = self._view(body0, self._camera(assets[0], body0, azimuth, seeds, 0), seeds, 0)
         marks = landmarks_in(first)
-        turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, sides, self._turn)
+        turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, usual, self._turn)
         for nearer in (1.0, 0.6, 0.3, 0.0):
-            second = self._view(assets[1], poses[1], azimuth + nearer * turn, seeds, 1)
+            camera = self._camera(assets[1], body1, azimuth + nearer * turn, seeds, 1)
+            # Most views that show too few keypoints are found without rendering, from which way surfaces face.
+            if nearer > 0 and (marks.visible & turned_towards(camera, body1)).sum() < FEWEST:
+                continue
+            second = self._view(body1, camera, seeds, 1)
             other = landmarks_in(second)
             if (marks.visible & other.visible).sum() >= FEWEST:
                 break
         return (first, second), (marks, other)
 
-    def _view(self, asset: Asset, pose: Numbers, azimuth: float, seeds: Seeds, side: int) -> View:
-        body = Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
-        camera = drawn_camera(
+    def _camera(self, asset: Asset, body: Body, azimuth: float, seeds: Seeds, side: int) -> Viewpoint:
+        return drawn_camera(
             body.vertices,
             seeds.generator(Factor.camera, side),
             azimuth=azimuth,
@@ -151,14 +247,13 @@ class AssetPairs(PairsOnDemand):
             roll=asset.turns,
             size=self._size,
         )
+
+    def _view(self, body: Body, camera: Viewpoint, seeds: Seeds, side: int) -> View:
         random = seeds.generator(Factor.occluder, side)
         bodies = [body]
         if random.random() < self._occluders:
             bodies.append(drawn_occluder(camera, body.vertices, random))
         return View.of(Scene.of(bodies), camera)
-
-    def _is_recoloured(self, seeds: Seeds, side: int) -> bool:
-        return float(seeds.generator(Factor.choice, 1 + side).random()) < self._recoloured
 
 
 class MeshPairs(AssetPairs):
@@ -186,10 +281,10 @@ class MeshPairs(AssetPairs):
         photos: str | Path | None = None,
         photometry: bool = True,
     ) -> None:
-        """Choose what to make: `root` to `bend` as `MeshFolder` has them, the rest as `AssetPairs`.
+        """Choose the folder and the settings: `root` to `bend` as in `MeshFolder`, the rest as in `AssetPairs`.
 
         Raises:
-            ConfigError: a category that does not exist, or a number out of its range.
+            ConfigError: an unknown category, or a number out of range.
             DataError: no meshes or no photos in the folder.
         """
         super().__init__(

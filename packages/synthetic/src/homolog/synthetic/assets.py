@@ -1,4 +1,4 @@
-"""Where shapes come from: made up, read from a folder of meshes, or whatever else makes assets."""
+"""Where the shapes of semantic and aligned pairs come from: the procedural categories, or any other source."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,9 +7,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.synthetic.category import Numbers
-from homolog.synthetic.colours import Colours
-from homolog.synthetic.surface import Topology
+from homolog.core.errors import ConfigError, did_you_mean
+from homolog.synthetic.category import Numbers, category, chosen, topology
+from homolog.synthetic.meshes.colours import Colours
+from homolog.synthetic.rendering.scene import Topology
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -17,16 +18,16 @@ class Asset:
     """One instance of a category.
 
     Attributes:
-        category: what it is called.
-        topology: faces, canonical positions, parts and keypoints; two assets correspond to each other if
-            theirs have the same name, and to nothing otherwise.
+        category: its name.
+        topology: faces, canonical positions, parts and keypoints; two assets correspond to each other only if
+            their topologies have the same name.
         shape: the numbers that make this instance differ from others.
         build: makes its vertices from the numbers of a pose.
-        draw_pose: draws those; none for what does not move.
-        colours: those that it came with, or None.
-        licence: of what it is made from.
-        azimuths: between which angles from its front, on either side, people photograph it mostly, degrees.
-        elevations: between which angles above the horizon they do, degrees.
+        draw_pose: draws those numbers; none for a rigid object.
+        colours: of the mesh it was read from, or None.
+        licence: of that mesh.
+        azimuths: the usual angles between camera and front, on either side: lowest and highest, degrees.
+        elevations: the usual angles above the horizon: lowest and highest, degrees.
         turns: standard deviation of the camera's roll, degrees.
     """
 
@@ -58,11 +59,84 @@ class AssetSource(Protocol):
         """Return one instance.
 
         Args:
-            category: what it should be.
-            seed: decides which one.
-            topology: name of the topology that it has to have, for a partner of another asset; any by default.
+            category: its name.
+            seed: decides which instance.
+            topology: name of the topology it must have, to correspond to another asset; any by default.
 
         Raises:
-            ConfigError: there is no such category or topology.
+            ConfigError: no such category or topology.
         """
         ...
+
+
+def chosen_categories(source: AssetSource, names: list[str] | None) -> tuple[str, ...]:
+    """Return the requested categories of a source; all by default.
+
+    Raises:
+        ConfigError: an unknown category, or an empty list.
+    """
+    available = source.categories()
+    found = available if names is None else tuple(names)
+    unknown = next((name for name in found if name not in available), None)
+    if unknown is not None:
+        raise ConfigError(f"no category named {unknown}{did_you_mean(unknown, available)}")
+    if not found:
+        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(available)}")
+    return found
+
+
+class ProceduralAssets:
+    """The procedural categories as an `AssetSource`: one topology each, whose left and right are known."""
+
+    def __init__(self, *, names: list[str] | None = None) -> None:
+        """Choose categories.
+
+        Args:
+            names: all by default.
+
+        Raises:
+            ConfigError: an unknown category, or an empty list.
+        """
+        self._names = chosen(names)
+
+    def categories(self) -> tuple[str, ...]:
+        """Return the names of the chosen categories."""
+        return self._names
+
+    def sample(self, category: str, seed: int, *, topology: str | None = None) -> Asset:
+        """Return one instance.
+
+        Raises:
+            ConfigError: no such category or topology.
+        """
+        if category not in self._names:
+            raise ConfigError(f"no category named {category}{did_you_mean(category, self._names)}")
+        asset = procedural_asset(category, np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))))
+        if topology not in (None, asset.topology.name):
+            raise ConfigError(f"{category}: expected the topology {asset.topology.name}, got {topology}")
+        return asset
+
+
+def procedural_asset(name: str, random: np.random.Generator) -> Asset:
+    """Draw an instance of a procedural category.
+
+    Raises:
+        ConfigError: no such category.
+    """
+    kind = category(name)
+    shape = kind.draw_shape(random)
+
+    def build(pose: Numbers) -> np.ndarray:
+        return kind.vertices(shape, {**kind.rest(), **pose})
+
+    return Asset(
+        category=name,
+        topology=topology(name),
+        shape=shape,
+        build=build,
+        draw_pose=kind.draw_pose,
+        licence="made by homolog",
+        azimuths=kind.azimuths,
+        elevations=kind.elevations,
+        turns=kind.turns,
+    )

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.synthetic.solids import Solid
-from homolog.synthetic.surface import Topology, sheets
+from homolog.synthetic.modelling.solids import Solid
+from homolog.synthetic.rendering.scene import Topology, sheets
 
 Numbers = dict[str, float]
 
@@ -23,7 +23,7 @@ class Anchor:
     Attributes:
         part: name of the part.
         along: 0 and 1 are the poles of a tube.
-        around: 0 is up, 0.25 to the side, 0.5 down; for a slab, `corner` counts instead.
+        around: 0 is up, 0.25 to the side, 0.5 down; a slab uses `corner` instead.
         corner: index of a slab's vertex.
     """
 
@@ -35,7 +35,7 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """Everything that is particular to one category.
+    """One category: how to build its instances, and how they vary.
 
     Attributes:
         name: such as `"quadruped"`.
@@ -43,12 +43,12 @@ class Category:
             two of them.
         spread: standard deviation of a factor on each number of an instance.
         poses: for each number of the pose, the lowest, the resting and the highest value.
-        build: makes the parts from the numbers of a shape and of a pose; the same parts with the same
-            triangles whatever the numbers.
+        build: makes the parts from the numbers of a shape and of a pose; parts and triangles
+            do not depend on the numbers.
         anchors: keypoints by name.
-        azimuths: between which angles from its front, on either side, people photograph it mostly, degrees.
-        elevations: between which angles above the horizon they do, degrees.
-        turns: whether it may stand upside down or lie: half of the range of its roll, degrees.
+        azimuths: the usual angles between camera and front, on either side: lowest and highest, degrees.
+        elevations: the usual angles above the horizon: lowest and highest, degrees.
+        turns: standard deviation of the camera's roll, degrees.
     """
 
     name: str
@@ -71,22 +71,22 @@ class Category:
         return {name: rest for name, (_, rest, _) in self.poses.items()}
 
     def draw_shape(self, random: np.random.Generator) -> Numbers:
-        """Draw an instance: mostly of one kind, some of another, and a factor on everything."""
+        """Draw an instance: a mixture of two kinds, with a random factor on each number."""
         kinds = list(self.kinds.values())
         one, two = (kinds[int(k)] for k in random.integers(len(kinds), size=2))
-        share = random.uniform(0.55, 1.0)
+        fraction = random.uniform(0.55, 1.0)
         factors = np.exp(self.spread * random.standard_normal(len(one))).tolist()
         return {
-            name: (share * one[name] + (1 - share) * two[name]) * factor
+            name: (fraction * one[name] + (1 - fraction) * two[name]) * factor
             for name, factor in zip(one, factors, strict=True)
         }
 
     def draw_pose(self, random: np.random.Generator) -> Numbers:
         """Draw a pose: each number from its range, more often near rest."""
-        share = random.beta(1.5, 1.5, size=len(self.poses)).tolist()
+        fraction = random.beta(1.5, 1.5, size=len(self.poses)).tolist()
         return {
             name: low + part * (high - low)
-            for (name, (low, _, high)), part in zip(self.poses.items(), share, strict=True)
+            for (name, (low, _, high)), part in zip(self.poses.items(), fraction, strict=True)
         }
 
     def vertices(self, shape: Numbers, pose: Numbers) -> Float64[np.ndarray, "V 3"]:
@@ -99,7 +99,7 @@ def category(name: str) -> Category:
     """Return a category by its name: the constant CATEGORY of the file of that name in `categories`.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: no such category.
     """
     if name not in categories():
         raise ConfigError(f"no category named {name}{did_you_mean(name, categories())}")
@@ -113,10 +113,10 @@ def categories() -> tuple[str, ...]:
 
 
 def chosen(names: list[str] | None) -> tuple[str, ...]:
-    """Return the categories that were asked for; all by default.
+    """Return the requested categories; all by default.
 
     Raises:
-        ConfigError: one does not exist, or none was asked for.
+        ConfigError: an unknown category, or an empty list.
     """
     found = categories() if names is None else tuple(names)
     for name in found:
@@ -128,10 +128,10 @@ def chosen(names: list[str] | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def topology(name: str) -> Topology:
-    """Return what all instances of a category share.
+    """Return the topology that all instances of a category share.
 
     Raises:
-        ConfigError: there is no such category.
+        ConfigError: no such category.
     """
     made = category(name)
     solids = made.build(made.mean_shape(), made.rest())

@@ -1,18 +1,24 @@
-"""Dense truth between two views, in both directions, and what may be done with each pixel of it."""
+"""Dense truth between two views, in both directions: from surface points, or from depth and pose.
 
-from dataclasses import dataclass
+Labels near contours can be dropped (`eroded`): a generator that moves a contour by k pixels makes every label
+there wrong by up to k pixels. Contours are outlines of bodies, and steps in depth within them.
+"""
+
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int32
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_to_normalised
 from homolog.core.dense import DenseField
 from homolog.synthetic.compiled import compiled
-from homolog.synthetic.transfer import Tolerance, transfer
-from homolog.synthetic.view import View
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.transfer import REACH, Tolerance, transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,9 +27,9 @@ class DenseTruth:
 
     Attributes:
         xy: [H W 2] pixel coordinates in the reference; NaN wherever `valid` is False.
-        valid: [H W] a label exists and may be learnt from.
-        fg: [H W] the pixel shows a body that the reference scene has too, in sight there or not.
-        covisible: [H W] it is in sight there.
+        valid: [H W] a label exists and may be trained on.
+        fg: [H W] the pixel shows a body that the reference scene has too, visible there or not.
+        covisible: [H W] it is visible there.
         interior: [H W] so are all four reference pixels around the place, and they show the same part. Only
             there may pixels of the reference be interpolated: elsewhere they mix the body with what is
             behind it.
@@ -48,11 +54,11 @@ class DenseTruth:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OneWay:
-    """Labels that live on one view, before they were held against those of the other.
+    """Labels of one view, before they are checked against those of the other.
 
     Attributes:
         xy: [H W 2] pixel coordinates in the other view.
-        covisible: [H W] where they mean something.
+        covisible: [H W] where the other view shows the same place.
         part: [H W] which part of which body a pixel shows, in numbers that both views share; -1 where it
             shows none that both scenes have.
     """
@@ -65,14 +71,14 @@ class OneWay:
 def dense_truth(
     view0: View, view1: View, *, tolerance: Tolerance | None = None, two_way: float | None = None
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth that lives on view 0 and points to view 1, and the one from 1 to 0.
+    """Return the truth from view 0 to view 1, and the one from 1 to 0.
 
     Args:
         view0: one view.
         view1: another instance, pose or camera.
-        tolerance: of the test of visibility.
-        two_way: drop labels that do not lead back to within so many pixels; None keeps them. Labels by
-            transfer are exact: what it would drop are surfaces seen at a grazing angle.
+        tolerance: of the visibility test.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them. Labels from
+            surface points are exact: it would drop surfaces seen at a grazing angle.
     """
     shared0 = view0.scene.partners(view1.scene)
     names0 = np.where(shared0 >= 0, np.arange(len(shared0), dtype=np.int32), np.int32(-1))
@@ -83,12 +89,12 @@ def dense_truth(
 
 
 def both_ways(there: OneWay, back: OneWay, *, two_way: float | None = None) -> tuple[DenseTruth, DenseTruth]:
-    """Complete the labels of two views with what only both together can tell.
+    """Complete the labels of two views with what needs both.
 
     Args:
-        there: labels that live on view 0.
-        back: labels that live on view 1.
-        two_way: drop labels that do not lead back to within so many pixels; None keeps them.
+        there: labels of view 0.
+        back: labels of view 1.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
     """
     return _completed(there, back, two_way), _completed(back, there, two_way)
 
@@ -131,7 +137,7 @@ def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
 
 
 def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
-    """Return how many pixels from home a label and the way back lead; infinite where they do not."""
+    """Return the distance in pixels after following a label and the one back; infinite where there is none."""
     error = np.empty(way.covisible.shape, np.float32)
     _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
     return error
@@ -166,7 +172,7 @@ def _keep_valid(
     kept: np.ndarray,
     interior: np.ndarray,
 ) -> None:
-    """Copy the valid labels, and tell where all four reference pixels around one are in sight and of its part."""
+    """Copy the valid labels, and find where all four reference pixels around one are visible and show its part."""
     height, width = valid.shape
     far_height, far_width = back_part.shape
     for y in range(height):
@@ -214,3 +220,123 @@ def _round_trip(
                 home_y += weight * back_xy[row, column, 1]
             if good:
                 error[y, x] = np.hypot(home_x - x, home_y - y)
+
+
+def truth_from_depth(
+    depth0: Float32[np.ndarray, "H W"],
+    viewpoint0: Viewpoint,
+    depth1: Float32[np.ndarray, "h w"],
+    viewpoint1: Viewpoint,
+    *,
+    tolerance: float = 0.01,
+    two_way: float | None = None,
+) -> tuple[DenseTruth, DenseTruth]:
+    """Return the truth from view 0 to view 1, and the one from 1 to 0.
+
+    Without bodies there are no parts: every pixel with a depth is foreground, of one part.
+
+    Args:
+        depth0: z in camera 0's frame (not the length of the ray), NaN where unknown.
+        viewpoint0: camera 0.
+        depth1: z in camera 1's frame.
+        viewpoint1: camera 1.
+        tolerance: relative difference of two depths of one place.
+        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
+    """
+    there = _depth_labels(depth0, viewpoint0, depth1, viewpoint1, tolerance)
+    back = _depth_labels(depth1, viewpoint1, depth0, viewpoint0, tolerance)
+    return both_ways(there, back, two_way=two_way)
+
+
+def world_points(depth: Float32[np.ndarray, "H W"], viewpoint: Viewpoint) -> Float64[np.ndarray, "N 3"]:
+    """Return where each pixel's surface is in the world, row by row; NaN where the depth is unknown."""
+    rows, columns = np.indices(depth.shape, dtype=np.float64)
+    rays = np.stack((columns, rows, np.ones_like(rows)), -1).reshape(-1, 3) @ np.linalg.inv(viewpoint.K).T
+    return (rays * depth.reshape(-1, 1).astype(np.float64) - viewpoint.t) @ viewpoint.R
+
+
+def _depth_labels(
+    depth: np.ndarray, viewpoint: Viewpoint, far_depth: np.ndarray, far: Viewpoint, tolerance: float
+) -> OneWay:
+    xy, z = far.project(world_points(depth, viewpoint))
+    xy = np.where((z > 0)[:, None], xy, np.nan)
+    known = np.isfinite(depth)
+    return OneWay(
+        xy=xy.astype(np.float32).reshape(*depth.shape, 2),
+        covisible=_in_sight(xy, z, far_depth, tolerance).reshape(depth.shape),
+        part=np.where(known, np.int32(0), np.int32(-1)),
+    )
+
+
+def _in_sight(xy: np.ndarray, z: np.ndarray, depth: np.ndarray, tolerance: float) -> Bool[np.ndarray, " N"]:
+    height, width = depth.shape
+    with np.errstate(invalid="ignore"):
+        within = (xy >= -0.5).all(1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5)
+    corner = np.floor(np.where(within[:, None], xy, 0)).astype(np.int64)
+    seen = np.zeros(len(xy), np.bool_)
+    for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        column, row = corner[:, 0] + right, corner[:, 1] + down
+        near = (np.abs(column - xy[:, 0]) <= REACH) & (np.abs(row - xy[:, 1]) <= REACH)
+        there = within & near & (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        found = depth[np.where(there, row, 0), np.where(there, column, 0)]
+        with np.errstate(invalid="ignore"):
+            seen |= there & (np.abs(found - z) < tolerance * z)
+    return seen
+
+
+DEPTH_STEP = 0.03
+"""Relative difference in depth between neighbouring pixels that counts as a contour."""
+
+
+def eroded(
+    truths: tuple[DenseTruth, DenseTruth], views: tuple[View, View], radius: float | int
+) -> tuple[DenseTruth, DenseTruth]:
+    """Drop the labels of a pair that start or end within `radius` pixels of a contour.
+
+    Args:
+        truths: of view 0 and of view 1.
+        views: geometry of both.
+        radius: 0 leaves everything as it is.
+    """
+    if radius <= 0:
+        return truths
+    safe0, safe1 = (distance_to(contours(view)) > radius for view in views)
+    return _restricted(truths[0], safe0, safe1), _restricted(truths[1], safe1, safe0)
+
+
+def contours(view: View) -> Bool[np.ndarray, "H W"]:
+    """Return the pixels next to which another body, or the same one much farther or nearer, begins."""
+    body, depth = view.object, np.nan_to_num(view.depth, nan=np.inf)
+    found = np.zeros(view.size, np.bool_)
+    for axis in (0, 1):
+        ahead = [slice(None), slice(None)]
+        behind = [slice(None), slice(None)]
+        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
+        one, other = tuple(ahead), tuple(behind)
+        with np.errstate(invalid="ignore"):
+            step = np.abs(depth[one] - depth[other]) > DEPTH_STEP * np.minimum(depth[one], depth[other])
+        differs = (body[one] != body[other]) | step
+        found[one] |= differs
+        found[other] |= differs
+    return found
+
+
+def _restricted(truth: DenseTruth, here: np.ndarray, there: np.ndarray) -> DenseTruth:
+    height, width = truth.reference_size
+    column, row = (np.nan_to_num(truth.xy[..., axis]) for axis in (0, 1))
+    column = np.clip(np.rint(column), 0, width - 1).astype(np.int64)
+    row = np.clip(np.rint(row), 0, height - 1).astype(np.int64)
+    valid = truth.valid & here & there[row, column]
+    return replace(
+        truth,
+        valid=valid,
+        interior=truth.interior & valid,
+        xy=np.where(valid[..., None], truth.xy, np.float32(np.nan)),
+    )
+
+
+def distance_to(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Return the distance of each pixel to the nearest one in a mask; infinite for an empty mask."""
+    if not mask.any():
+        return np.full(mask.shape, np.inf)
+    return np.asarray(distance_transform_edt(~mask), np.float64)

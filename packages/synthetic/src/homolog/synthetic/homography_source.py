@@ -20,20 +20,18 @@ from homolog.core.io import photos_below, read_image
 from homolog.core.samples import PairSample
 from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways
 from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.picture import as_sample_image, taken
+from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
 from homolog.synthetic.seeds import Factor
-from homolog.synthetic.sizes import image_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class HomographyPair:
-    """Everything that is known of a pair; `sample` is what a matcher learns from.
+    """Everything that is known about a pair; `sample` is the training sample.
 
     Attributes:
         homography: [3 3] from pixels of image 0 to pixels of image 1.
         pictures: pixels of both images; the second is black where the photo ends.
-        truths: dense truth that lives on image 0, and that which lives on image 1.
+        truths: the dense truth on image 0, and the one on image 1.
         photo: path of the photo below the folder.
         name: unique within its data set.
     """
@@ -69,7 +67,7 @@ class HomographyPair:
 
 
 class HomographySource(PairsOnDemand):
-    """Pairs of photos and homographies of them, made when asked for; the same whatever the order or the worker."""
+    """Pairs of a photo and a homography of it, made on demand; independent of order and worker."""
 
     def __init__(
         self,
@@ -91,28 +89,26 @@ class HomographySource(PairsOnDemand):
             size: of both images in pixels, one number or [height, width].
             displacement: how far a corner moves at most, in x and in y, in pixels: 100 and 200 are the
                 settings of SH100 and SH200.
-            seed: of everything.
+            seed: of the data set.
             split: equal indices of different splits draw other photos and other maps.
-            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+            photometry: whether exposure, blur, noise and compression are simulated, for each image on its own.
 
         Raises:
-            ConfigError: a number out of its range.
+            ConfigError: a number out of range.
             DataError: no photos there.
         """
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
-        if count < 0 or not 0 <= displacement < max(self._size):
-            raise ConfigError(
-                f"expected count >= 0 and a displacement in [0, {max(self._size)}), got {count}, {displacement}"
-            )
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        if not 0 <= displacement < max(self._size):
+            raise ConfigError(f"expected a displacement in [0, {max(self._size)}), got {displacement}")
         self._root = Path(photos).expanduser()
         self._photos = photos_below(self._root)
         self._displacement, self._photometry = float(displacement), photometry
 
     def pair(self, index: int) -> HomographyPair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
+            IndexError: the index is out of range.
             DataError: the photo is damaged.
         """
         seeds = self._seeds(index)

@@ -1,40 +1,38 @@
-"""What all sources of made-up data have in common: samples are made when asked for, from their index alone."""
+"""The base of all sources of synthetic data: each sample is made when it is asked for, from its index alone."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from homolog.core.coords import Size
+from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.synthetic.seeds import Seeds, Split
 
-
-@runtime_checkable
-class KnownPair(Protocol):
-    """Everything that is known of a pair."""
-
-    def sample(self) -> PairSample:
-        """Return what a matcher learns from."""
-        ...
+SMALLEST = 16
+"""Smallest side of an image in pixels; less shows nothing that could be matched."""
 
 
 class OnDemand:
-    """A sequence of samples, each the same whatever was made before and whichever worker makes it."""
+    """A sequence of samples that depend on the settings and the index only, not on the order or the worker."""
 
     _what: ClassVar[str] = "pair"
 
-    def __init__(self, *, count: int, size: Size, seed: int, split: str) -> None:
-        """Choose how many and which.
+    def __init__(self, *, count: int, size: int | Sequence[int], seed: int, split: str) -> None:
+        """Check and keep the settings that all sources share.
 
         Args:
             count: number of samples.
-            size: (height, width) of the images in pixels.
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
+            size: of the images in pixels, one number or [height, width].
+            seed: of the data set.
+            split: equal indices of different splits give unrelated samples.
 
         Raises:
-            ConfigError: no split of that name.
+            ConfigError: a negative count, images that are too small, or an unknown split.
         """
-        self._count, self._size, self._seed, self._split = count, size, seed, Split.named(split)
+        check_at_least(0, count=count)
+        self._count, self._size = count, image_size(size)
+        self._seed, self._split = seed, Split.named(split)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -50,8 +48,17 @@ class OnDemand:
         return f"{kind}-{self._split.name}-{self._seed}-{index}"
 
 
+@runtime_checkable
+class KnownPair(Protocol):
+    """Everything that is known about a pair."""
+
+    def sample(self) -> PairSample:
+        """Return the part that a matcher is trained on."""
+        ...
+
+
 class PairsOnDemand(OnDemand, ABC):
-    """Such a sequence of pairs."""
+    """A source of pairs."""
 
     def __getitem__(self, index: int) -> PairSample:
         """Make one pair; raises what `pair` raises."""
@@ -59,9 +66,48 @@ class PairsOnDemand(OnDemand, ABC):
 
     @abstractmethod
     def pair(self, index: int) -> KnownPair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
-            DataError: a file that it is made from cannot be used.
+            IndexError: the index is out of range.
+            DataError: a file that the pair is made from cannot be used.
         """
+
+
+def image_size(size: int | Sequence[int]) -> Size:
+    """Return (height, width) from one number for both, or from both.
+
+    Raises:
+        ConfigError: not one or two numbers, or a side below `SMALLEST`.
+
+    >>> image_size(64), image_size([48, 64])
+    ((64, 64), (48, 64))
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or min(sides) < SMALLEST:
+        raise ConfigError(
+            f"expected a size of at least {SMALLEST}: a number, or [height, width]; got {size!r}"
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def check_at_least(low: float | int, **settings: float | int) -> None:
+    """Check settings, given by name, against a lower bound.
+
+    Raises:
+        ConfigError: one is smaller.
+    """
+    for name, value in settings.items():
+        if value < low:
+            raise ConfigError(f"expected {name} >= {low}, got {value}")
+
+
+def check_within(low: float | int, high: float | int, **settings: float | int) -> None:
+    """Check settings, given by name, against both bounds, which are allowed themselves.
+
+    Raises:
+        ConfigError: one is outside.
+    """
+    for name, value in settings.items():
+        if not low <= value <= high:
+            raise ConfigError(f"expected {name} in [{low}, {high}], got {value}")

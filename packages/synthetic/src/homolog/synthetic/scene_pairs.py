@@ -1,4 +1,4 @@
-"""Geometric pairs: a rigid scene full of texture, seen by two cameras that stand far apart."""
+"""Geometric pairs: a rigid, textured scene seen by two cameras that are far apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,48 +10,43 @@ from jaxtyping import UInt8
 
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
-from homolog.synthetic.actors import Actor
 from homolog.synthetic.category import chosen
 from homolog.synthetic.correspondence import DenseTruth, dense_truth
-from homolog.synthetic.floor_plan import FloorPlan
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look
-from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.picture import as_sample_image, taken
-from homolog.synthetic.props import Prop, furnished, pedestal
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.rendering.lighting import Light, Sky
+from homolog.synthetic.rendering.look import Look
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.scenes.objects import Actor
+from homolog.synthetic.scenes.room import FloorPlan, Prop, Room, furnished, pedestal
 from homolog.synthetic.seeds import Factor, Seeds
-from homolog.synthetic.sizes import image_size
-from homolog.synthetic.sky import Sky
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
 
 TRIES = 20
-"""Second cameras that are looked through before the one that comes closest to what is wanted is taken."""
+"""Second cameras to try before taking the one whose overlap comes closest."""
 
 _ROUGH = 64
-"""Longer side, in pixels, of the views by which cameras are judged before they are looked through."""
+"""Longer side, in pixels, of the small views that cameras are first tested on."""
 
 _ROUGHLY = 0.03
-"""How far the overlap of rough views may be off."""
+"""How much the overlap of small views may be off."""
 
 _MARGIN = 0.4
-"""Nearest that a camera comes to a wall or a thing, in units of the world."""
+"""Smallest distance of a camera to a wall or an object, in units of the world."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ScenePair:
-    """Everything that is known of a pair; `sample` is what a matcher learns from.
+    """Everything that is known about a pair; `sample` is the training sample.
 
     Attributes:
         views: geometry of both images; their scene is the same.
         looks: one for each body.
         pictures: pixels of both images.
-        truths: dense truth that lives on image 0, and that which lives on image 1.
-        fits: whether the overlap is in the range that was wanted.
+        truths: the dense truth on image 0, and the one on image 1.
+        fits: whether the overlap is in the requested range.
         name: unique within its data set.
     """
 
@@ -63,7 +58,7 @@ class ScenePair:
     name: str
 
     def sample(self) -> PairSample:
-        """Return the pair with dense truth, depth, cameras, pose, and the overlap among its facts."""
+        """Return the pair with dense truth, depth, cameras, pose, and facts such as the overlap."""
         image0, image1 = (
             as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
         )
@@ -94,7 +89,7 @@ class ScenePair:
 
 
 class ScenePairs(PairsOnDemand):
-    """Pairs of views of made-up scenes, made when asked for; the same whatever the order or the worker."""
+    """Pairs of views of synthetic scenes, made on demand; independent of order and worker."""
 
     def __init__(
         self,
@@ -110,41 +105,40 @@ class ScenePairs(PairsOnDemand):
         overlap: Sequence[float] = (0.1, 0.7),
         photometry: bool = True,
     ) -> None:
-        """Choose what to make.
+        """Choose the settings.
 
         Args:
             count: number of pairs.
             size: of the images in pixels, one number or [height, width].
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
+            seed: of the data set.
+            split: equal indices of different splits give unrelated pairs.
             names: categories of the objects; all by default.
-            objects: how many instances of them there are.
-            clutter: how many crates, pillars and balls stand about.
-            turn: how far apart the cameras may be in azimuth, degrees.
-            overlap: lowest and highest share of the pixels of either image that the other shows too, of the
-                image in which it is smaller. Second cameras are drawn until one fits, `TRIES` at most;
-                where none does, the pair has the one that came closest, and says so among its facts.
-            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+            objects: number of instances of them.
+            clutter: number of crates, pillars and balls in the room.
+            turn: largest difference in azimuth between the two cameras, degrees.
+            overlap: lowest and highest fraction of an image's pixels that the other image shows too; the smaller
+                of the two images counts. Second cameras are drawn until one fits, `TRIES` at most; if none
+                does, the pair has the one that came closest, and its facts say `overlap_fits: no`.
+            photometry: whether exposure, blur, noise and compression are simulated, for each image on its own.
 
         Raises:
-            ConfigError: a category that does not exist, or a number out of its range.
+            ConfigError: an unknown category or split, or a number out of range.
         """
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_at_least(0, objects=objects, clutter=clutter)
+        check_within(0, 180, turn=turn)
         low, high = overlap if len(overlap) == 2 else (1.0, 0.0)
-        if min(count, objects, clutter) < 0 or not (0 <= turn <= 180 and 0 <= low < high <= 1):
-            raise ConfigError(
-                "expected count, objects and clutter >= 0, turn in [0, 180] and an overlap [lowest, highest] in "
-                f"[0, 1], got {count}, {objects}, {clutter}, {turn}, {list(overlap)}"
-            )
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
+        if not 0 <= low < high <= 1:
+            raise ConfigError(f"expected an overlap [lowest, highest] in [0, 1], got {list(overlap)}")
         self._names = chosen(names)
         self._objects, self._clutter = objects, clutter
         self._turn, self._overlap, self._photometry = turn, (float(low), float(high)), photometry
 
     def pair(self, index: int) -> ScenePair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
+            IndexError: the index is out of range.
         """
         seeds = self._seeds(index)
         room = Room.drawn(seeds.generator(Factor.layout))
@@ -170,7 +164,7 @@ class ScenePairs(PairsOnDemand):
         )
 
     def _props(self, room: Room, plan: FloorPlan, seeds: Seeds) -> list[Prop]:
-        """Return what the scene is made of: instances in the middle of a furnished room."""
+        """Return the contents of the scene: instances in the middle of a furnished room."""
         shapes, colours = seeds.generator(Factor.layout, 1), seeds.generator(Factor.texture)
         props: list[Prop] = []
         for number in range(self._objects):
@@ -189,7 +183,7 @@ class ScenePairs(PairsOnDemand):
     ) -> tuple[tuple[View, View], tuple[DenseTruth, DenseTruth], bool]:
         random = seeds.generator(Factor.camera)
         azimuth = float(random.uniform(0, 2 * np.pi))
-        # In a corner full of things the freest of a few places must do.
+        # In a crowded corner the first free one of a few places must do.
         cameras = [self._camera(random, azimuth, room) for _ in range(6)]
         first = next((camera for camera in cameras if _free(camera, plan)), cameras[0])
         view, rough = View.of(scene, first), View.of(scene, _rough(first))
@@ -200,8 +194,8 @@ class ScenePairs(PairsOnDemand):
             camera = self._camera(random, azimuth + turn, room)
             if not _free(camera, plan):
                 continue
-            share = min(overlap(dense_truth(rough, View.of(scene, _rough(camera)))))
-            missed = max(self._overlap[0] - share, share - self._overlap[1], 0.0)
+            fraction = min(overlap(dense_truth(rough, View.of(scene, _rough(camera)))))
+            missed = max(self._overlap[0] - fraction, fraction - self._overlap[1], 0.0)
             if closest is None or missed < closest[0]:
                 closest = missed, camera
             if missed <= _ROUGHLY:
@@ -209,7 +203,7 @@ class ScenePairs(PairsOnDemand):
                 truths = dense_truth(*pair)
                 if self._overlap[0] <= min(overlap(truths)) <= self._overlap[1]:
                     return pair, truths, True
-        # Seen from where camera 0 stands, if every other place is taken.
+        # Seen from camera 0 itself if every other place is taken.
         pair = view, View.of(scene, first if closest is None else closest[1])
         truths = dense_truth(*pair)
         return pair, truths, self._overlap[0] <= min(overlap(truths)) <= self._overlap[1]
@@ -235,7 +229,7 @@ class ScenePairs(PairsOnDemand):
 
 
 def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
-    """Return the share of the pixels of each of two images that the other shows too."""
+    """Return the fraction of the pixels of each of two images that the other shows too."""
     return float(truths[0].valid.mean()), float(truths[1].valid.mean())
 
 

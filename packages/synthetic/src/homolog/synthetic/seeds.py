@@ -15,7 +15,7 @@ _POOL, _WORD = 4, (1 << 32) - 1
 
 
 class Split(IntEnum):
-    """Which part of a data set; equal indices of different splits have nothing in common."""
+    """Part of a data set; equal indices of different splits give unrelated samples."""
 
     trn = 0
     val = 1
@@ -26,7 +26,7 @@ class Split(IntEnum):
         """Return a split by its name.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: unknown name.
         """
         if name not in cls.__members__:
             raise ConfigError(f"no split named {name}{did_you_mean(name, cls.__members__)}")
@@ -34,7 +34,7 @@ class Split(IntEnum):
 
 
 class Factor(IntEnum):
-    """What a source of random numbers decides; the numbers are part of every data set's definition."""
+    """What a stream of random numbers decides; the values are part of every data set's definition."""
 
     choice = 0
     shape = 1
@@ -69,10 +69,10 @@ class Seeds:
     index: int
 
     def __post_init__(self) -> None:
-        """Refuse negative numbers.
+        """Validate that the numbers are not negative.
 
         Raises:
-            ConfigError: see above.
+            ConfigError: one is negative.
         """
         if min(self.seed, self.index) < 0:
             raise ConfigError(f"expected seed and index >= 0, got {self.seed}, {self.index}")
@@ -98,7 +98,7 @@ class Seeds:
 
 
 class _Known(ISeedSequence):
-    """Hands out what a `SeedSequence` would: making those takes ten times as long as all of this file."""
+    """Returns the state of a `SeedSequence`, which takes ten times as long to make."""
 
     def __init__(self, state: UInt64[np.ndarray, "4"]) -> None:
         self._state = state

@@ -1,4 +1,4 @@
-"""Videos: articulated objects that walk about and hide one another, before a camera that moves."""
+"""Videos: articulated objects that walk and occlude one another in front of a moving camera, with point tracks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,51 +6,157 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
-from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.errors import ConfigError, ShapeError, one_of
 from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
-from homolog.synthetic.actors import Actor
-from homolog.synthetic.camera_path import drawn_camera_path
 from homolog.synthetic.category import chosen
-from homolog.synthetic.floor_plan import Disc, FloorPlan
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look
-from homolog.synthetic.motion import Walk, moving_poses
-from homolog.synthetic.on_demand import OnDemand
-from homolog.synthetic.paint import paint
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.picture import as_sample_image, taken
-from homolog.synthetic.point_tracks import PointTracks, SeenPoints, follow, pick_points
-from homolog.synthetic.props import Prop, furnished
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Body, Scene
+from homolog.synthetic.on_demand import OnDemand, check_at_least, check_within
+from homolog.synthetic.rendering.lighting import Light, Sky
+from homolog.synthetic.rendering.look import Look
+from homolog.synthetic.rendering.paint import paint
+from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
+from homolog.synthetic.rendering.scene import Body, Scene, SurfacePoints
+from homolog.synthetic.rendering.view import View
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.scenes.motion import Walk, drawn_camera_path, moving_poses
+from homolog.synthetic.scenes.objects import Actor
+from homolog.synthetic.scenes.room import Disc, FloorPlan, Prop, Room, furnished
 from homolog.synthetic.seeds import Factor, Seeds
-from homolog.synthetic.sizes import image_size
-from homolog.synthetic.sky import Sky
-from homolog.synthetic.view import View
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.transfer import transfer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SeenPoints:
+    """N surface points, each with a frame on which it is visible.
+
+    Attributes:
+        points: on the bodies that all frames share.
+        frame: [N] the frame that each was picked on.
+        xy: [N 2] where it was picked there, pixel coordinates.
+    """
+
+    points: SurfacePoints
+    frame: Int64[np.ndarray, " N"]
+    xy: Float64[np.ndarray, "N 2"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PointTracks:
+    """N points on T frames.
+
+    Attributes:
+        xy: [N T 2] pixel coordinates, exact whether a point is visible or not; NaN behind the camera.
+        visible: [N T] inside the picture and not hidden.
+    """
+
+    xy: Float32[np.ndarray, "N T 2"]
+    visible: Bool[np.ndarray, "N T"]
+
+
+def pick_points(
+    views: Sequence[View],
+    random: np.random.Generator,
+    *,
+    count: int,
+    frames: Int64[np.ndarray, " K"],
+    wanted: Bool[np.ndarray, " B"],
+    fraction: float,
+) -> SeenPoints:
+    """Pick surface points that are visible on one of some frames, anywhere within their pixel.
+
+    Args:
+        views: all frames.
+        random: decides which.
+        count: how many.
+        frames: those on which to pick.
+        wanted: [B] bodies to prefer.
+        fraction: of the points that are on those bodies, if any of them is visible.
+
+    Raises:
+        ShapeError: none of the frames shows a surface.
+    """
+    bodies = np.stack([views[frame].object for frame in frames.tolist()])
+    everything = np.flatnonzero(bodies >= 0)
+    if not len(everything):
+        raise ShapeError(f"expected frames that show something, got {len(frames)} that do not")
+    special = np.flatnonzero((bodies >= 0) & wanted[bodies])
+    if not len(special):
+        special = everything
+    # Drawn from both, so that what is visible does not decide how many random numbers are used.
+    often, rare = (random.integers(len(pool), size=count) for pool in (special, everything))
+    place = np.where(random.random(count) < fraction, special[often], everything[rare])
+    frame, row, column = np.unravel_index(place, bodies.shape)
+    offset = random.uniform(-0.5, 0.5, (count, 2))
+    return _picked(views, frames[frame], row, column, offset)
+
+
+def _picked(
+    views: Sequence[View], frame: np.ndarray, row: np.ndarray, column: np.ndarray, offset: np.ndarray
+) -> SeenPoints:
+    scene = views[0].scene
+    shown = [views[k] for k in frame.tolist()]
+    pixels = list(zip(shown, row.tolist(), column.tolist(), strict=True))
+    face = np.array([view.raster.face[y, x] for view, y, x in pixels], np.int32)
+    corners = [view.seen[scene.faces[f]] for view, f in zip(shown, face.tolist(), strict=True)]
+    centre = np.stack((column, row), axis=1).astype(np.float64)
+    bary = _barycentric(np.array(corners).reshape(-1, 3, 3), centre + offset)
+    # Beyond the edge of the triangle another surface is visible: there, use the centre of the pixel.
+    outside = ~(bary.min(axis=1) >= 0)
+    bary[outside] = [view.raster.bary[y, x] for (view, y, x), out in zip(pixels, outside, strict=True) if out]
+    body = scene.object[face]
+    return SeenPoints(
+        points=SurfacePoints(object=body, face=face - scene.first_face[body], bary=bary.astype(np.float32)),
+        frame=frame,
+        xy=np.where(outside[:, None], centre, centre + offset),
+    )
+
+
+def follow(points: SurfacePoints, views: Sequence[View]) -> PointTracks:
+    """Return where surface points are on every frame.
+
+    Args:
+        points: on the bodies that all frames share.
+        views: the frames, with the same bodies in the same order.
+    """
+    xy = np.empty((len(points), len(views), 2), np.float32)
+    visible = np.empty((len(points), len(views)), np.bool_)
+    for frame, view in enumerate(views):
+        landing = transfer(points, views[0], view)
+        xy[:, frame], visible[:, frame] = landing.xy, landing.visible
+    return PointTracks(xy=xy, visible=visible)
+
+
+def _barycentric(
+    corners: Float64[np.ndarray, "N 3 3"], xy: Float64[np.ndarray, "N 2"]
+) -> Float64[np.ndarray, "N 3"]:
+    """Return where the rays of pixels meet the planes of triangles; see `homolog.synthetic.rendering.rasteriser`."""
+    relative = corners[..., :2] - corners[..., 2:] * xy[:, None]
+    x, y = relative[..., 0], relative[..., 1]
+    edges = x[:, [1, 2, 0]] * y[:, [2, 0, 1]] - x[:, [2, 0, 1]] * y[:, [1, 2, 0]]
+    return edges / edges.sum(axis=1, keepdims=True)
+
 
 STEPS = {"first": 1, "strided": 5}
-"""Frames from one on which points are picked to the next; that of `strided` queries is TAP-Vid's."""
+"""Every how many frames points are picked; 5 for `strided` queries as in TAP-Vid."""
 
 _WALKS = 8
-"""Walks that are drawn for each object; the one that keeps farthest from those of the others is taken."""
+"""Walks to draw for each object; the one that stays farthest from those of the others is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Video:
-    """Everything that is known of a video; `sample` is what a tracker learns from.
+    """Everything that is known about a video; `sample` is the training sample.
 
     Attributes:
         views: geometry of every frame; all have the same bodies in the same order.
         moving: [B] which of them move.
         looks: one for each of them.
         pictures: pixels of every frame.
-        picked: the surface points, each with a frame on which it is in sight.
+        picked: the surface points, each with a frame on which it is visible.
         tracks: where they are on every frame.
-        query_frame: the frame on which each is asked for.
+        query_frame: the frame on which each is queried.
         name: unique within its data set.
     """
 
@@ -64,7 +170,7 @@ class Video:
     name: str
 
     def sample(self) -> VideoSample:
-        """Return frames and tracks; hidden points have their exact positions too, NaN behind the camera."""
+        """Return frames and tracks; occluded points have exact positions too, NaN behind the camera."""
         return VideoSample(
             frames=[
                 as_sample_image(picture, f"{self.name}/{frame:03d}")
@@ -80,7 +186,7 @@ class Video:
 
 
 class Videos(OnDemand):
-    """Made-up videos, made when asked for; the same whatever the order or the worker."""
+    """Synthetic videos, made on demand; independent of order and worker."""
 
     _what = "video"
 
@@ -101,40 +207,35 @@ class Videos(OnDemand):
         on_objects: float | int = 0.7,
         photometry: bool = True,
     ) -> None:
-        """Choose what to make.
+        """Choose the settings.
 
         Args:
             count: number of videos.
             size: of the frames in pixels, one number or [height, width].
-            seed: of everything.
-            split: equal indices of different splits have nothing in common.
+            seed: of the data set.
+            split: equal indices of different splits give unrelated videos.
             names: categories of the objects; all by default.
             frames: length of each video.
-            rate: frames per second; the more, the less moves from one to the next.
-            objects: how many of them move.
-            clutter: how many crates, pillars and balls stand about.
-            tracks: points of each video, picked at random from what is in sight on random frames.
-            queries: `first` asks for each where it is first in sight; `strided` picks them on every fifth
-                frame, and asks there.
-            on_objects: share of the points that are on what moves, in [0, 1].
-            photometry: whether the camera exposes, blurs, adds noise and compresses; the same way on all
-                frames of a video.
+            rate: frames per second.
+            objects: number of moving objects.
+            clutter: number of crates, pillars and balls in the room.
+            tracks: number of points per video, picked at random from what is visible on random frames.
+            queries: `first` queries each point on the first frame that shows it; `strided` picks points on every
+                fifth frame, and queries them there.
+            on_objects: fraction of the points that are on moving objects, in [0, 1].
+            photometry: whether exposure, blur, noise and compression are simulated, the same on all frames of a
+                video.
 
         Raises:
-            ConfigError: a category that does not exist, or a number out of its range.
+            ConfigError: an unknown category, split or kind of queries, or a number out of range.
         """
-        if (
-            min(count, clutter, tracks) < 0
-            or min(objects, frames) < 1
-            or not (0 <= on_objects <= 1 and rate > 0)
-        ):
-            raise ConfigError(
-                "expected count, clutter and tracks >= 0, objects and frames >= 1, rate > 0 and on_objects in "
-                f"[0, 1], got {count}, {clutter}, {tracks}, {objects}, {frames}, {rate}, {on_objects}"
-            )
-        if queries not in STEPS:
-            raise ConfigError(f"no queries named {queries}{did_you_mean(queries, STEPS)}")
-        super().__init__(count=count, size=image_size(size), seed=seed, split=split)
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_at_least(0, clutter=clutter, tracks=tracks)
+        check_at_least(1, objects=objects, frames=frames)
+        check_within(0, 1, on_objects=on_objects)
+        if rate <= 0:
+            raise ConfigError(f"expected rate > 0, got {rate}")
+        one_of("queries", queries, STEPS)
         self._names = chosen(names)
         self._seconds = np.arange(frames) / float(rate)
         self._objects, self._clutter, self._tracks = objects, clutter, tracks
@@ -145,10 +246,10 @@ class Videos(OnDemand):
         return self.video(index).sample()
 
     def video(self, index: int) -> Video:
-        """Make one video with everything that is known of it.
+        """Make one video with everything that is known about it.
 
         Raises:
-            IndexError: there is no such video.
+            IndexError: the index is out of range.
         """
         seeds = self._seeds(index)
         actors = [Actor.drawn(seeds, number, self._names) for number in range(self._objects)]
@@ -230,7 +331,7 @@ class Videos(OnDemand):
             count=self._tracks,
             frames=np.arange(0, len(views), STEPS[self._queries]),
             wanted=moving,
-            share=self._on_objects,
+            fraction=self._on_objects,
         )
         tracks = follow(picked.points, views)
         asked = picked.frame if self._queries == "strided" else tracks.visible.argmax(axis=1)
@@ -248,17 +349,17 @@ class Videos(OnDemand):
 
 
 def _gap(number: int, walk: Walk, actors: list[Actor], others: list[Walk]) -> float:
-    """Return how far something keeps from all that walk already, at the narrowest; negative where it touches."""
+    """Return the smallest distance of an object's walk to those of the others; negative where they touch."""
     gaps = [
         float(np.linalg.norm(walk.place - other.place, axis=1).min())
         - actors[number].radius
         - actors[index].radius
         for index, other in enumerate(others)
     ]
-    # Nearer than that to each other is welcome: they are to hide one another.
+    # Beyond this, farther is no better: objects should occlude one another.
     return min(min(gaps, default=0.0), 0.3)
 
 
 def _moved(scene: Scene, bodies: list[Body]) -> Scene:
-    """Return a scene whose bodies are elsewhere; all else stays, which saves most of the work."""
+    """Return a scene whose bodies have moved; everything else is reused, which saves most of the work."""
     return replace(scene, bodies=tuple(bodies), vertices=np.concatenate([body.vertices for body in bodies]))

@@ -1,1 +1,1 @@
-"""One category per file: its constant CATEGORY says everything about it."""
+"""One category per file, as its constant CATEGORY; `homolog.synthetic.category` lists and loads them."""

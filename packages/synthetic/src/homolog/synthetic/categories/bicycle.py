@@ -1,14 +1,98 @@
-"""Bicycles, from racer to child's: two wheels, a frame of tubes and what hands, feet and seat touch."""
+"""Bicycles, from racing bike to child's: two wheels, a frame of tubes, handlebar, saddle and pedals."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.shells import joined, moved
-from homolog.synthetic.solids import Solid, beam, box, ring, slab, tube
-from homolog.synthetic.wire import wire
+from homolog.synthetic.compiled import Real, compiled
+from homolog.synthetic.modelling.panels import joined, loft, moved
+from homolog.synthetic.modelling.solids import Number, Solid, Vector, beam, box, ring, slab, tube
 
-Vector = Float64[np.ndarray, "3"]
+
+def wire(
+    name: str,
+    finish: str,
+    path: Sequence[Vector],
+    radius: Number,
+    *,
+    start: Vector,
+    rings: int = 24,
+    segments: int = 8,
+) -> Solid:
+    """Sweep a circle along a smooth path through K points with as little twist as there can be; its ends are flat.
+
+    Args:
+        name: of the part.
+        finish: what it is made of.
+        path: K points in order, two at least.
+        radius: of the circle.
+        start: where the first vertex of the first circle lies, as a direction across the path.
+        rings: along the path.
+        segments: around it.
+    """
+    centres, ahead = _spline(np.array(path, np.float64), rings)
+    out = np.empty_like(ahead)
+    _transport(ahead, np.array(start, np.float64), out)
+    sections = np.empty((rings, segments, 3))
+    _surround(centres, ahead, out, radius, sections)
+    return loft(name, finish, sections)
+
+
+def _spline(
+    points: Float64[np.ndarray, "K 3"], count: int
+) -> tuple[Float64[np.ndarray, "R 3"], Float64[np.ndarray, "R 3"]]:
+    """Return places along a Catmull-Rom spline, straight on beyond its ends, and its unit tangents there."""
+    knots = np.concatenate((2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]))
+    places, tangents = np.empty((count, 3)), np.empty((count, 3))
+    _follow(knots, places, tangents)
+    return places, tangents
+
+
+@compiled
+def _follow(knots: np.ndarray, places: np.ndarray, tangents: np.ndarray) -> None:
+    pieces = len(knots) - 3
+    for r in range(len(places)):
+        along = pieces * r / (len(places) - 1)
+        k = min(int(along), pieces - 1)
+        t, length = along - k, 0.0
+        for c in range(3):
+            one, two, three, four = knots[k, c], knots[k + 1, c], knots[k + 2, c], knots[k + 3, c]
+            linear = (three - one) / 2
+            square, cube = one - 2.5 * two + 2 * three - four / 2, (four - one) / 2 + 1.5 * (two - three)
+            places[r, c] = two + t * (linear + t * (square + t * cube))
+            tangents[r, c] = linear + t * (2 * square + 3 * t * cube)
+            length += tangents[r, c] ** 2
+        tangents[r] /= np.sqrt(length)
+
+
+@compiled
+def _transport(ahead: np.ndarray, start: np.ndarray, out: np.ndarray) -> None:
+    """Carry a direction along the path: at each step it is the last one, made perpendicular to the path."""
+    last = start.copy()
+    for r in range(len(ahead)):
+        last -= (last * ahead[r]).sum() * ahead[r]
+        last /= np.sqrt((last**2).sum())
+        out[r] = last
+
+
+@compiled
+def _surround(
+    centres: np.ndarray, ahead: np.ndarray, out: np.ndarray, radius: Real, sections: np.ndarray
+) -> None:
+    """Fill a circle [segments 3] around each centre."""
+    segments = sections.shape[1]
+    for r in range(len(centres)):
+        for s in range(segments):
+            cosine, sine = np.cos(2 * np.pi * s / segments), np.sin(2 * np.pi * s / segments)
+            for k in range(3):
+                i, j = (k + 1) % 3, (k + 2) % 3
+                across = ahead[r, i] * out[r, j] - ahead[r, j] * out[r, i]
+                sections[r, s, k] = centres[r, k] + radius * (cosine * out[r, k] + sine * across)
+
+
+Point = Float64[np.ndarray, "3"]
 
 # Metres. Angles lean back from upright, so that a factor on them stays small.
 _COLUMNS = (
@@ -69,7 +153,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _fitting(shape: Numbers) -> Numbers:
-    """Move the wheels out of the way of the frame, and the saddle above it, whatever was drawn."""
+    """Keep the wheels clear of the frame, and the saddle above it."""
     s = dict(shape)
     s["chainstay"] = max(s["chainstay"], s["wheel"] + 0.045)
     s["front"] = max(s["front"], s["wheel"] + 0.20)
@@ -78,7 +162,7 @@ def _fitting(shape: Numbers) -> Numbers:
     return s
 
 
-def _joints(s: Numbers) -> dict[str, Vector]:
+def _joints(s: Numbers) -> dict[str, Point]:
     """Return where the tubes meet; the bottom bracket is above the origin, the ground at 0."""
     lean, back = np.radians(s["head_lean"]), np.radians(s["seat_lean"])
     axis, ahead = _plane(-np.sin(lean), np.cos(lean)), _plane(np.cos(lean), np.sin(lean))
@@ -100,7 +184,7 @@ def _joints(s: Numbers) -> dict[str, Vector]:
     }
 
 
-def _wheel(name: str, s: Numbers, hub: Vector) -> list[Solid]:
+def _wheel(name: str, s: Numbers, hub: Point) -> list[Solid]:
     across, tyre = np.array((0, 0, 1.0)), s["tyre"]
     middle = s["wheel"] - tyre
     inner = middle - tyre - 0.006
@@ -113,7 +197,7 @@ def _wheel(name: str, s: Numbers, hub: Vector) -> list[Solid]:
     return [*parts, *_spokes(name, hub, inner), _guard(name, s, hub)]
 
 
-def _spokes(name: str, hub: Vector, reach: float) -> list[Solid]:
+def _spokes(name: str, hub: Point, reach: float) -> list[Solid]:
     """From both flanges of the hub to the rim, in pairs that mirror each other."""
     parts: list[Solid] = []
     for side, which in _SIDES:
@@ -129,7 +213,7 @@ def _spokes(name: str, hub: Vector, reach: float) -> list[Solid]:
     return parts
 
 
-def _guard(name: str, s: Numbers, hub: Vector) -> Solid:
+def _guard(name: str, s: Numbers, hub: Point) -> Solid:
     """A mudguard; that of a bicycle without any lies within the tyre."""
     bare = s["guard"] < 0.5
     radius = s["wheel"] - s["tyre"] if bare else s["wheel"] + 0.016
@@ -143,7 +227,7 @@ def _guard(name: str, s: Numbers, hub: Vector) -> Solid:
     )  # fmt: skip
 
 
-def _frame(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _frame(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     axis, thick = j["axis"], s["tube"]
     cluster = j["bracket"] + 0.95 * s["seat_tube"] * j["seat way"]
     upper = j["head top"] - min(0.035, 0.3 * s["head"]) * axis
@@ -170,7 +254,7 @@ def _frame(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     return parts
 
 
-def _saddle(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _saddle(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     top, long, wide = j["saddle"], s["long"], s["wide"]
     path = [
         top + _plane(x * long, y) for x, y in ((-0.50, 0.012), (-0.26, 0.008), (0.10, -0.002), (0.48, 0.0))
@@ -183,7 +267,7 @@ def _saddle(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     ]
 
 
-def _drive(s: Numbers, j: dict[str, Vector], turn: float) -> list[Solid]:
+def _drive(s: Numbers, j: dict[str, Point], turn: float) -> list[Solid]:
     """Cranks, pedals that stay level, and the chain on the right."""
     axle, rear, across = j["bracket"], j["rear hub"], np.array((0, 0, 1.0))
     parts: list[Solid] = []
@@ -218,7 +302,7 @@ def _drive(s: Numbers, j: dict[str, Vector], turn: float) -> list[Solid]:
     return parts
 
 
-def _steered(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
+def _steered(s: Numbers, j: dict[str, Point]) -> list[Solid]:
     """Whatever turns with the handlebar."""
     axis, ahead, crown = j["axis"], j["ahead"], j["crown"]
     root = j["head top"] + s["spacer"] * axis
@@ -254,7 +338,7 @@ def _steered(s: Numbers, j: dict[str, Vector]) -> list[Solid]:
     return parts
 
 
-def _pipe(name: str, finish: str, start: Vector, end: Vector, radius: float, *, bulge: float = 0.4) -> Solid:
+def _pipe(name: str, finish: str, start: Point, end: Point, radius: float, *, bulge: float = 0.4) -> Solid:
     # None of these goes across the bicycle.
     return tube(
         name,
@@ -268,7 +352,7 @@ def _pipe(name: str, finish: str, start: Vector, end: Vector, radius: float, *, 
     )
 
 
-def _bent(name: str, finish: str, path: list[Vector], radius: float, end: float | None = None) -> Solid:
+def _bent(name: str, finish: str, path: list[Point], radius: float, end: float | None = None) -> Solid:
     last = 0.85 * radius if end is None else end
     return tube(
         name,
@@ -282,7 +366,7 @@ def _bent(name: str, finish: str, path: list[Vector], radius: float, end: float 
     )
 
 
-def _turned(parts: list[Solid], pivot: Vector, axis: Vector, angle: float) -> list[Solid]:
+def _turned(parts: list[Solid], pivot: Point, axis: Point, angle: float) -> list[Solid]:
     """Turn parts about an axis through a point; to the left for a positive angle about an axis upwards."""
     x, y, z = axis
     skew = np.array(((0, -z, y), (z, 0, -x), (-y, x, 0)))
@@ -290,7 +374,7 @@ def _turned(parts: list[Solid], pivot: Vector, axis: Vector, angle: float) -> li
     return moved(parts, (joined(parts) - pivot) @ turn.T + pivot)
 
 
-def _plane(x: float | int, y: float | int) -> Vector:
+def _plane(x: float | int, y: float | int) -> Point:
     return np.array((x, y, 0.0))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.solids import Solid, ball, tube
+from homolog.synthetic.modelling.solids import Solid, ball, tube
 
 Vector = Float64[np.ndarray, "3"]
 
@@ -135,24 +135,24 @@ def _head(s: Numbers, p: Numbers, base: Vector) -> list[Solid]:
 
 def _wing(s: Numbers, p: Numbers, side: int, ahead: Vector, rise: Vector) -> Solid:
     name = "right" if side > 0 else "left"
-    share = float(np.clip(p["open"], 0, 1))
+    fraction = float(np.clip(p["open"], 0, 1))
     flap, right = np.radians(p["flap"]), np.array((0, 0, float(side)))
     out = np.cos(flap) * right + np.sin(flap) * rise
     shoulder = 0.24 * s["body"] * ahead + 0.45 * s["breast"] * rise + 0.62 * s["slim"] * s["breast"] * right
     # Folded, a wing lies along the body with its tip at the tail; open, it stretches to the side.
     along = -ahead + 0.02 * rise
-    hand = (1 - share) * (
+    hand = (1 - fraction) * (
         0.30 * s["body"] * along + 0.34 * s["slim"] * s["breast"] * right
-    ) + share * 0.45 * s["wing"] * out
-    tip = (1 - share) * (0.72 * s["body"] + 0.16 * s["wing"]) * along + share * (
+    ) + fraction * 0.45 * s["wing"] * out
+    tip = (1 - fraction) * (0.72 * s["body"] + 0.16 * s["wing"]) * along + fraction * (
         s["wing"] * out - 0.10 * s["wing"] * ahead
     )
-    tip = tip - (1 - share) * 0.35 * s["slim"] * s["breast"] * right
-    width = s["wing_width"] * (0.72 + 0.28 * share)
-    thin = (1 - share) * 0.045 + share * 0.018
+    tip = tip - (1 - fraction) * 0.35 * s["slim"] * s["breast"] * right
+    width = s["wing_width"] * (0.72 + 0.28 * fraction)
+    thin = (1 - fraction) * 0.045 + fraction * 0.018
     # The wing's chord: downwards when folded, backwards when open.
-    chord = (1 - share) * rise + share * ahead
-    path = [shoulder, shoulder + hand - 0.1 * width * chord, shoulder + tip - 0.15 * width * share * chord]
+    chord = (1 - fraction) * rise + fraction * ahead
+    path = [shoulder, shoulder + hand - 0.1 * width * chord, shoulder + tip - 0.15 * width * fraction * chord]
     radii = [
         (thin, 0.55 * width, 0.75 * width),
         (thin, 0.5 * width, 0.95 * width),

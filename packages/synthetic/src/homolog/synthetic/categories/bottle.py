@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from homolog.synthetic.bounds import clipped
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.compiled import compiled
-from homolog.synthetic.shells import joined, moved
-from homolog.synthetic.solids import Solid, revolved, tube
+from homolog.synthetic.compiled import clipped, compiled
+from homolog.synthetic.modelling.panels import joined, moved
+from homolog.synthetic.modelling.solids import Solid, revolved, tube
 
 _COLUMNS = (
     "height",
@@ -53,7 +52,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _outline(s: Numbers, height: np.ndarray) -> np.ndarray:
-    """Return the radius at a share of the height."""
+    """Return the radius at a fraction of the height."""
     top = min(s["shoulder"] + s["slope"], 0.95)
     rise = clipped((height - s["shoulder"]) / (top - s["shoulder"]), 0, 1)
     smooth = rise * rise * (3 - 2 * rise)
@@ -82,9 +81,9 @@ def _label(s: Numbers) -> np.ndarray:
 def _cap(s: Numbers, p: Numbers) -> np.ndarray:
     base = s["height"] * (1.0 - 0.45 * s["cap"] + 0.1 * p["open"] * s["cap"])
     radius = s["neck"] * s["cap_radius"]
-    share = np.array((0.0, 0.0, 0.0, 0.1, 0.4, 0.7, 0.9, 1.0, 1.0))
+    fraction = np.array((0.0, 0.0, 0.0, 0.1, 0.4, 0.7, 0.9, 1.0, 1.0))
     width = np.array((0.3, 0.9, 1.0, 1.0, 0.99, 0.98, 0.97, 0.9, 0.4))
-    return np.stack((width * radius, base + share * s["cap"] * s["height"]), axis=1)
+    return np.stack((width * radius, base + fraction * s["cap"] * s["height"]), axis=1)
 
 
 def _squeezed(part: Solid, s: Numbers) -> Solid:

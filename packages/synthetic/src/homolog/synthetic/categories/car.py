@@ -3,12 +3,55 @@
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.synthetic.bounds import clipped
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.cover import cover, lattice
-from homolog.synthetic.shells import joined, loft, mirrored, moved
-from homolog.synthetic.solids import Solid, ball, box
-from homolog.synthetic.wheel import disc_wheel, drum
+from homolog.synthetic.compiled import clipped
+from homolog.synthetic.modelling.panels import cover, joined, lattice, loft, mirrored, moved
+from homolog.synthetic.modelling.solids import Solid, ball, beam, box, circle, ring
+
+SPOKES = 5
+
+
+def disc_wheel(radius: float, half: float, roll: float) -> list[Solid]:
+    """Return tyre, rim, hub and spokes of a wheel about the z axis; its face looks towards z.
+
+    Args:
+        radius: of the tyre.
+        half: of the tyre's width.
+        roll: by which it has turned, radians.
+    """
+    inner = 0.60 * radius
+    thick = (radius - inner) / 2
+    parts = [
+        ring("tyre", "dark", (0, 0, 0), (0, 0, 1), inner + thick, (thick, half), rings=28, segments=10),
+        drum("rim", "dark", (-0.5 * half, 0.45 * half), 1.06 * inner, segments=20),
+        drum("hub", "metal", (0.3 * half, 0.74 * half), 0.30 * inner, segments=14),
+    ]
+    level = np.array((0.0, 0.0, 0.52 * half))
+    for spoke in range(SPOKES):
+        angle = roll + 2 * np.pi * spoke / SPOKES
+        way = inner * np.array((np.sin(angle), np.cos(angle), 0.0))
+        size = (0.14 * half, 0.16 * inner)
+        parts.append(beam(f"spoke {spoke + 1}", "metal", 0.2 * way + level, 1.04 * way + level, size))
+    return parts
+
+
+def drum(name: str, finish: str, ends: tuple[float, float], radius: float, *, segments: int) -> Solid:
+    """Return a cylinder about the z axis with sharp edges.
+
+    Args:
+        name: of the part.
+        finish: what it is made of.
+        ends: z of both.
+        radius: of the cylinder.
+        segments: around it.
+    """
+    cosine, sine = circle(segments)
+    sections = np.empty((4, segments, 3))
+    sections[..., 0], sections[..., 1] = radius * sine, radius * cosine
+    # Each end twice: the edge between the round and the flat side is sharp where normals are averaged.
+    sections[:2, :, 2], sections[2:, :, 2] = ends
+    return loft(name, finish, sections)
+
 
 Vector = Float64[np.ndarray, "3"]
 Grid = Float64[np.ndarray, "..."]
@@ -132,12 +175,12 @@ def _body(s: Numbers) -> tuple[Grid, Solid]:
     # A bed has upright walls.
     wide = np.repeat(_WIDE[None], _RINGS, axis=0)
     wide[bed > 0, 1:4] = 0.50, 0.845, 0.85
-    share = np.array((0.36, 0.58, 0.82))
+    fraction = np.array((0.36, 0.58, 0.82))
     high = np.empty_like(wide)
     high[:, 0], high[:, 1] = top + 0.025 - bed, top + 0.020 - bed
     high[:, 2], high[:, 3] = fender + 0.006 - bed, fender
     high[:, 4], high[:, 5], high[:, 6] = fender - 0.012, fender - 0.05, fender - 0.12 * (fender - low) - 0.03
-    high[:, 7:10] = fender[:, None] + share * (low - fender)[:, None]
+    high[:, 7:10] = fender[:, None] + fraction * (low - fender)[:, None]
     high[:, 10], high[:, 11], high[:, 12], high[:, 13] = low + 0.02, low, low, floor
     middle = (s["clear"] + 0.42 * (s["nose"] - s["clear"]), s["clear"] + 0.42 * (s["tail"] - s["clear"]))
     line = np.where(x > 0, *middle)[:, None]
@@ -160,17 +203,17 @@ def _cabin(s: Numbers) -> Solid:
     """From the hood to the roof: horizontal sections."""
     rear = s["cowl"] - s["rake"] - s["long"]
     front_low, rear_low = s["cowl"], rear - s["fast"]
-    share, out = _ROUND.T
+    fraction, out = _ROUND.T
     rows, shrink, lift = _ROWS[:, None], _SHRINK[:, None], _LIFT[:, None]
     first = front_low - s["rake"] * rows**1.12
     last = rear_low + s["fast"] * rows**0.9
-    belt = s["deck"] + share * (s["hood"] - s["deck"]) - 0.012
+    belt = s["deck"] + fraction * (s["hood"] - s["deck"]) - 0.012
     y = belt + rows * (s["roof"] - 0.068 - belt) + lift
     width = s["half"] * (0.915 + (s["inset"] - 0.915) * rows**1.25) * shrink
-    z = width * out * (1 - 0.05 * (share - 0.35) ** 2 * 4)
+    z = width * out * (1 - 0.05 * (fraction - 0.35) ** 2 * 4)
     middle = (first + last) / 2
-    x = middle + (share - 0.5) * (first - last) * (1 - 0.75 * (1 - shrink))
-    x += np.where(share > 0.5, 1, -1) * 0.07 * (1 - out**2) * (np.abs(share - 0.5) > 0.4) * shrink
+    x = middle + (fraction - 0.5) * (first - last) * (1 - 0.75 * (1 - shrink))
+    x += np.where(fraction > 0.5, 1, -1) * 0.07 * (1 - out**2) * (np.abs(fraction - 0.5) > 0.4) * shrink
     return loft("cabin", "paint", _closed(x, y, z))
 
 
@@ -231,9 +274,9 @@ def _side(s: Numbers, x: Grid, body: Solid, cabin: Solid) -> list[Solid]:
     return parts
 
 
-def _ring_of(share: float, *, front: bool) -> float:
-    """Return the section on a face where it has a share of its height, in fractions of a ring."""
-    place = float(np.interp(share, _SQUASH, _NUMBERS))
+def _ring_of(fraction: float, *, front: bool) -> float:
+    """Return the section on a face at a fraction of its height, in fractions of a ring."""
+    place = float(np.interp(fraction, _SQUASH, _NUMBERS))
     return _RINGS - 1 - place if front else place
 
 
@@ -255,14 +298,14 @@ def _face(
     name: str,
     finish: str,
     body: Solid,
-    share: tuple[float, float],
+    fraction: tuple[float, float],
     columns: tuple[float, float],
     *,
     points: tuple[int, int],
     proud: float = 0.007,
     front: bool = True,
 ) -> Solid:
-    rows = (_ring_of(share[0], front=front), _ring_of(share[1], front=front))
+    rows = (_ring_of(fraction[0], front=front), _ring_of(fraction[1], front=front))
     return _pane(name, finish, body, rows, columns, points=points, proud=proud)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.solids import Solid, beam, slab
+from homolog.synthetic.modelling.solids import Solid, beam, slab
 
 _COLUMNS = (
     "width",
@@ -61,11 +61,11 @@ def _legs(s: Numbers, p: Numbers) -> list[Solid]:
             foot = head + np.array((ahead * np.tan(spread) * top, -top, side * 0.6 * np.tan(spread) * top))
             feet[ahead, side] = foot
             parts.append(beam(f"{name} {end} leg", "frame", head, foot, (s["leg"], s["leg"])))
-    share = 0.45
+    fraction = 0.45
     for side, name in ((-1, "left"), (1, "right")):
-        height = np.array((0, share * top, 0))
+        height = np.array((0, fraction * top, 0))
         front, hind = feet[1, side] + height, feet[-1, side] + height
-        inward = np.array((0, 0, -side * 0.5 * share * np.tan(spread) * top))
+        inward = np.array((0, 0, -side * 0.5 * fraction * np.tan(spread) * top))
         parts.append(beam(f"{name} rail", "frame", hind + inward, front + inward, (s["bar"], s["bar"])))
     return parts
 

@@ -5,10 +5,8 @@ from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
 from homolog.synthetic.compiled import compiled
-from homolog.synthetic.cover import cover, lattice
-from homolog.synthetic.shells import joined, mirrored, moved, sheet
-from homolog.synthetic.solids import Solid, ball, tube
-from homolog.synthetic.sweep import CAP
+from homolog.synthetic.modelling.panels import cover, joined, lattice, mirrored, moved, sheet
+from homolog.synthetic.modelling.solids import CAP, Solid, ball, tube
 
 Vector = Float64[np.ndarray, "3"]
 Grid = Float64[np.ndarray, "..."]
@@ -98,10 +96,10 @@ def _body(s: Numbers) -> Solid:
     heights = [thin, thin + 0.10 * (deep - thin), 0.52 * deep + 0.3 * thin, 0.91 * deep, deep, 0.92 * deep]
     # From the nape to the snout: a straight line for a high head, a curve for a low one.
     heights += [s["head"] * deep, (0.55 * s["head"] + 0.42 * s["snout"]) * deep, s["snout"] * deep]
-    shares = (0.20, 0.32, 0.66, 0.94, 1.0, 0.98, 0.84, 0.65, 0.44)
+    fractions = (0.20, 0.32, 0.66, 0.94, 1.0, 0.98, 0.84, 0.65, 0.44)
     radii = [
         (min(w * s["width"], 1.3 * h), h * s["back"], h * (2 - s["back"]), 2.1)
-        for h, w in zip(heights, shares, strict=True)
+        for h, w in zip(heights, fractions, strict=True)
     ]
     path = [(x, 0.0, 0.0) for x in _STATIONS.tolist()]
     return tube("body", "coat", path, radii, rings=_RINGS, segments=_SEGMENTS, bulge=(0.3, 0.5))
@@ -284,9 +282,9 @@ def _read_line(line: np.ndarray, places: np.ndarray, points: np.ndarray) -> None
     """Interpolate points of a line, which are 1 apart."""
     for n in range(len(places)):
         k = min(max(int(places[n]), 0), len(line) - 2)
-        share = min(max(places[n] - k, 0.0), 1.0)
+        fraction = min(max(places[n] - k, 0.0), 1.0)
         for c in range(3):
-            points[n, c] = line[k, c] + share * (line[k + 1, c] - line[k, c])
+            points[n, c] = line[k, c] + fraction * (line[k + 1, c] - line[k, c])
 
 
 @compiled
@@ -300,11 +298,11 @@ def _bend(turn: np.ndarray, step: float, vertices: np.ndarray) -> None:
         x, z = vertices[n, 0], vertices[n, 2]
         place = max(0.5 - x, 0.0) / step
         k = min(int(place), len(turn) - 2)
-        share = min(place - k, 1.0)
-        angle = turn[k] + share * (turn[k + 1] - turn[k])
-        spine = x if x > 0.5 else 0.5 - (along[k] + share * (along[k + 1] - along[k]))
+        fraction = min(place - k, 1.0)
+        angle = turn[k] + fraction * (turn[k + 1] - turn[k])
+        spine = x if x > 0.5 else 0.5 - (along[k] + fraction * (along[k + 1] - along[k]))
         vertices[n, 0] = spine + z * np.sin(angle)
-        vertices[n, 2] = aside[k] + share * (aside[k + 1] - aside[k]) + z * np.cos(angle)
+        vertices[n, 2] = aside[k] + fraction * (aside[k + 1] - aside[k]) + z * np.cos(angle)
 
 
 def _edge(row: int) -> int:

@@ -4,12 +4,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.shells import joined, moved, sheet, squared
-from homolog.synthetic.solids import Solid, revolved, tube
+from homolog.synthetic.modelling.panels import joined, moved, sheet, squared
+from homolog.synthetic.modelling.solids import Solid, revolved, tube
 
 Leaves = Float64[np.ndarray, "N"]
 
-# Metres and degrees. Leaves stand between `crown` (a share of the stem) and its top; `low` is how steeply the
+# Metres and degrees. Leaves stand between `crown` (a fraction of the stem) and its top; `low` is how steeply the
 # lowest ones rise, `high` how steeply the highest.
 _COLUMNS = (
     "pot_height", "pot_top", "pot_base", "rim", "rim_out", "square", "saucer", "stem", "stem_radius", "crown",
@@ -55,7 +55,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _fitting(shape: Numbers) -> Numbers:
-    """Keep what grows inside of what it grows from, whatever was drawn."""
+    """Keep each part inside the one it grows from."""
     s = dict(shape)
     s["pot_base"] = min(s["pot_base"], 0.97 * s["pot_top"])
     s["rim"] = min(s["rim"], 0.5 * s["pot_height"])
@@ -74,7 +74,7 @@ def _pot(s: Numbers) -> list[Solid]:
     wide, wall, ground = top + s["rim_out"], 0.9 * top, _ground(s)
     below = base + (top - base) * (1 - rim / high)
     pot = [
-        (0.94 * base, 0.0), (base, 0.006), *((base + share * (below - base), 0.006 + share * (high - rim - 0.008)) for share in (0.25, 0.5, 0.75, 1.0)),
+        (0.94 * base, 0.0), (base, 0.006), *((base + fraction * (below - base), 0.006 + fraction * (high - rim - 0.008)) for fraction in (0.25, 0.5, 0.75, 1.0)),
         (wide - 0.002, high - rim), (wide, high - rim + 0.003), (wide, high - 0.004), (wide - 0.004, high),
         (wall + 0.003, high), (wall, high - 0.003), (wall, ground - 0.016),
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def _squared(part: Solid, power: float) -> Solid:
 
 def _stem(s: Numbers) -> Solid:
     foot, long, thick = _ground(s) - 0.012, s["stem"] + 0.012, s["stem_radius"]
-    path = [(0.0, foot + share * long, 0.0) for share in (0.0, 0.4, 0.8, 1.0)]
+    path = [(0.0, foot + fraction * long, 0.0) for fraction in (0.0, 0.4, 0.8, 1.0)]
     radii = [0.95 * thick, thick, 0.9 * thick, 0.62 * thick]
     return tube("stem", "leaf", path, radii, up=(1.0, 0.0, 0.0), rings=16, segments=18, bulge=(0.1, 0.9))
 
@@ -107,7 +107,9 @@ def _arms(s: Numbers) -> list[Solid]:
     for side, name in _SIDES:
         start = ground + 0.36 * high
         if bare:
-            path = [(0.0, ground + share * high, side * 0.25 * thick) for share in (0.15, 0.3, 0.45, 0.6)]
+            path = [
+                (0.0, ground + fraction * high, side * 0.25 * thick) for fraction in (0.15, 0.3, 0.45, 0.6)
+            ]
             radii = [0.2 * thick] * 4
         else:
             out = thick + 0.36 * s["arm"]
@@ -132,12 +134,12 @@ def _arms(s: Numbers) -> list[Solid]:
 def _leaves(s: Numbers, p: Numbers) -> list[Solid]:
     """Leaves in pairs from the lowest to the highest; each pair is one leaf and its mirror image."""
     number = np.arange(_PAIRS)
-    share = number / (_PAIRS - 1)
-    height = _ground(s) + s["stem"] * (s["crown"] + (0.97 - s["crown"]) * share)
+    fraction = number / (_PAIRS - 1)
+    height = _ground(s) + s["stem"] * (s["crown"] + (0.97 - s["crown"]) * fraction)
     # Steps of the golden ratio spread leaves evenly around the stem; other multiples make each a little different.
     around = np.pi * ((0.25 + 0.618034 * number) % 1)
-    length = s["leaf"] * (1 - s["shrink"] * share) * (1 + 0.12 * np.sin(5.1 * number))
-    steep = s["low"] + (s["high"] - s["low"]) * share + 4 * np.sin(3.7 * number)
+    length = s["leaf"] * (1 - s["shrink"] * fraction) * (1 + 0.12 * np.sin(5.1 * number))
+    steep = s["low"] + (s["high"] - s["low"]) * fraction + 4 * np.sin(3.7 * number)
     parts: list[Solid] = []
     for side, name in _SIDES:
         rise = np.radians(steep + p["lift"] + p["stir"] * np.sin(2.3 * number + 0.9 * side))

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.solids import Solid, ball, tube
+from homolog.synthetic.modelling.solids import Solid, ball, tube
 
 Vector = Float64[np.ndarray, "3"]
 

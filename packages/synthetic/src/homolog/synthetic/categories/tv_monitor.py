@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.synthetic.category import Anchor, Category, Numbers
-from homolog.synthetic.shells import joined, moved, sheet, squared
-from homolog.synthetic.solids import Solid, ball, box, revolved, slab, tube
+from homolog.synthetic.modelling.panels import joined, moved, sheet, squared
+from homolog.synthetic.modelling.solids import Solid, ball, box, revolved, slab, tube
 
 Vector = Float64[np.ndarray, "3"]
 
@@ -57,7 +57,7 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
 
 
 def _fitting(shape: Numbers) -> Numbers:
-    """Keep parts inside or above others, whatever was drawn."""
+    """Keep parts inside or above others."""
     s = dict(shape)
     s["chin"] = max(s["chin"], s["bezel"])
     s["shrink"] = min(s["shrink"], 0.90)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.discs import discs
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.rendering import rays
-from homolog.synthetic.viewpoint import Viewpoint
 
 OVERLAP = 1.0
 """Radius of a disc as a multiple of the mean distance between discs."""

@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.rendering import BLUR, NEAR
 from homolog.synthetic.splats.tensors import GaussianTensors, Rendered, finished, project
 from homolog.synthetic.splats.tiles import render_tiles
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def render_cuda(

@@ -8,7 +8,7 @@ import numpy as np
 
 from homolog.core.calibration import pinhole, rigid
 from homolog.core.errors import DataError
-from homolog.synthetic.viewpoint import Viewpoint
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 
 NAME = "cameras.json"
 

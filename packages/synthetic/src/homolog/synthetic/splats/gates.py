@@ -10,9 +10,9 @@ from enum import StrEnum
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from homolog.synthetic.depth_pose import world_points
+from homolog.synthetic.correspondence import world_points
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.rendering import Rendering
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 class Cause(StrEnum):

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from homolog.core.coords import Size
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.gates import axis_angle
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def reframed(camera: Viewpoint, size: Size) -> Viewpoint:

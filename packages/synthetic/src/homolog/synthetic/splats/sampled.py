@@ -6,13 +6,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from homolog.core.errors import ShapeError
-from homolog.synthetic.light import Light
-from homolog.synthetic.look import Look
-from homolog.synthetic.paint import matt_colours
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.look import Look
+from homolog.synthetic.rendering.paint import matt_colours
+from homolog.synthetic.rendering.scene import Scene, SurfacePoints
 from homolog.synthetic.splats.discs import discs
 from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.surface import SurfacePoints
 
 OVERLAP = 0.9
 """Radius of a disc (standard deviation) as a multiple of the mean distance between discs; 0.8 leaves few holes."""

@@ -10,6 +10,7 @@ from jaxtyping import Float32, Float64
 
 from homolog.core.errors import ShapeError
 from homolog.synthetic.compiled import Real, compiled, inlined
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.rendering import (
     BEYOND,
@@ -22,7 +23,6 @@ from homolog.synthetic.splats.rendering import (
     Rendering,
     plane_depth,
 )
-from homolog.synthetic.viewpoint import Viewpoint
 
 COLUMNS = 13
 """Of a splat: x, y, its inverse covariance (xx, xy, yy), its half extents (x, y), opacity; then what is

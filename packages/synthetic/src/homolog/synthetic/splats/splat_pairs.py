@@ -13,10 +13,10 @@ from jaxtyping import Float32, UInt8
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
-from homolog.synthetic.correspondence import DenseTruth
-from homolog.synthetic.depth_pose import truth_from_depth
-from homolog.synthetic.photometry import Photometry
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.correspondence import DenseTruth, truth_from_depth
+from homolog.synthetic.rendering.photometry import Photometry
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Factor, Seeds, Split
 from homolog.synthetic.splats.depth_edges import without_edges
 from homolog.synthetic.splats.gates import (
@@ -35,7 +35,6 @@ from homolog.synthetic.splats.scene_source import SceneSource
 from homolog.synthetic.splats.shown import shown_gaussians
 from homolog.synthetic.splats.splat import splat
 from homolog.synthetic.splats.splat_scene import SplatScene
-from homolog.synthetic.viewpoint import Viewpoint
 
 _log = logging.getLogger(__name__)
 

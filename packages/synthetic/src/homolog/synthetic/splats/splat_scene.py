@@ -5,18 +5,16 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.synthetic.actors import Actor
-from homolog.synthetic.floor_plan import FloorPlan
-from homolog.synthetic.light import Light
-from homolog.synthetic.props import Prop, furnished
-from homolog.synthetic.room import Room
-from homolog.synthetic.scene import Scene
+from homolog.synthetic.rendering.lighting import Light
+from homolog.synthetic.rendering.scene import Scene
+from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.scenes.objects import Actor
+from homolog.synthetic.scenes.room import FloorPlan, Prop, Room, furnished
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.splats.fitted_cameras import find_cameras, read_cameras
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.ply import read_gaussians
 from homolog.synthetic.splats.sampled import sampled
-from homolog.synthetic.viewpoint import Viewpoint
 
 CLEARANCE = 0.35
 """How near a camera of a made-up scene may come to a surface."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from homolog.core.camera import Camera
 from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.harmonics import shade
 from homolog.synthetic.splats.rendering import (
@@ -21,7 +22,6 @@ from homolog.synthetic.splats.rendering import (
     SOLID,
     Rendering,
 )
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from homolog.core.errors import ShapeError
+from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.rendering import LARGEST_ALPHA, SMALLEST_ALPHA, SMALLEST_LIGHT
 from homolog.synthetic.splats.tensors import GaussianTensors, Rendered, Splats, finished, project
-from homolog.synthetic.viewpoint import Viewpoint
 
 
 def render_tiles(

@@ -1,0 +1,1 @@
+"""Meshes from files: reading, colours, and instances by deformation."""

@@ -1,0 +1,1 @@
+"""Closed surfaces that categories, furniture and occluders are modelled with."""

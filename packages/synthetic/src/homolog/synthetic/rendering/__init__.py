@@ -1,0 +1,1 @@
+"""From a scene and a camera to labels and colours per pixel."""

@@ -1,0 +1,1 @@
+"""Rooms, the objects in them, and how things move."""
