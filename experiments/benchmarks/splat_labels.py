@@ -31,13 +31,10 @@ from homolog.core.coords import pixel_grid
 from homolog.synthetic.depth_pose import world_points
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slanted_plane
-from homolog.synthetic.splats.depth_edges import depth_edges
-from homolog.synthetic.splats.gates import depth_at
 from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.novel_views import strayed
-from homolog.synthetic.splats.sampled import OVERLAP
-from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.splats.splat_scene import made_scene
+from homolog.synthetic.splats.rendering import render
+from homolog.synthetic.splats.scenes import OVERLAP, synthetic_scene
+from homolog.synthetic.splats.views import depth_at, depth_edges
 from homolog.synthetic.view import View
 from homolog.synthetic.viewpoint import Viewpoint
 
@@ -155,9 +152,9 @@ def _analytic(name: str, count: int, jitter: float, scene: AnalyticScene, *, ele
 def _room(count: int, jitter: float) -> Setting:
     seeds = Seeds(seed=5, split=Split.test, index=0)
     # The same room without jitter gives the cameras, and tells how far apart its Gaussians are.
-    plain = made_scene(seeds, names=_NAMES, count=count)
+    plain = synthetic_scene(seeds, names=_NAMES, count=count)
     spacing = float(np.median(plain.gaussians.scales.max(1))) / OVERLAP
-    scene = made_scene(seeds, names=_NAMES, count=count, jitter=jitter / spacing)
+    scene = synthetic_scene(seeds, names=_NAMES, count=count, jitter=jitter / spacing)
     mesh = scene.mesh
     assert mesh is not None
     # Three neighbours on the walk around the room see much of the same.
@@ -173,7 +170,7 @@ def _room(count: int, jitter: float) -> Setting:
 
 
 def _measured(setting: Setting) -> list[Row]:
-    renderings = [splat(setting.gaussians, camera) for camera in setting.cameras]
+    renderings = [render(setting.gaussians, camera) for camera in setting.cameras]
     exact = [setting.exact(camera) for camera in setting.cameras]
     kinds = {
         "expected": [rendering.expected_depth for rendering in renderings],
@@ -290,7 +287,7 @@ def _print_pose_errors(settings: list[Setting]) -> None:
         for degrees in (0.05, 0.2, 0.5):
             # An error of so many degrees altogether, about an axis that is not special.
             random = np.random.default_rng(0)
-            moved = strayed(camera1, random, shift=0.0, turn=float(np.radians(degrees)) / np.sqrt(3))
+            moved = perturbed(camera1, random, shift=0.0, turn=float(np.radians(degrees)) / np.sqrt(3))
             away = _epipolar(start, moved.project(points)[0], camera0, camera1)
             cells.append(f"{_at(away, 50):.3f} / {_at(away, 95):.3f}")
         print(f"| {setting.name} | {' | '.join(cells)} |")
@@ -309,7 +306,7 @@ def _draw(settings: list[Setting], path: Path) -> None:
     )
     for line, setting in zip(axes, smooth, strict=True):
         camera = setting.cameras[0]
-        rendering, exact = splat(setting.gaussians, camera), setting.exact(camera)
+        rendering, exact = render(setting.gaussians, camera), setting.exact(camera)
         line[0].imshow(rendering.rgb)
         line[0].set_title(f"{setting.name}, {setting.count} Gaussians", fontsize=8)
         line[1].imshow(exact)

@@ -117,7 +117,7 @@ def test_verify_builds_sources_of_data_only(homolog, made: Path):
     path.write_bytes(strange.to_json())
     said = homolog("data", "verify", made)
     assert said.code == 2
-    assert "expected shards of a source in homolog.data, got homolog.core.hub.fetch_folder" in said.err
+    assert "expected shards of a source in homolog.synthetic, got homolog.core.hub.fetch_folder" in said.err
 
 
 def test_verify_of_another_folder_is_exit_code_3(homolog, tmp_path: Path):

@@ -93,7 +93,7 @@ def test_a_shard_or_an_index_of_other_settings_is_noticed(pairs: Any, write: Any
         (tmp_path / "a" / name).write_bytes(
             content.ljust(size, b"\0")[:size] if name.endswith("tar") else content
         )
-        with pytest.raises(DataError, match="settings, got (one|that) of others"):
+        with pytest.raises(DataError, match=r"settings, got (one|that) of others"):
             read[6] if name.endswith("tar") else ShardedPairs(tmp_path / "a")
 
 

@@ -16,11 +16,9 @@ from homolog.core.errors import ConfigError, DataError
 from homolog.synthetic.correspondence import dense_truth
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, Plane
-from homolog.synthetic.splats.gates import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
-from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.ply import write_gaussians
-from homolog.synthetic.splats.shown import shown_gaussians
-from homolog.synthetic.splats.splat_pairs import Gates, SplatPair, SplatPairs
+from homolog.synthetic.splats.gaussians import Gaussians, write_gaussians
+from homolog.synthetic.splats.pairs import Gates, SplatPair, SplatPairs, shown_gaussians
+from homolog.synthetic.splats.views import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
 from homolog.synthetic.view import View
 from homolog.synthetic.viewpoint import Viewpoint
 
@@ -68,7 +66,7 @@ def test_labels_are_true(pairs: list[SplatPair]) -> None:
 
 def test_labels_that_do_not_lead_back_are_dropped() -> None:
     # Gaussians that miss their surfaces; of what comes of it, only a tenth of a pixel is let through.
-    loose = Gates(consistent=Consistent(pixels=0.1, share=0.0), overlapping=Overlapping(share=0.0))
+    loose = Gates(consistent=Consistent(pixels=0.1, fraction=0.0), overlapping=Overlapping(fraction=0.0))
     pair = SplatPairs(**SMALL, jitter=0.3, gates=loose).pair(0)
     there, back = (truth.field() for truth in pair.truths)
     error = there.cycle_error(back, query_size=(64, 64))[0].numpy()
@@ -155,12 +153,12 @@ def test_what_was_rejected_is_logged_and_told(
 ) -> None:
     strict = SplatPairs(
         **SMALL,
-        gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(share=0.0)),
+        gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(fraction=0.0)),
         tries=2,
         redraws=0,
     )
     with (
-        caplog.at_level(logging.INFO, logger="homolog.synthetic.splats.splat_pairs"),
+        caplog.at_level(logging.INFO, logger="homolog.synthetic.splats.pairs"),
         pytest.raises(
             DataError, match=r"none of 2 pairs of views passed the gates \(holes: 2\); loosen the gates"
         ),
@@ -172,11 +170,11 @@ def test_what_was_rejected_is_logged_and_told(
     index = (0, 1, 4)[int(np.argmin(shares))]
     wanted = min(shares) + 0.02
     picky = SplatPairs(
-        **SMALL, pairs_per_scene=2, gates=Gates(overlapping=Overlapping(share=wanted)), tries=60
+        **SMALL, pairs_per_scene=2, gates=Gates(overlapping=Overlapping(fraction=wanted)), tries=60
     )
     pair = picky.pair(index)
     assert len(pair.rejected) > len(pairs[int(np.argmin(shares))].rejected)
-    assert Cause.apart in [rejection.cause for rejection in pair.rejected]
+    assert Cause.little_overlap in [rejection.cause for rejection in pair.rejected]
     told = pair.sample().facts["rejected"]
     assert sum(int(part.split(": ")[1]) for part in told.split(", ")) == len(pair.rejected)
     assert min(float(truth.valid.mean()) for truth in pair.truths) >= wanted
@@ -203,7 +201,7 @@ def _folder(root: Path) -> Path:
 
 def test_scenes_are_read_from_a_folder(tmp_path: Path) -> None:
     source = SplatPairs(
-        count=2, size=48, scenes=_folder(tmp_path), stray=0.2, gates=Gates(covered=Covered(share=0.7))
+        count=2, size=48, scenes=_folder(tmp_path), stray=0.2, gates=Gates(covered=Covered(fraction=0.7))
     )
     pair = source.pair(1)
     assert pair.mesh is None
@@ -309,10 +307,10 @@ class OnlyRoom(NearFitted):
         self.asked.append(float(fitted[0].t.sum()))
         if self.asked[-1] == vars(self)["_allowed"]:
             return None
-        return Rejection(cause=Cause.strange, letter="not this room")
+        return Rejection(cause=Cause.far, reason="not this room")
 
 
-def test_another_scene_stands_in_where_no_views_pass(pairs: list[SplatPair]) -> None:
+def test_another_scene_is_used_where_no_views_pass(pairs: list[SplatPair]) -> None:
     plain = SplatPairs(**SMALL, pairs_per_scene=2, kept=4)
     seeds = Seeds(seed=3, split=Split.trn, index=4)
     first, second = plain._scenes.spare(seeds, 0), plain._scenes.spare(seeds, 1)
@@ -323,12 +321,12 @@ def test_another_scene_stands_in_where_no_views_pass(pairs: list[SplatPair]) -> 
     # All draws in its own room, then all in the first other one, then one that passes in the second.
     own, other = _cameras(plain, 2), _cameras(plain, first)
     assert gate.asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
-    assert [rejection.letter for rejection in found.rejected[:8]] == ["not this room"] * 8
+    assert [rejection.reason for rejection in found.rejected[:8]] == ["not this room"] * 8
     assert not np.array_equal(found.gaussians.means, pairs[2].gaussians.means)
     again = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
     assert again.pictures[0].tobytes() == found.pictures[0].tobytes()
     nothing = SplatPairs(**strict, redraws=1, gates=Gates(near_fitted=OnlyRoom(None)))
-    with pytest.raises(DataError, match=r"and 1 scenes in its place: none of 8 pairs of views passed"):
+    with pytest.raises(DataError, match=r"and 1 scenes instead of it: none of 8 pairs of views passed"):
         nothing.pair(4)
 
 
