@@ -6,13 +6,13 @@ covered with Gaussians. Labels from expected depth, from plane depth and from ex
 - depth: relative error, over all pixels with a depth; and away from depth edges, where labels are taken.
 - place: how many pixels labels 0 -> 1 are off, against labels from exact depth.
 - epipolar: distance of those labels from the epipolar lines of the true pose. Labels made of depth and pose lie
-  on these lines by construction, however wrong the depth is. This column shows it, and that it tells nothing.
+  on these lines by construction, however wrong the depth is. This column shows that it measures nothing.
 - chained: distance of labels 0 -> 1 -> 2 from the epipolar lines of 0 in 2. Here a wrong depth does show: the
   second step starts from another depth map, as tracks and cycles do.
 
 A last table moves exact labels by errors of the pose, which is what data sets of scans have instead. MatchGS claims
 an epipolar error up to 40 times lower than that of existing data sets. No such data set is measured here; between
-depths of one scene with known poses that error is zero for all of them, and `place` is what tells them apart.
+depths of one scene with known poses that error is zero for all of them, and only `place` distinguishes them.
 
 Run: `python experiments/benchmarks/splat_labels.py` (a minute of CPU time); `--csv FILE`, `--png FILE` write the same.
 """
@@ -41,7 +41,7 @@ from homolog.synthetic.viewpoint import Viewpoint
 SIZE = (256, 256)
 _NAMES = ("bottle", "chair", "quadruped")
 HIDDEN = 0.05
-"""What is so much nearer, relatively, hides a place; see `reprojection_error`."""
+"""A surface that is nearer by this, relatively, hides a point; see `reprojection_error`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, and write the chosen files."""
     options = _options()
     torch.set_num_threads(1)
     rows: list[Row] = []
@@ -151,7 +151,7 @@ def _analytic(name: str, count: int, jitter: float, scene: AnalyticScene, *, ele
 
 def _room(count: int, jitter: float) -> Setting:
     seeds = Seeds(seed=5, split=Split.test, index=0)
-    # The same room without jitter gives the cameras, and tells how far apart its Gaussians are.
+    # The same room without jitter gives the cameras and the spacing of its Gaussians.
     plain = synthetic_scene(seeds, names=_NAMES, count=count)
     spacing = float(np.median(plain.gaussians.scales.max(1))) / OVERLAP
     scene = synthetic_scene(seeds, names=_NAMES, count=count, jitter=jitter / spacing)
@@ -232,7 +232,7 @@ def _epipolar(xy0: np.ndarray, xy1: np.ndarray, camera0: Viewpoint, camera1: Vie
     """Return the distance of each point of image 1 from the line of its partner; NaN for a point that is none."""
     known = np.isfinite(xy1).all(1)
     pose = camera0.pose_to(camera1)
-    # In double precision: what is left is rounding, which this column is to show.
+    # In double precision: this column shows the rounding that is left.
     R = camera1.R @ camera0.R.T
     pose = replace(pose, R=torch.from_numpy(R), t=torch.from_numpy(camera1.t - R @ camera0.t))
     cameras = [replace(c.camera(), K=torch.from_numpy(c.K)) for c in (camera0, camera1)]
@@ -285,7 +285,7 @@ def _print_pose_errors(settings: list[Setting]) -> None:
         start = _pixels()
         cells: list[str] = []
         for degrees in (0.05, 0.2, 0.5):
-            # An error of so many degrees altogether, about an axis that is not special.
+            # An error of this many degrees in total, about a random axis.
             random = np.random.default_rng(0)
             moved = perturbed(camera1, random, shift=0.0, turn=float(np.radians(degrees)) / np.sqrt(3))
             away = _epipolar(start, moved.project(points)[0], camera0, camera1)

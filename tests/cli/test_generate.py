@@ -115,6 +115,7 @@ def test_verify_builds_sources_of_data_only(homolog, made: Path):
         config={"_target_": "homolog.core.hub.fetch_folder"},
     )
     path.write_bytes(strange.to_json())
+    (made / "index.json").unlink()
     said = homolog("data", "verify", made)
     assert said.code == 2
     assert "expected shards of a source in homolog.synthetic, got homolog.core.hub.fetch_folder" in said.err

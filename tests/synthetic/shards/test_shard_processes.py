@@ -143,12 +143,12 @@ def test_a_file_size_limit_leaves_nothing_half_written(
     program: Program, content: Content, tmp_path: Path, workers: int
 ):
     process = program.start(tmp_path, workers=workers, limit=8000)
-    _, said = process.communicate(timeout=240)
+    _, message = process.communicate(timeout=240)
     assert process.returncode == 1
-    assert said.startswith("DataError: ")
-    assert "shard-00000" in said
-    assert "File too large" in said
-    assert len(said.splitlines()) == 1
+    assert message.startswith("DataError: ")
+    assert "shard-00000" in message
+    assert "File too large" in message
+    assert len(message.splitlines()) == 1
     assert list(content(tmp_path)) == ["dataset.json"]
 
 

@@ -126,7 +126,7 @@ def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any,
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"format": 2', '"format": 3', "update homolog"),
         ('"members"', '"membres"', "got KeyError: 'members'"),
@@ -136,10 +136,12 @@ def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any,
         ("}", "", "expected JSON"),
     ],
 )
-def test_a_damaged_index_is_one_line(pairs: Any, write: Any, tmp_path: Path, old: str, new: str, said: str):
+def test_a_damaged_index_is_one_line(
+    pairs: Any, write: Any, tmp_path: Path, old: str, new: str, message: str
+):
     write(pairs(), tmp_path)
     path = tmp_path / "index.json"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         ShardedPairs(tmp_path)[0]

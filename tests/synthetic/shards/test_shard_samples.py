@@ -87,7 +87,7 @@ def test_a_resized_image_is_refused(pairs: Any):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"json": None}, "expected a JSON, got none"),
         ({"json": b"{"}, "expected a JSON"),
@@ -99,10 +99,10 @@ def test_a_resized_image_is_refused(pairs: Any):
     ],
 )
 def test_a_damaged_pair_is_one_line_that_names_the_sample(
-    pairs: Any, change: dict[str, bytes | None], said: str
+    pairs: Any, change: dict[str, bytes | None], message: str
 ):
     members = {**encode(pairs()[0], "jpg"), **change}
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         decode_pair({name: content for name, content in members.items() if content is not None}, "shard, 7")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("shard, 7")

@@ -110,7 +110,7 @@ def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("other", "options", "said"),
+    ("other", "options", "message"),
     [
         ({"seed": 6}, {}, "seed 5 there, 6 now"),
         ({"count": 8}, {}, "count 7 there, 8 now"),
@@ -119,11 +119,11 @@ def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path)
     ],
 )
 def test_a_folder_of_other_settings_is_refused_and_untouched(
-    pairs: Any, write: Any, content: Content, tmp_path: Path, other: Any, options: Any, said: str
+    pairs: Any, write: Any, content: Content, tmp_path: Path, other: Any, options: Any, message: str
 ):
     write(pairs(), tmp_path)
     before = content(tmp_path)
-    with pytest.raises(ConfigError, match=f"got others .*{said}.*choose another folder, or --force"):
+    with pytest.raises(ConfigError, match=f"got others .*{message}.*choose another folder, or --force"):
         write(pairs(**other), tmp_path, **options)
     assert content(tmp_path) == before
 

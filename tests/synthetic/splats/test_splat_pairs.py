@@ -1,4 +1,4 @@
-"""The source of pairs: the same whatever the order, true labels, and views that are not good enough are told."""
+"""Pairs of Gaussian scenes: equal in any order, with true labels; rejected views are reported."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ def test_labels_are_true(pairs: list[SplatPair]) -> None:
             assert (truth.valid & ~exact.covisible).sum() < 0.02 * truth.valid.sum()
 
 
-def test_labels_that_do_not_lead_back_are_dropped() -> None:
+def test_labels_that_fail_the_round_trip_are_dropped() -> None:
     # Gaussians that miss their surfaces; of what comes of it, only a tenth of a pixel is let through.
     loose = Gates(consistent=Consistent(pixels=0.1, fraction=0.0), overlapping=Overlapping(fraction=0.0))
     pair = SplatPairs(**SMALL, jitter=0.3, gates=loose).pair(0)
@@ -88,7 +88,7 @@ def test_labels_of_expected_depth_are_less_true(pairs: list[SplatPair]) -> None:
     assert errors[1] > 3 * errors[0]
 
 
-def test_a_sample_has_all_that_a_geometric_matcher_learns_from(pairs: list[SplatPair]) -> None:
+def test_a_sample_has_everything_a_geometric_matcher_learns_from(pairs: list[SplatPair]) -> None:
     pair = pairs[0]
     sample = pair.sample()
     assert sample.dense0 is not None
@@ -148,7 +148,7 @@ def test_every_pixel_names_a_gaussian_that_it_shows(pairs: list[SplatPair]) -> N
     assert np.median(np.linalg.norm(first - second, axis=1)) < 0.15
 
 
-def test_what_was_rejected_is_logged_and_told(
+def test_rejected_views_are_logged_and_counted(
     caplog: pytest.LogCaptureFixture, pairs: list[SplatPair]
 ) -> None:
     strict = SplatPairs(
@@ -166,17 +166,17 @@ def test_what_was_rejected_is_logged_and_told(
         strict.pair(0)
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["holes", "holes"]
     # More overlap than the pair has that passed before: that one is now rejected, and another one found.
-    shares = [min(float(truth.valid.mean()) for truth in pair.truths) for pair in pairs]
-    index = (0, 1, 4)[int(np.argmin(shares))]
-    wanted = min(shares) + 0.02
+    fractions = [min(float(truth.valid.mean()) for truth in pair.truths) for pair in pairs]
+    index = (0, 1, 4)[int(np.argmin(fractions))]
+    wanted = min(fractions) + 0.02
     picky = SplatPairs(
         **SMALL, pairs_per_scene=2, gates=Gates(overlapping=Overlapping(fraction=wanted)), tries=60
     )
     pair = picky.pair(index)
-    assert len(pair.rejected) > len(pairs[int(np.argmin(shares))].rejected)
+    assert len(pair.rejected) > len(pairs[int(np.argmin(fractions))].rejected)
     assert Cause.little_overlap in [rejection.cause for rejection in pair.rejected]
-    told = pair.sample().facts["rejected"]
-    assert sum(int(part.split(": ")[1]) for part in told.split(", ")) == len(pair.rejected)
+    counts = pair.sample().facts["rejected"]
+    assert sum(int(part.split(": ")[1]) for part in counts.split(", ")) == len(pair.rejected)
     assert min(float(truth.valid.mean()) for truth in pair.truths) >= wanted
 
 
@@ -330,7 +330,7 @@ def test_another_scene_is_used_where_no_views_pass(pairs: list[SplatPair]) -> No
         nothing.pair(4)
 
 
-def test_scenes_of_late_are_kept_and_no_more_than_asked_for() -> None:
+def test_the_latest_scenes_are_kept_in_memory() -> None:
     source = SplatPairs(**SMALL, kept=2)._scenes
     first, second = source[0], source[1]
     assert source[0] is first
@@ -353,9 +353,9 @@ def test_a_sample_says_which_gaussian_each_pixel_shows(pairs: list[SplatPair]) -
     rows = torch.cat((shown.id0.flatten(), shown.id1.flatten())).numpy()
     assert len(np.unique(np.stack((rows, ids)), axis=1).T) == len(np.unique(ids))
     mine = pair.gaussians.take(np.array([pair.renderings[0].gaussian_id[30, 20]]))
-    told = shown.attributes[shown.id0[30, 20].long()].numpy()
-    assert told[10] == mine.opacity[0]
-    assert told[11:] == pytest.approx(mine.colours(np.zeros(3))[0])
+    attributes = shown.attributes[shown.id0[30, 20].long()].numpy()
+    assert attributes[10] == mine.opacity[0]
+    assert attributes[11:] == pytest.approx(mine.colours(np.zeros(3))[0])
 
 
 def test_attributes_of_gaussians_are_those_of_the_hand_computed_case() -> None:

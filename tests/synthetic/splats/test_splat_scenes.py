@@ -1,4 +1,4 @@
-"""Gaussians on the surfaces of made-up scenes."""
+"""Gaussians on the surfaces of synthetic scenes."""
 
 from collections.abc import Callable
 
@@ -94,7 +94,7 @@ def test_plane_depth_is_that_of_the_mesh(quad: Quad) -> None:
     assert np.abs(drawn.plane_depth / exact - 1).max() < 1e-4
 
 
-def test_jitter_and_tilt_are_as_large_as_said(quad: Quad) -> None:
+def test_jitter_and_tilt_have_the_given_size(quad: Quad) -> None:
     scene = Scene.of([_wall(quad, "wall", 0.0, 1.0)])
     made = sampled(scene, [_look()], LIGHT, count=4000, seed=0, jitter=0.5, tilt=0.1)
     spacing = np.sqrt(4 / 4000)

@@ -186,7 +186,7 @@ def test_a_reframed_camera_sees_the_middle_of_what_it_saw() -> None:
     assert square.centre == pytest.approx(camera.centre)
 
 
-def test_cameras_stray_as_far_as_said() -> None:
+def test_perturbed_cameras_move_as_far_as_given() -> None:
     camera, random = _around(), np.random.default_rng(0)
     moved = [perturbed(camera, random, shift=0.1, turn=0.05) for _ in range(2000)]
     ways = np.stack([view.centre for view in moved]) - camera.centre
