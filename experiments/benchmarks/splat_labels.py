@@ -34,7 +34,7 @@ from homolog.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slan
 from homolog.synthetic.splats.gaussians import Gaussians
 from homolog.synthetic.splats.rendering import render
 from homolog.synthetic.splats.scenes import OVERLAP, synthetic_scene
-from homolog.synthetic.splats.views import depth_at, depth_edges
+from homolog.synthetic.splats.views import depth_at, depth_edges, perturbed
 from homolog.synthetic.view import View
 from homolog.synthetic.viewpoint import Viewpoint
 

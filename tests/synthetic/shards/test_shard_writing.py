@@ -136,6 +136,15 @@ def test_a_shard_of_other_settings_is_refused_without_the_description(pairs: Any
     assert write(pairs(), tmp_path).kept == 7
 
 
+def test_a_tar_of_another_program_is_refused(pairs: Any, write: Any, tmp_path: Path):
+    path = tmp_path / "shard-000001.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("mine.jpg"))
+    with pytest.raises(ConfigError, match=r"got others \(shard-000001\.tar\)"):
+        write(pairs(), tmp_path)
+    assert path.exists()
+
+
 def test_force_replaces_shards_of_other_settings(pairs: Any, write: Any, content: Content, tmp_path: Path):
     write(pairs(count=9), tmp_path / "a")
     write(pairs(count=4, seed=6), tmp_path / "a", force=True)

@@ -288,10 +288,10 @@ def scan_shard(folder: Path, number: int, description: Description) -> Shard:
 
 
 def shard_digest(path: Path) -> str | None:
-    """Return the digest of the settings that a tar was written with, None if it does not hold one."""
+    """Return the digest of the settings that a tar was written with: empty without one, None for a damaged tar."""
     try:
         with tarfile.open(path, "r:") as archive:
-            return archive.pax_headers.get("comment")
+            return archive.pax_headers.get("comment", "")
     except (OSError, EOFError, ValueError, tarfile.TarError):
         return None
 

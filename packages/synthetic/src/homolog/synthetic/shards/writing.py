@@ -242,9 +242,8 @@ def _write_shard(
     ):
         for index in description.samples(number):
             for end, content in sorted(encode(source[index], description.pictures).items()):
-                entry = tarfile.TarInfo(
-                    f"{key(index)}.{end}"
-                )  # owner 0, time 0, mode 644: no trace of the machine
+                # By default owner 0, time 0 and mode 644: no trace of the machine.
+                entry = tarfile.TarInfo(f"{key(index)}.{end}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
             step()
