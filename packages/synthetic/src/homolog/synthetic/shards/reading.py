@@ -99,7 +99,7 @@ class ShardFolder:
             )
 
 
-class ShardedPairs:
+class ShardedPairs(ShardFolder):
     """Pairs from shards, as samples."""
 
     def __init__(self, root: str | Path) -> None:
@@ -111,11 +111,7 @@ class ShardedPairs:
         Raises:
             DataError: no shards of pairs there, or not all of them.
         """
-        self._shards = ShardFolder(root, "pair")
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._shards)
+        super().__init__(root, "pair")
 
     def __getitem__(self, index: int) -> PairSample:
         """Read a pair; nothing in it is executed.
@@ -124,10 +120,10 @@ class ShardedPairs:
             DataError: the shard is damaged or cut off.
             IndexError: there is no such pair.
         """
-        return decode_pair(*self._shards.members(index))
+        return decode_pair(*self.members(index))
 
 
-class ShardedVideos:
+class ShardedVideos(ShardFolder):
     """Videos from shards, as samples."""
 
     def __init__(self, root: str | Path) -> None:
@@ -139,11 +135,7 @@ class ShardedVideos:
         Raises:
             DataError: no shards of videos there, or not all of them.
         """
-        self._shards = ShardFolder(root, "video")
-
-    def __len__(self) -> int:
-        """Return the number of videos."""
-        return len(self._shards)
+        super().__init__(root, "video")
 
     def __getitem__(self, index: int) -> VideoSample:
         """Read a video; nothing in it is executed.
@@ -152,7 +144,7 @@ class ShardedVideos:
             DataError: the shard is damaged or cut off.
             IndexError: there is no such video.
         """
-        return decode_video(*self._shards.members(index))
+        return decode_video(*self.members(index))
 
 
 def _unpacked(content: bytes, owner: str, where: str) -> dict[str, bytes]:

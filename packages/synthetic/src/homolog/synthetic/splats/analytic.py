@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from homolog.synthetic.splats.gaussians import Gaussians, discs
+from homolog.synthetic.splats.gaussians import Gaussians, discs, even_points
 from homolog.synthetic.splats.rendering import rays
 from homolog.synthetic.viewpoint import Viewpoint
 
@@ -121,7 +121,7 @@ class AnalyticScene:
         areas = np.array([surface.area for surface in surfaces])
         numbers = np.diff(np.rint(np.cumsum(areas) / areas.sum() * count).astype(int), prepend=0)
         drawn = [
-            surface.draw(_even(int(number), random))
+            surface.draw(even_points(int(number), random))
             for surface, number in zip(surfaces, numbers, strict=True)
         ]
         points, normals = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
@@ -156,12 +156,6 @@ def ball_on_plane(
     floor = Plane(centre=np.array((0.0, -1.0, 0.0)), normal=np.array((0.0, 1.0, 0.0)), half=4.5)
     ball = Sphere(centre=np.zeros(3), radius=1.0)
     return AnalyticScene.of([floor, ball], count=count, seed=seed, jitter=jitter, tilt=tilt)
-
-
-def _even(count: int, random: np.random.Generator) -> Float64[np.ndarray, "N 2"]:
-    """Return points in the unit square that lie more evenly than independent ones (a shifted R2 sequence)."""
-    steps = np.array((0.7548776662466927, 0.5698402909980532))
-    return (random.random(2) + np.arange(1, count + 1)[:, None] * steps) % 1
 
 
 def _coloured(points: np.ndarray) -> np.ndarray:

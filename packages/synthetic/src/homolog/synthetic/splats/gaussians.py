@@ -224,6 +224,12 @@ _BASE = ("f_dc_0", "f_dc_1", "f_dc_2")
 _NEEDED = (*_PLACE, *_BASE, "opacity", *_SCALE, *_TURN)
 
 
+def even_points(count: int, random: np.random.Generator) -> Float64[np.ndarray, "N 2"]:
+    """Return points in the unit square that lie more evenly than independent ones (a shifted R2 sequence)."""
+    steps = np.array((0.7548776662466927, 0.5698402909980532))
+    return (random.random(2) + np.arange(1, count + 1)[:, None] * steps) % 1
+
+
 def read_gaussians(path: str | Path) -> Gaussians:
     """Read Gaussians as 3D Gaussian Splatting stores them: a binary PLY of one element.
 

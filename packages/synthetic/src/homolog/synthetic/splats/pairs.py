@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.core.image import Image
 from homolog.core.samples import PairSample, ShownGaussians
 from homolog.synthetic.correspondence import DenseTruth
@@ -177,11 +177,12 @@ class SplatPairs:
                 "expected count, edge and redraws >= 0, size >= 16, and at least one of gaussians, pairs_per_scene, "
                 f"tries and kept, got {count}, {edge}, {redraws}, {size}, {', '.join(map(str, ones))}"
             )
-        if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180 or depth not in ("plane", "expected"):
+        if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180:
             raise ConfigError(
-                "expected jitter, tilt and stray >= 0, turn in (0, 180] and the depth plane or expected, "
-                f"got {jitter}, {tilt}, {stray}, {turn}, {depth}"
+                "expected jitter, tilt and stray >= 0 and turn in (0, 180], "
+                f"got {jitter}, {tilt}, {stray}, {turn}"
             )
+        one_of("depth", depth, ("plane", "expected"))
         self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
         self._scenes = SceneSource(
             seed=seed,

@@ -22,15 +22,23 @@ from homolog.synthetic.props import Prop, furnished
 from homolog.synthetic.room import Room
 from homolog.synthetic.scene import Scene
 from homolog.synthetic.seeds import Factor, Seeds, Split
-from homolog.synthetic.splats.gaussians import Gaussians, discs, read_gaussians
+from homolog.synthetic.splats.gaussians import Gaussians, discs, even_points, read_gaussians
 from homolog.synthetic.surface import SurfacePoints
 from homolog.synthetic.viewpoint import Viewpoint
 
 CLEARANCE = 0.35
 """Smallest distance of a camera from the surfaces of a synthetic scene."""
 
-_CAMERAS = 24
+OVERLAP = 0.9
+"""Radius of a disc (standard deviation) as a multiple of the mean distance between discs; 0.8 leaves few holes."""
+
+CAMERAS = "cameras.json"
+
+_COUNT = 24  # of the cameras of a synthetic scene
 _SIZE = (256, 256)
+
+_SPARE = 1 << 31
+"""Synthetic scenes from this number on replace others; no data set has so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,10 +127,10 @@ def _around(room: Room, gaussians: Gaussians, random: np.random.Generator) -> tu
     """Return cameras on a walk around the middle of a room, none of them too near to a surface."""
     cameras: list[Viewpoint] = []
     cramped: list[tuple[float, Viewpoint]] = []
-    for number in range(4 * _CAMERAS):
+    for number in range(4 * _COUNT):
         target = np.array((*random.uniform(-0.4, 0.4, 2), random.uniform(0.3, 0.9)))[[0, 2, 1]]
         elevation = float(np.radians(random.uniform(5, 35)))
-        azimuth = float(2 * np.pi * (number + random.random()) / _CAMERAS)
+        azimuth = float(2 * np.pi * (number + random.random()) / _COUNT)
         away = np.array(
             (np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth))
         )
@@ -141,7 +149,7 @@ def _around(room: Room, gaussians: Gaussians, random: np.random.Generator) -> tu
         else:
             cramped.append((free, camera))
         # Once around; further rounds only where the clutter left too few free places.
-        if number >= _CAMERAS - 1 and len(cameras) >= _CAMERAS // 2:
+        if number >= _COUNT - 1 and len(cameras) >= _COUNT // 2:
             break
     cramped.sort(key=lambda place: -place[0])
     # In a crowded room the freest places must do: a pair needs two.
@@ -152,10 +160,6 @@ def clearance(gaussians: Gaussians, viewpoint: Viewpoint) -> float:
     """Return the distance from a camera to the nearest centre of a Gaussian."""
     apart = gaussians.means - viewpoint.centre.astype(np.float32)
     return float(np.sqrt((apart**2).sum(1).min()))
-
-
-_SPARE = 1 << 31
-"""Synthetic scenes from this number on replace others; no data set has so many."""
 
 
 class SceneSource:
@@ -240,10 +244,6 @@ def _scene_files(root: Path) -> tuple[Path, ...]:
     return files
 
 
-OVERLAP = 0.9
-"""Radius of a disc (standard deviation) as a multiple of the mean distance between discs; 0.8 leaves few holes."""
-
-
 def sampled(
     scene: Scene,
     looks: Sequence[Look],
@@ -313,7 +313,7 @@ def _spread(
         faces.append(np.minimum(np.searchsorted(edges, at, side="right"), last - first - 1))
     face = np.concatenate(faces).astype(np.int32)
     # Uniform on a triangle: fold the unit square along its diagonal.
-    a, b = _pairs(len(face), random)
+    a, b = even_points(len(face), random).T
     folded = a + b > 1
     a, b = np.where(folded, 1 - a, a), np.where(folded, 1 - b, b)
     return SurfacePoints(
@@ -321,16 +321,6 @@ def _spread(
         face=face,
         bary=np.stack((1 - a - b, a, b), axis=1).astype(np.float32),
     )
-
-
-def _pairs(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return points of the unit square, of which those that follow each other lie far apart (a shifted R2 sequence)."""
-    steps = np.array((0.7548776662466927, 0.5698402909980532))
-    at = (random.random(2) + np.arange(1, count + 1)[:, None] * steps) % 1
-    return at[:, 0], at[:, 1]
-
-
-CAMERAS = "cameras.json"
 
 
 def find_cameras(scene: Path, root: Path) -> Path:
