@@ -271,7 +271,7 @@ def test_bad_arguments_are_refused_when_it_is_made(wrong: dict[str, Any], messag
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_depths_are_refused() -> None:
     unknown: Any = "guessed"
-    with pytest.raises(ConfigError, match="depth.*guessed"):
+    with pytest.raises(ConfigError, match=r"depth.*guessed"):
         SplatPairs(**SMALL, depth=unknown)
 
 
