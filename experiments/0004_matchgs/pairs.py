@@ -15,8 +15,8 @@ from homolog.core.image import Image
 from homolog.core.samples import PairSample, ShownGaussians
 from homolog.synthetic.correspondence import DenseTruth, dense_truth, truth_from_depth
 from homolog.synthetic.rendering.view import View
-from homolog.synthetic.splats.depth_edges import without_edges
-from homolog.synthetic.splats.splat_pairs import SplatPair, SplatPairs
+from homolog.synthetic.splats.pairs import SplatPair, SplatPairs
+from homolog.synthetic.splats.views import without_edges
 
 Kind = Literal["plane", "expected", "exact"]
 """Depth of the blended plane; mean depth of the blended centres; the surfaces that the Gaussians lie on."""

@@ -6,13 +6,13 @@ covered with Gaussians. Labels from expected depth, from plane depth and from ex
 - depth: relative error, over all pixels with a depth; and away from depth edges, where labels are taken.
 - place: how many pixels labels 0 -> 1 are off, against labels from exact depth.
 - epipolar: distance of those labels from the epipolar lines of the true pose. Labels made of depth and pose lie
-  on these lines by construction, however wrong the depth is. This column shows it, and that it tells nothing.
+  on these lines by construction, however wrong the depth is. This column shows that it measures nothing.
 - chained: distance of labels 0 -> 1 -> 2 from the epipolar lines of 0 in 2. Here a wrong depth does show: the
   second step starts from another depth map, as tracks and cycles do.
 
 A last table moves exact labels by errors of the pose, which is what data sets of scans have instead. MatchGS claims
 an epipolar error up to 40 times lower than that of existing data sets. No such data set is measured here; between
-depths of one scene with known poses that error is zero for all of them, and `place` is what tells them apart.
+depths of one scene with known poses that error is zero for all of them, and only `place` distinguishes them.
 
 Run: `python experiments/benchmarks/splat_labels.py` (a minute of CPU time); `--csv FILE`, `--png FILE` write the same.
 """
@@ -33,18 +33,15 @@ from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, ball_on_plane, slanted_plane
-from homolog.synthetic.splats.depth_edges import depth_edges
-from homolog.synthetic.splats.gates import depth_at
 from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.novel_views import strayed
-from homolog.synthetic.splats.sampled import OVERLAP
-from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.splats.splat_scene import made_scene
+from homolog.synthetic.splats.rendering import render
+from homolog.synthetic.splats.scenes import OVERLAP, synthetic_scene
+from homolog.synthetic.splats.views import depth_at, depth_edges, perturbed
 
 SIZE = (256, 256)
 _NAMES = ("bottle", "chair", "quadruped")
 HIDDEN = 0.05
-"""What is so much nearer, relatively, hides a place; see `reprojection_error`."""
+"""A surface that is nearer by this, relatively, hides a point; see `reprojection_error`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +76,7 @@ class Row:
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print, and write the chosen files."""
     options = _options()
     torch.set_num_threads(1)
     rows: list[Row] = []
@@ -154,10 +151,10 @@ def _analytic(name: str, count: int, jitter: float, scene: AnalyticScene, *, ele
 
 def _room(count: int, jitter: float) -> Setting:
     seeds = Seeds(seed=5, split=Split.test, index=0)
-    # The same room without jitter gives the cameras, and tells how far apart its Gaussians are.
-    plain = made_scene(seeds, names=_NAMES, count=count)
+    # The same room without jitter gives the cameras and the spacing of its Gaussians.
+    plain = synthetic_scene(seeds, names=_NAMES, count=count)
     spacing = float(np.median(plain.gaussians.scales.max(1))) / OVERLAP
-    scene = made_scene(seeds, names=_NAMES, count=count, jitter=jitter / spacing)
+    scene = synthetic_scene(seeds, names=_NAMES, count=count, jitter=jitter / spacing)
     mesh = scene.mesh
     assert mesh is not None
     # Three neighbours on the walk around the room see much of the same.
@@ -173,7 +170,7 @@ def _room(count: int, jitter: float) -> Setting:
 
 
 def _measured(setting: Setting) -> list[Row]:
-    renderings = [splat(setting.gaussians, camera) for camera in setting.cameras]
+    renderings = [render(setting.gaussians, camera) for camera in setting.cameras]
     exact = [setting.exact(camera) for camera in setting.cameras]
     kinds = {
         "expected": [rendering.expected_depth for rendering in renderings],
@@ -235,7 +232,7 @@ def _epipolar(xy0: np.ndarray, xy1: np.ndarray, camera0: Viewpoint, camera1: Vie
     """Return the distance of each point of image 1 from the line of its partner; NaN for a point that is none."""
     known = np.isfinite(xy1).all(1)
     pose = camera0.pose_to(camera1)
-    # In double precision: what is left is rounding, which this column is to show.
+    # In double precision: this column shows the rounding that is left.
     R = camera1.R @ camera0.R.T
     pose = replace(pose, R=torch.from_numpy(R), t=torch.from_numpy(camera1.t - R @ camera0.t))
     cameras = [replace(c.camera(), K=torch.from_numpy(c.K)) for c in (camera0, camera1)]
@@ -288,9 +285,9 @@ def _print_pose_errors(settings: list[Setting]) -> None:
         start = _pixels()
         cells: list[str] = []
         for degrees in (0.05, 0.2, 0.5):
-            # An error of so many degrees altogether, about an axis that is not special.
+            # An error of this many degrees in total, about a random axis.
             random = np.random.default_rng(0)
-            moved = strayed(camera1, random, shift=0.0, turn=float(np.radians(degrees)) / np.sqrt(3))
+            moved = perturbed(camera1, random, shift=0.0, turn=float(np.radians(degrees)) / np.sqrt(3))
             away = _epipolar(start, moved.project(points)[0], camera0, camera1)
             cells.append(f"{_at(away, 50):.3f} / {_at(away, 95):.3f}")
         print(f"| {setting.name} | {' | '.join(cells)} |")
@@ -309,7 +306,7 @@ def _draw(settings: list[Setting], path: Path) -> None:
     )
     for line, setting in zip(axes, smooth, strict=True):
         camera = setting.cameras[0]
-        rendering, exact = splat(setting.gaussians, camera), setting.exact(camera)
+        rendering, exact = render(setting.gaussians, camera), setting.exact(camera)
         line[0].imshow(rendering.rgb)
         line[0].set_title(f"{setting.name}, {setting.count} Gaussians", fontsize=8)
         line[1].imshow(exact)

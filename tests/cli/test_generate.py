@@ -59,7 +59,7 @@ def test_options_and_settings_reach_the_source(homolog, made: Path, photos: Path
 def test_the_same_command_again_keeps_what_is_there(homolog, made: Path, photos: Path):
     before = content(made)
     again = ("generate", "homography", "--photos", photos, "--count", "7", "--per-shard", "3", "--out", made)
-    (made / "shard-000001.json").unlink()
+    (made / "shard-000001.tar").unlink()
     said = homolog(*again, "--seed", "4", *SMALL)
     assert said.code == 0
     assert said.out.startswith("7 samples, 4 of them from earlier runs, in 3 shards")
@@ -85,14 +85,14 @@ def test_verify_of_sound_shards_is_exit_code_0(homolog, made: Path):
 def test_verify_of_a_flipped_byte_is_exit_code_1_and_names_the_member(homolog, made: Path):
     path = made / "shard-000001.tar"
     damaged = bytearray(path.read_bytes())
-    damaged[600] ^= 1
+    damaged[2000] ^= 1  # after the global header, in the first image
     path.write_bytes(damaged)
     said = homolog("data", "verify", made, "--fraction", "0")
     assert said.code == 1
-    assert "shard-000001.tar 00000003.0.jpg its SHA-256 differs from the sidecar's" in said.out
+    assert "shard-000001.tar 00000003 its SHA-256 differs from the index" in said.out
     said = homolog("data", "verify", made, "--json", "--fraction", "0")
     assert said.code == 1
-    assert [problem["member"] for problem in json.loads(said.out)["problems"]] == ["00000003.0.jpg"]
+    assert [problem["member"] for problem in json.loads(said.out)["problems"]] == ["00000003"]
 
 
 def test_verify_notices_other_photos(homolog, made: Path, photos: Path):
@@ -104,7 +104,7 @@ def test_verify_notices_other_photos(homolog, made: Path, photos: Path):
 
 def test_verify_builds_sources_of_data_only(homolog, made: Path):
     path = made / "dataset.json"
-    from homolog.synthetic.shards.description import Description, read_description
+    from homolog.synthetic.shards.dataset import Description, read_description
 
     there = read_description(made)
     strange = Description(
@@ -115,9 +115,12 @@ def test_verify_builds_sources_of_data_only(homolog, made: Path):
         config={"_target_": "homolog.zoo.sources.fetch_folder"},
     )
     path.write_bytes(strange.to_json())
+    (made / "index.json").unlink()
     said = homolog("data", "verify", made)
     assert said.code == 2
-    assert "expected shards of a source in homolog.data, got homolog.zoo.sources.fetch_folder" in said.err
+    assert (
+        "expected shards of a source in homolog.synthetic, got homolog.zoo.sources.fetch_folder" in said.err
+    )
 
 
 def test_verify_of_another_folder_is_exit_code_3(homolog, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Shards as a sequence of samples: random access, and damage that names the file."""
 
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from homolog.core.errors import DataError
 from homolog.synthetic.shards.reading import ShardedPairs, ShardedVideos
 
 
-def test_samples_come_in_any_order(pairs: Any, write: Any, tmp_path: Path):
+def test_samples_are_read_in_any_order(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path, pictures="png")
     read, made = ShardedPairs(tmp_path), pairs()
     assert len(read) == 7
@@ -26,7 +27,7 @@ def test_samples_come_in_any_order(pairs: Any, write: Any, tmp_path: Path):
     assert [sample.name for sample in read] == [f"made/{index}" for index in range(7)]
 
 
-def test_a_reader_travels_to_another_process(pairs: Any, write: Any, tmp_path: Path):
+def test_a_reader_can_be_pickled(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
     read = ShardedPairs(tmp_path)
     first = read[4]
@@ -43,14 +44,14 @@ def test_videos_are_read(videos: Any, write: Any, tmp_path: Path):
         ShardedPairs(tmp_path)
 
 
-def test_a_folder_without_shards_says_how_to_make_some(tmp_path: Path):
+def test_a_folder_without_shards_is_an_error_with_advice(tmp_path: Path):
     with pytest.raises(DataError, match="make one with homolog generate"):
         ShardedPairs(tmp_path / "nothing")
 
 
-def test_a_missing_shard_is_said_at_once(pairs: Any, write: Any, tmp_path: Path):
+def test_a_missing_shard_is_reported_at_once(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
-    (tmp_path / "shard-000001.json").unlink()
+    (tmp_path / "shard-000001.tar").unlink()
     with pytest.raises(
         DataError, match=r"shard-000001\.tar: expected 3 shards.*run the same homolog generate again"
     ):
@@ -58,9 +59,7 @@ def test_a_missing_shard_is_said_at_once(pairs: Any, write: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_cut_tar_names_the_file_and_says_generate_it_again(
-    pairs: Any, write: Any, tmp_path: Path, when: str
-):
+def test_a_cut_tar_is_an_error_that_names_it(pairs: Any, write: Any, tmp_path: Path, when: str):
     write(pairs(), tmp_path)
     read = ShardedPairs(tmp_path)
     path = tmp_path / "shard-000001.tar"
@@ -80,33 +79,69 @@ def test_a_damaged_member_names_shard_and_sample(pairs: Any, write: Any, tmp_pat
     place = content.find(b"IDAT")
     content[place + 8 : place + 40] = bytes(32)
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"shard-000000\.tar, 00000000\.depth0\.png: expected a PNG"):
+    with pytest.raises(DataError, match=r"shard-000000\.tar, 00000000\.depth0\.png: expected a JPEG or PNG"):
         ShardedPairs(tmp_path)[0]
 
 
-def test_a_shard_of_other_settings_is_noticed(pairs: Any, write: Any, tmp_path: Path):
+def test_a_shard_or_an_index_of_other_settings_is_noticed(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path / "a")
     write(pairs(seed=6), tmp_path / "b")
-    for end in ("tar", "json"):
-        (tmp_path / "b" / f"shard-000002.{end}").replace(tmp_path / "a" / f"shard-000002.{end}")
-    with pytest.raises(DataError, match="got one of others"):
-        ShardedPairs(tmp_path / "a")[6]
+    for name in ("shard-000002.tar", "index.json"):
+        read = ShardedPairs(tmp_path / "a")
+        content = (tmp_path / "b" / name).read_bytes()
+        size = (tmp_path / "a" / name).stat().st_size
+        (tmp_path / "a" / name).write_bytes(
+            content.ljust(size, b"\0")[:size] if name.endswith("tar") else content
+        )
+        with pytest.raises(DataError, match=r"settings, got (one|that) of others"):
+            read[6] if name.endswith("tar") else ShardedPairs(tmp_path / "a")
+
+
+def test_shards_of_format_1_have_to_be_generated_again(pairs: Any, write: Any, tmp_path: Path):
+    (tmp_path / "dataset.json").write_text('{"format": 1, "kind": "pair"}')
+    (tmp_path / "shard-000000.json").write_text("{}")
+    (tmp_path / "shard-000000.tar").write_bytes(b"")
+    for use in (lambda: ShardedPairs(tmp_path), lambda: write(pairs(), tmp_path)):
+        with pytest.raises(DataError, match=r"expected format 2, got 1.*generate the shards again"):
+            use()
+    write(pairs(), tmp_path, force=True)
+    assert len(ShardedPairs(tmp_path)) == 7
+    assert not (tmp_path / "shard-000000.json").exists()
+
+
+def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any, tmp_path: Path):
+    write(pairs(), tmp_path)
+    path = tmp_path / "shard-000000.tar"
+    content = path.read_bytes()
+    for name in (b"00000009.0.jpg", b"../00000.0.jpg", b"00000000/../.a"):
+        with tarfile.open(path) as archive:
+            entry = archive.getmembers()[0]
+        header = tarfile.TarInfo(name.decode())
+        header.size = entry.size
+        block = header.tobuf(tarfile.PAX_FORMAT)
+        path.write_bytes(content[: entry.offset] + block + content[entry.offset + len(block) :])
+        with pytest.raises(DataError, match=r"expected members of 00000000, got others"):
+            ShardedPairs(tmp_path)[0]
+        path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
-        ('"format": 1', '"format": 2', "update homolog"),
-        ('"members"', '"membres"', "expected a sidecar"),
-        ("00000001.0.jpg", "00000009.0.jpg", "expected the samples 00000000 to 00000002"),
-        ("[512, ", "[51200000, ", "expected members inside of"),
-        ("}}", "", "expected JSON"),
+        ('"format": 2', '"format": 3', "update homolog"),
+        ('"members"', '"membres"', "got KeyError: 'members'"),
+        ('"00000001"', '"00000009"', "got KeyError: '00000001'"),
+        ("shard-000000.tar", "../000000.tar", r"got KeyError: '\.\./000000\.tar'"),
+        ("[1024, ", "[51200000, ", "an extent beyond the end"),
+        ("}", "", "expected JSON"),
     ],
 )
-def test_a_damaged_sidecar_is_one_line(pairs: Any, write: Any, tmp_path: Path, old: str, new: str, said: str):
+def test_a_damaged_index_is_one_line(
+    pairs: Any, write: Any, tmp_path: Path, old: str, new: str, message: str
+):
     write(pairs(), tmp_path)
-    path = tmp_path / "shard-000000.json"
+    path = tmp_path / "index.json"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         ShardedPairs(tmp_path)[0]

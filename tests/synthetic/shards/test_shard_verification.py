@@ -1,13 +1,14 @@
-"""Verification finds a flipped byte, a changed label, a lost file; and says that a sound folder is sound."""
+"""Verification finds a flipped byte, a changed label and a lost file, and passes an intact folder."""
 
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from homolog.core.errors import ConfigError, DataError
-from homolog.synthetic.shards.sidecar import read_sidecar
+from homolog.synthetic.shards.dataset import index_json, read_description, read_index
 from homolog.synthetic.shards.verification import verify_shards
 
 
@@ -17,7 +18,7 @@ def flip(path: Path, place: int) -> None:
     path.write_bytes(content)
 
 
-def test_a_sound_folder_has_no_problems(pairs: Any, videos: Any, write: Any, tmp_path: Path):
+def test_an_intact_folder_has_no_problems(pairs: Any, videos: Any, write: Any, tmp_path: Path):
     for name, source in (("a", pairs()), ("b", videos())):
         write(source, tmp_path / name)
         seen: list[tuple[int, int]] = []
@@ -31,30 +32,35 @@ def test_a_sound_folder_has_no_problems(pairs: Any, videos: Any, write: Any, tmp
         assert checked.problems == []
         assert checked.regenerated == source.count
         assert checked.worst == 0
-        assert checked.members == sum(
-            len(read_sidecar(tmp_path / name, shard).members) for shard in range(checked.shards)
-        )
+        assert checked.members == source.count * (9 if name == "a" else 6)
         assert seen[-1] == (steps, steps)
 
 
 def test_a_flipped_byte_is_found_in_every_kind_of_member(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
-    for name, member in read_sidecar(tmp_path, 1).members.items():
-        path = tmp_path / "shard-000001.tar"
+    path = tmp_path / "shard-000001.tar"
+    with tarfile.open(path) as archive:
+        members = archive.getmembers()
+    for member in members:
         before = path.read_bytes()
-        flip(path, member.offset + member.size // 2)
+        flip(path, member.offset_data + member.size // 2)
         checked = verify_shards(tmp_path, lambda config: pairs(), fraction=0)
         (problem,) = checked.problems
-        assert (problem.shard, problem.member) == ("shard-000001.tar", name)
+        assert (problem.shard, problem.member) == ("shard-000001.tar", member.name.partition(".")[0])
         assert "SHA-256" in problem.what
         path.write_bytes(before)
 
 
 def test_a_changed_header_is_found(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
-    flip(tmp_path / "shard-000000.tar", 3)  # in the name of the first member
-    checked = verify_shards(tmp_path, lambda config: pairs(), fraction=0)
-    assert [problem.shard for problem in checked.problems] == ["shard-000000.tar"]
+    path = tmp_path / "shard-000000.tar"
+    with tarfile.open(path) as archive:
+        headers = [0, *(member.offset for member in archive.getmembers())]
+    for header in headers:
+        flip(path, header + 3)  # in the name
+        checked = verify_shards(tmp_path, lambda config: pairs(), fraction=0)
+        assert [problem.shard for problem in checked.problems] == ["shard-000000.tar"]
+        flip(path, header + 3)
 
 
 def test_samples_of_another_generator_are_found_and_named(pairs: Any, write: Any, tmp_path: Path):
@@ -87,12 +93,15 @@ def test_one_label_that_differs_in_its_last_bit_is_found(
 def test_lost_files_are_found(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
     (tmp_path / "shard-000000.tar").unlink()
-    (tmp_path / "shard-000001.json").unlink()
+    description = read_description(tmp_path)
+    shards = read_index(tmp_path, description)
+    del shards[1]
+    (tmp_path / "index.json").write_bytes(index_json(tmp_path, description, shards))
     (tmp_path / "shard-000009.tar").touch()
     checked = verify_shards(tmp_path, lambda config: pairs(), fraction=1)
-    told = {problem.shard: problem.what for problem in checked.problems if not problem.member}
-    assert set(told) == {"shard-000000.tar", "shard-000001.tar", "shard-000009.tar"}
-    assert checked.shards == 1
+    reported = {problem.shard: problem.what for problem in checked.problems if not problem.member}
+    assert set(reported) == {"shard-000000.tar", "shard-000001.tar", "shard-000009.tar"}
+    assert checked.shards == 2
     assert checked.regenerated == 1  # the sample of the last shard
 
 
@@ -106,10 +115,10 @@ def test_a_cut_tar_is_found(pairs: Any, write: Any, tmp_path: Path):
 
 def test_a_tar_made_with_other_settings_is_found(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
-    path = tmp_path / "shard-000000.json"
-    path.write_text(path.read_text().replace(read_sidecar(tmp_path, 0).digest, "0" * 64))
+    path, digest = tmp_path / "shard-000000.tar", read_description(tmp_path).digest
+    path.write_bytes(path.read_bytes().replace(digest.encode(), b"0" * 64))
     (problem,) = verify_shards(tmp_path, lambda config: pairs(), fraction=0).problems
-    assert problem.what == "was made with other settings than the folder"
+    assert "expected a shard of this folder's settings, got one of others" in problem.what
 
 
 @pytest.mark.parametrize(("fraction", "samples"), [(0, 0), (0.01, 1), (0.5, 4), (1, 7)])

@@ -1,6 +1,8 @@
 """Shards in one process: deterministic bytes, resuming, refusals, and nothing half-written."""
 
 import errno
+import hashlib
+import io
 import json
 import os
 import tarfile
@@ -12,10 +14,8 @@ import pytest
 from filelock import FileLock
 
 from homolog.core.errors import ConfigError, DataError, HomologError
-from homolog.synthetic.shards.content_hash import named_files
-from homolog.synthetic.shards.description import Description, read_description
+from homolog.synthetic.shards.dataset import Description, named_files, read_description, read_index
 from homolog.synthetic.shards.reading import ShardedPairs
-from homolog.synthetic.shards.sidecar import read_sidecar
 from homolog.synthetic.shards.writing import write_shards
 
 Content = Callable[[Path], dict[str, bytes]]
@@ -26,8 +26,8 @@ def test_the_same_source_gives_the_same_bytes(pairs: Any, write: Any, content: C
     write(pairs(), tmp_path / "b")
     assert content(tmp_path / "a") == content(tmp_path / "b")
     assert list(content(tmp_path / "a")) == [
-        "dataset.json",
-        *(f"shard-00000{shard}.{end}" for shard in (0, 1, 2) for end in ("json", "tar")),
+        *("dataset.json", "index.json"),
+        *("shard-000000.tar", "shard-000001.tar", "shard-000002.tar"),
     ]
     assert (first.samples, first.kept, first.shards) == (7, 0, 3)
     assert first.size == sum(
@@ -37,18 +37,25 @@ def test_the_same_source_gives_the_same_bytes(pairs: Any, write: Any, content: C
 
 def test_a_shard_is_a_plain_tar_of_sorted_members_without_traces(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
-    sidecar = read_sidecar(tmp_path, 1)
-    with tarfile.open(tmp_path / "shard-000001.tar") as archive:
+    description = read_description(tmp_path)
+    shard = read_index(tmp_path, description)[1]
+    path = tmp_path / "shard-000001.tar"
+    with tarfile.open(path) as archive:
         entries = archive.getmembers()
+        assert archive.pax_headers == {"comment": description.digest}
     assert {
         (entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname, entry.mode) for entry in entries
     } == {(0, 0, 0, "", "", 0o644)}
     names = [entry.name for entry in entries]
-    assert names == sorted(names) == list(sidecar.members)
+    assert names == sorted(names)
     assert sorted({name.split(".")[0] for name in names}) == ["00000003", "00000004", "00000005"]
-    assert [entry.offset_data for entry in entries] == [member.offset for member in sidecar.members.values()]
-    assert sidecar.count == 3
-    assert sidecar.digest == read_description(tmp_path).digest
+    assert (shard.size, shard.members) == (path.stat().st_size, len(names))
+    assert [extent.offset for extent in shard.samples] == [entry.offset for entry in entries[::9]]
+    for extent in shard.samples:
+        content = path.read_bytes()[extent.offset : extent.offset + extent.size]
+        assert hashlib.sha256(content).hexdigest() == extent.sha256
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            assert len(archive.getmembers()) == 9
 
 
 def test_videos_are_written_too(videos: Any, write: Any, content: Content, tmp_path: Path):
@@ -58,14 +65,11 @@ def test_videos_are_written_too(videos: Any, write: Any, content: Content, tmp_p
     assert read_description(tmp_path / "a").kind == "video"
 
 
-@pytest.mark.parametrize("gone", ["shard-000001.json", "shard-000001.tar"])
-def test_only_what_is_missing_is_made_again(
-    pairs: Any, write: Any, content: Content, tmp_path: Path, gone: str
-):
+def test_only_missing_shards_are_made_again(pairs: Any, write: Any, content: Content, tmp_path: Path):
     write(pairs(), tmp_path)
     before = content(tmp_path)
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if "000001" not in path.name}
-    (tmp_path / gone).unlink()
+    (tmp_path / "shard-000001.tar").unlink()
     source = pairs()
     seen: list[int] = []
     written = write(source, tmp_path, progress=seen.append)
@@ -74,6 +78,19 @@ def test_only_what_is_missing_is_made_again(
     assert seen == [4, 5, 6, 7]
     assert content(tmp_path) == before
     assert {name: (tmp_path / name).stat().st_mtime_ns for name in times} == times
+
+
+@pytest.mark.parametrize("damage", [None, "{", '{"format": 2, "digest": ""}'])
+def test_the_index_is_rebuilt_from_the_tars(
+    pairs: Any, write: Any, content: Content, tmp_path: Path, damage: str | None
+):
+    write(pairs(), tmp_path)
+    before = content(tmp_path)
+    (tmp_path / "index.json").unlink()
+    if damage is not None:
+        (tmp_path / "index.json").write_text(damage)
+    assert write(pairs(), tmp_path).kept == 7
+    assert content(tmp_path) == before
 
 
 def test_a_shard_that_was_cut_off_is_made_again(pairs: Any, write: Any, content: Content, tmp_path: Path):
@@ -93,7 +110,7 @@ def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("other", "options", "said"),
+    ("other", "options", "message"),
     [
         ({"seed": 6}, {}, "seed 5 there, 6 now"),
         ({"count": 8}, {}, "count 7 there, 8 now"),
@@ -102,11 +119,11 @@ def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path)
     ],
 )
 def test_a_folder_of_other_settings_is_refused_and_untouched(
-    pairs: Any, write: Any, content: Content, tmp_path: Path, other: Any, options: Any, said: str
+    pairs: Any, write: Any, content: Content, tmp_path: Path, other: Any, options: Any, message: str
 ):
     write(pairs(), tmp_path)
     before = content(tmp_path)
-    with pytest.raises(ConfigError, match=f"got others .*{said}.*choose another folder, or --force"):
+    with pytest.raises(ConfigError, match=f"got others .*{message}.*choose another folder, or --force"):
         write(pairs(**other), tmp_path, **options)
     assert content(tmp_path) == before
 
@@ -114,9 +131,18 @@ def test_a_folder_of_other_settings_is_refused_and_untouched(
 def test_a_shard_of_other_settings_is_refused_without_the_description(pairs: Any, write: Any, tmp_path: Path):
     write(pairs(), tmp_path)
     (tmp_path / "dataset.json").unlink()
-    with pytest.raises(ConfigError, match=r"got shard-000000\.tar of others"):
+    with pytest.raises(ConfigError, match=r"got others \(shard-000000\.tar\)"):
         write(pairs(seed=6), tmp_path)
     assert write(pairs(), tmp_path).kept == 7
+
+
+def test_a_tar_of_another_program_is_refused(pairs: Any, write: Any, tmp_path: Path):
+    path = tmp_path / "shard-000001.tar"
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("mine.jpg"))
+    with pytest.raises(ConfigError, match=r"got others \(shard-000001\.tar\)"):
+        write(pairs(), tmp_path)
+    assert path.exists()
 
 
 def test_force_replaces_shards_of_other_settings(pairs: Any, write: Any, content: Content, tmp_path: Path):
@@ -134,7 +160,7 @@ def test_a_full_disk_leaves_whole_shards_only(
 
     def full(descriptor: int) -> None:
         synced.append(descriptor)
-        if len(synced) == 9:  # the description, a tar and a sidecar have two each: this is the second sidecar
+        if len(synced) == 5:  # the description and a tar have two each: this is the second tar
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(descriptor)
 
@@ -142,7 +168,7 @@ def test_a_full_disk_leaves_whole_shards_only(
     with pytest.raises(DataError, match=r"No space left on device.*make room"):
         write(pairs(), tmp_path / "part")
     there = content(tmp_path / "part")
-    assert list(there) == ["dataset.json", "shard-000000.json", "shard-000000.tar", "shard-000001.tar"]
+    assert list(there) == ["dataset.json", "index.json", "shard-000000.tar"]
     assert there["shard-000000.tar"] == content(tmp_path / "whole")["shard-000000.tar"]
     with pytest.raises(DataError, match="expected 3 shards, this one and 1 more are missing"):
         ShardedPairs(tmp_path / "part")
@@ -150,7 +176,7 @@ def test_a_full_disk_leaves_whole_shards_only(
     assert content(tmp_path / "part") == content(tmp_path / "whole")
 
 
-def test_a_source_that_fails_leaves_no_half_shard(pairs: Any, write: Any, tmp_path: Path):
+def test_a_source_that_fails_leaves_no_half_shard(pairs: Any, write: Any, content: Content, tmp_path: Path):
     source = pairs()
 
     class Failing:
@@ -166,11 +192,7 @@ def test_a_source_that_fails_leaves_no_half_shard(pairs: Any, write: Any, tmp_pa
 
     with pytest.raises(DataError, match="half of one"):
         write(Failing(), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "dataset.json",
-        "shard-000000.json",
-        "shard-000000.tar",
-    ]
+    assert list(content(tmp_path)) == ["dataset.json", "index.json", "shard-000000.tar"]
 
 
 def test_bad_arguments_leave_nothing(pairs: Any, write: Any, tmp_path: Path):
@@ -189,7 +211,7 @@ def test_bad_arguments_leave_nothing(pairs: Any, write: Any, tmp_path: Path):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_folder_that_is_a_file_is_one_line(pairs: Any, write: Any, tmp_path: Path):
+def test_a_file_in_place_of_the_folder_is_an_error(pairs: Any, write: Any, tmp_path: Path):
     (tmp_path / "taken").write_text("mine")
     with pytest.raises(DataError, match="taken: cannot write there"):
         write(pairs(), tmp_path / "taken")
@@ -237,7 +259,7 @@ def test_photos_count_by_content_and_not_by_place(tmp_path: Path):
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_other_code_is_told_but_not_refused(
+def test_other_code_is_a_warning_and_not_an_error(
     pairs: Any, write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     write(pairs(), tmp_path)

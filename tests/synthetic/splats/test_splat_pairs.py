@@ -1,4 +1,4 @@
-"""The source of pairs: the same whatever the order, true labels, and views that are not good enough are told."""
+"""Pairs of Gaussian scenes: equal in any order, with true labels; rejected views are reported."""
 
 import json
 import logging
@@ -18,11 +18,9 @@ from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, Plane
-from homolog.synthetic.splats.gates import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
-from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.ply import write_gaussians
-from homolog.synthetic.splats.shown import shown_gaussians
-from homolog.synthetic.splats.splat_pairs import Gates, SplatPair, SplatPairs
+from homolog.synthetic.splats.gaussians import Gaussians, write_gaussians
+from homolog.synthetic.splats.pairs import Gates, SplatPair, SplatPairs, shown_gaussians
+from homolog.synthetic.splats.views import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
 
 SMALL: dict[str, Any] = {"count": 6, "size": 64, "seed": 3, "names": ["bottle", "chair"], "gaussians": 30_000}
 
@@ -66,9 +64,9 @@ def test_labels_are_true(pairs: list[SplatPair]) -> None:
             assert (truth.valid & ~exact.covisible).sum() < 0.02 * truth.valid.sum()
 
 
-def test_labels_that_do_not_lead_back_are_dropped() -> None:
+def test_labels_that_fail_the_round_trip_are_dropped() -> None:
     # Gaussians that miss their surfaces; of what comes of it, only a tenth of a pixel is let through.
-    loose = Gates(consistent=Consistent(pixels=0.1, share=0.0), overlapping=Overlapping(share=0.0))
+    loose = Gates(consistent=Consistent(pixels=0.1, fraction=0.0), overlapping=Overlapping(fraction=0.0))
     pair = SplatPairs(**SMALL, jitter=0.3, gates=loose).pair(0)
     there, back = (truth.field() for truth in pair.truths)
     error = there.cycle_error(back, query_size=(64, 64))[0].numpy()
@@ -90,7 +88,7 @@ def test_labels_of_expected_depth_are_less_true(pairs: list[SplatPair]) -> None:
     assert errors[1] > 3 * errors[0]
 
 
-def test_a_sample_has_all_that_a_geometric_matcher_learns_from(pairs: list[SplatPair]) -> None:
+def test_a_sample_has_everything_a_geometric_matcher_learns_from(pairs: list[SplatPair]) -> None:
     pair = pairs[0]
     sample = pair.sample()
     assert sample.dense0 is not None
@@ -150,17 +148,17 @@ def test_every_pixel_names_a_gaussian_that_it_shows(pairs: list[SplatPair]) -> N
     assert np.median(np.linalg.norm(first - second, axis=1)) < 0.15
 
 
-def test_what_was_rejected_is_logged_and_told(
+def test_rejected_views_are_logged_and_counted(
     caplog: pytest.LogCaptureFixture, pairs: list[SplatPair]
 ) -> None:
     strict = SplatPairs(
         **SMALL,
-        gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(share=0.0)),
+        gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(fraction=0.0)),
         tries=2,
         redraws=0,
     )
     with (
-        caplog.at_level(logging.INFO, logger="homolog.synthetic.splats.splat_pairs"),
+        caplog.at_level(logging.INFO, logger="homolog.synthetic.splats.pairs"),
         pytest.raises(
             DataError, match=r"none of 2 pairs of views passed the gates \(holes: 2\); loosen the gates"
         ),
@@ -168,17 +166,17 @@ def test_what_was_rejected_is_logged_and_told(
         strict.pair(0)
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == ["holes", "holes"]
     # More overlap than the pair has that passed before: that one is now rejected, and another one found.
-    shares = [min(float(truth.valid.mean()) for truth in pair.truths) for pair in pairs]
-    index = (0, 1, 4)[int(np.argmin(shares))]
-    wanted = min(shares) + 0.02
+    fractions = [min(float(truth.valid.mean()) for truth in pair.truths) for pair in pairs]
+    index = (0, 1, 4)[int(np.argmin(fractions))]
+    wanted = min(fractions) + 0.02
     picky = SplatPairs(
-        **SMALL, pairs_per_scene=2, gates=Gates(overlapping=Overlapping(share=wanted)), tries=60
+        **SMALL, pairs_per_scene=2, gates=Gates(overlapping=Overlapping(fraction=wanted)), tries=60
     )
     pair = picky.pair(index)
-    assert len(pair.rejected) > len(pairs[int(np.argmin(shares))].rejected)
-    assert Cause.apart in [rejection.cause for rejection in pair.rejected]
-    told = pair.sample().facts["rejected"]
-    assert sum(int(part.split(": ")[1]) for part in told.split(", ")) == len(pair.rejected)
+    assert len(pair.rejected) > len(pairs[int(np.argmin(fractions))].rejected)
+    assert Cause.little_overlap in [rejection.cause for rejection in pair.rejected]
+    counts = pair.sample().facts["rejected"]
+    assert sum(int(part.split(": ")[1]) for part in counts.split(", ")) == len(pair.rejected)
     assert min(float(truth.valid.mean()) for truth in pair.truths) >= wanted
 
 
@@ -203,7 +201,7 @@ def _folder(root: Path) -> Path:
 
 def test_scenes_are_read_from_a_folder(tmp_path: Path) -> None:
     source = SplatPairs(
-        count=2, size=48, scenes=_folder(tmp_path), stray=0.2, gates=Gates(covered=Covered(share=0.7))
+        count=2, size=48, scenes=_folder(tmp_path), stray=0.2, gates=Gates(covered=Covered(fraction=0.7))
     )
     pair = source.pair(1)
     assert pair.mesh is None
@@ -273,7 +271,7 @@ def test_bad_arguments_are_refused_when_it_is_made(wrong: dict[str, Any], messag
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_depths_are_refused() -> None:
     unknown: Any = "guessed"
-    with pytest.raises(ConfigError, match=r"the depth plane or expected, got .* guessed"):
+    with pytest.raises(ConfigError, match=r"depth.*guessed"):
         SplatPairs(**SMALL, depth=unknown)
 
 
@@ -309,10 +307,10 @@ class OnlyRoom(NearFitted):
         self.asked.append(float(fitted[0].t.sum()))
         if self.asked[-1] == vars(self)["_allowed"]:
             return None
-        return Rejection(cause=Cause.strange, letter="not this room")
+        return Rejection(cause=Cause.far, reason="not this room")
 
 
-def test_another_scene_stands_in_where_no_views_pass(pairs: list[SplatPair]) -> None:
+def test_another_scene_is_used_where_no_views_pass(pairs: list[SplatPair]) -> None:
     plain = SplatPairs(**SMALL, pairs_per_scene=2, kept=4)
     seeds = Seeds(seed=3, split=Split.trn, index=4)
     first, second = plain._scenes.spare(seeds, 0), plain._scenes.spare(seeds, 1)
@@ -323,16 +321,16 @@ def test_another_scene_stands_in_where_no_views_pass(pairs: list[SplatPair]) -> 
     # All draws in its own room, then all in the first other one, then one that passes in the second.
     own, other = _cameras(plain, 2), _cameras(plain, first)
     assert gate.asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
-    assert [rejection.letter for rejection in found.rejected[:8]] == ["not this room"] * 8
+    assert [rejection.reason for rejection in found.rejected[:8]] == ["not this room"] * 8
     assert not np.array_equal(found.gaussians.means, pairs[2].gaussians.means)
     again = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
     assert again.pictures[0].tobytes() == found.pictures[0].tobytes()
     nothing = SplatPairs(**strict, redraws=1, gates=Gates(near_fitted=OnlyRoom(None)))
-    with pytest.raises(DataError, match=r"and 1 scenes in its place: none of 8 pairs of views passed"):
+    with pytest.raises(DataError, match=r"and 1 scenes instead of it: none of 8 pairs of views passed"):
         nothing.pair(4)
 
 
-def test_scenes_of_late_are_kept_and_no_more_than_asked_for() -> None:
+def test_the_latest_scenes_are_kept_in_memory() -> None:
     source = SplatPairs(**SMALL, kept=2)._scenes
     first, second = source[0], source[1]
     assert source[0] is first
@@ -355,9 +353,9 @@ def test_a_sample_says_which_gaussian_each_pixel_shows(pairs: list[SplatPair]) -
     rows = torch.cat((shown.id0.flatten(), shown.id1.flatten())).numpy()
     assert len(np.unique(np.stack((rows, ids)), axis=1).T) == len(np.unique(ids))
     mine = pair.gaussians.take(np.array([pair.renderings[0].gaussian_id[30, 20]]))
-    told = shown.attributes[shown.id0[30, 20].long()].numpy()
-    assert told[10] == mine.opacity[0]
-    assert told[11:] == pytest.approx(mine.colours(np.zeros(3))[0])
+    attributes = shown.attributes[shown.id0[30, 20].long()].numpy()
+    assert attributes[10] == mine.opacity[0]
+    assert attributes[11:] == pytest.approx(mine.colours(np.zeros(3))[0])
 
 
 def test_attributes_of_gaussians_are_those_of_the_hand_computed_case() -> None:

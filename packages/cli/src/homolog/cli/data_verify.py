@@ -16,7 +16,7 @@ from homolog.cli.progress_bar import progress_bar
 from homolog.core.errors import ConfigError
 from homolog.zoo.build import build
 
-SOURCES = "homolog.data."
+SOURCES = "homolog.synthetic."
 """Where the code of a source may lie that `dataset.json` names: somebody else may have written it."""
 
 SHOWN = 20

@@ -117,7 +117,7 @@ def _write_shards(config: dict[str, Any], arguments: argparse.Namespace, out: Pa
 
 
 def _write_spair(config: dict[str, Any], out: Path) -> int:
-    write = build({"_target_": "homolog.synthetic.spair_writing.write_spair", "_partial_": True})
+    write = build({"_target_": "homolog.synthetic.export.write_spair", "_partial_": True})
     with loading(), progress_bar("semantic", config.get("count")) as progress:
         pairs = write(build(config), out, split=config["split"], progress=progress)
     print(f"{pairs:,} pairs in SPair-71k's layout in {out}")
@@ -125,7 +125,7 @@ def _write_spair(config: dict[str, Any], out: Path) -> int:
 
 
 def _write_tapvid(config: dict[str, Any], out: Path) -> int:
-    write = build({"_target_": "homolog.synthetic.tapvid_writing.write_tapvid", "_partial_": True})
+    write = build({"_target_": "homolog.synthetic.export.write_tapvid", "_partial_": True})
     with loading():
         source: Sequence[Any] = build(config)
     with progress_bar("video", len(source)) as progress:

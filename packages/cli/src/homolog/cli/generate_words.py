@@ -29,7 +29,7 @@ results, in OUT/:
   dataset.json         the settings that decide every byte, and their SHA-256
   shard-000000.tar     plain tar files; for each pair KEY.0.jpg, KEY.1.jpg, KEY.grid01.png and KEY.grid10.png
                        (16 bits: x above y, in 1/64 px; 65535: unknown), depth and masks where known, KEY.json
-  shard-000000.json    what is in the tar: place, size and SHA-256 of every member
+  index.json           where each sample is in its tar: offset, size and SHA-256
 In Python: homolog.synthetic.shards.reading.ShardedPairs("OUT")[0], ShardedVideos("OUT")[0].
 
 A run that was killed goes on when the same command is given again. The bytes depend on the settings only,

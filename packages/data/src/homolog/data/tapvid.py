@@ -1,7 +1,7 @@
 """TAP-Vid: videos with tracked points, from the pickles of DAVIS, RGB-Stacking, Kinetics and RoboTAP.
 
 A file holds a dictionary of videos by name (DAVIS, RoboTAP), a list of them (RGB-Stacking, shards of
-Kinetics), or a single one (an npz that `homolog.synthetic.tapvid_writing` wrote); each is `{video, points, occluded}`: `video` uint8 [T H W 3], or a list of T encoded frames
+Kinetics), or a single one (an npz that `homolog.synthetic.export` wrote); each is `{video, points, occluded}`: `video` uint8 [T H W 3], or a list of T encoded frames
 (Kinetics), `points` [N T 2] as x, y in 0..1, `occluded` [N T].
 
 In the files (0, 0) is the outer corner of the first pixel and (1, 1) that of the last (`tapnet/tapvid/README`,

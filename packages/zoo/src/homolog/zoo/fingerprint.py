@@ -17,7 +17,7 @@ from homolog.core.cache import content_key
 from homolog.zoo.build import build, resolved
 from homolog.zoo.sources import recorded_hash
 
-AFTER_EXTRACTION = frozenset({"head", "memory", "passes", "spacing", "cycle"})
+AFTER_EXTRACTION = frozenset({"head", "memory", "batch_size", "passes", "spacing", "cycle"})
 """Settings of a matcher that do not affect its features."""
 
 

@@ -1,1 +1,1 @@
-"""Samples on disk: plain tar files that are written once, resumed after a kill, and checked by making them again."""
+"""Samples on disk: plain tar files with one index, written once, resumed after a kill, verified by making them again."""

@@ -1,38 +1,34 @@
 """Read samples from a folder of shards, in any order."""
 
+import io
+import tarfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample, VideoSample
-from homolog.synthetic.shards.description import Kind, read_description
-from homolog.synthetic.shards.pair_members import decode_pair
-from homolog.synthetic.shards.shard import key
-from homolog.synthetic.shards.sidecar import Sidecar, read_sidecar, shard_path, sidecar_path
-from homolog.synthetic.shards.video_members import decode_video
+from homolog.synthetic.shards.dataset import (
+    ADVICE,
+    key,
+    read_description,
+    read_index,
+    shard_digest,
+    shard_path,
+)
+from homolog.synthetic.shards.samples import Kind, decode_pair, decode_video
 
-_ADVICE = "generate the shard again: remove it and run the same homolog generate"
-
-
-class _Index(NamedTuple):
-    """Where members are in a shard: those of sample k of it from `first[k]` to `first[k + 1]`."""
-
-    ends: list[str]
-    offsets: np.ndarray
-    sizes: np.ndarray
-    first: np.ndarray
+_REPAIR = f"generate the shard again: remove it and {ADVICE}"
 
 
 class ShardFolder:
     """The members of samples, by index.
 
-    Files are opened when they are needed and closed again, so that it may be copied to other processes.
+    Files are opened when they are needed and closed again, so that it can be copied to other processes.
     """
 
     def __init__(self, root: str | Path, kind: Kind, *, partial: bool = False) -> None:
-        """Read the description; the index of a shard is read with its first sample.
+        """Read the description and the index.
 
         Args:
             root: the folder.
@@ -48,71 +44,66 @@ class ShardFolder:
             raise DataError(
                 f"{self.root}: expected shards of {kind}s, got {self.description.kind}s; name another folder"
             )
-        missing = [
-            shard
-            for shard in range(self.description.shards)
-            if not (shard_path(self.root, shard).is_file() and sidecar_path(self.root, shard).is_file())
-        ]
+        shards = read_index(self.root, self.description)
+        finished = [shard for shard in shards if shard_path(self.root, shard).is_file()]
+        missing = sorted(set(range(self.description.shards)).difference(finished))
         if missing and not partial:
             raise DataError(
                 f"{shard_path(self.root, missing[0])}: expected {self.description.shards} shards, this one and "
-                f"{len(missing) - 1} more are missing; run the same homolog generate again, it goes on from there"
+                f"{len(missing) - 1} more are missing; {ADVICE}"
             )
-        self._indices: dict[int, _Index] = {}
+        self._sizes = {shard: shards[shard].size for shard in finished}
+        # Arrays, as millions of Python numbers would take ten times the memory.
+        self._extents = {
+            shard: np.array([extent[:2] for extent in shards[shard].samples], np.int64) for shard in finished
+        }
+        self._checked: set[int] = set()
 
     def __len__(self) -> int:
         """Return the number of samples."""
         return self.description.count
 
     def members(self, index: int) -> tuple[dict[str, bytes], str]:
-        """Return the members of a sample by the end of their names, and what error messages call it.
+        """Return the members of a sample by the end of their names, and shard and sample for error messages.
 
         Raises:
-            DataError: the shard is damaged or cut off.
+            DataError: the shard is missing, damaged, cut off, or of other settings.
             IndexError: there is no such sample.
         """
         index = range(len(self))[index]
         shard, place = divmod(index, self.description.per_shard)
-        path = shard_path(self.root, shard)
-        if shard not in self._indices:
-            self._indices[shard] = self._read_index(shard)
-        ends, offsets, sizes, first = self._indices[shard]
-        rows = range(int(first[place]), int(first[place + 1]))
-        begin, end = int(offsets[rows[0]]), int(offsets[rows[-1]] + sizes[rows[-1]])
+        path, where = shard_path(self.root, shard), f"{shard_path(self.root, shard)}, {key(index)}"
+        if shard not in self._sizes:
+            raise DataError(f"{path}: expected this shard, found none; {ADVICE}")
+        if shard not in self._checked:
+            self._check(path, self._sizes[shard])
+            self._checked.add(shard)
+        offset, size = (int(number) for number in self._extents[shard][place])
         try:
             with path.open("rb") as file:
-                file.seek(begin)
-                content = file.read(end - begin)
+                file.seek(offset)
+                content = file.read(size)
         except OSError as error:
-            raise DataError(f"{path}: cannot read it ({error.strerror}); {_ADVICE}") from error
-        if len(content) < end - begin:
-            raise DataError(f"{path}: expected a whole shard, got one that is cut off; {_ADVICE}")
-        parts = {
-            ends[row]: content[int(offsets[row]) - begin : int(offsets[row] + sizes[row]) - begin]
-            for row in rows
-        }
-        return parts, f"{path}, {key(index)}"
+            raise DataError(f"{path}: cannot read it ({error.strerror}); {_REPAIR}") from error
+        if len(content) < size:
+            raise DataError(f"{path}: expected a whole shard, got one that is cut off; {_REPAIR}")
+        return _unpacked(content, key(index), where), where
 
-    def _read_index(self, shard: int) -> _Index:
-        path = shard_path(self.root, shard)
-        sidecar = read_sidecar(self.root, shard)
-        if sidecar.digest != self.description.digest:
-            raise DataError(
-                f"{path}: expected a shard of this folder's settings, got one of others; {_ADVICE}"
-            )
+    def _check(self, path: Path, expected: int) -> None:
         size = path.stat().st_size if path.is_file() else 0
-        if size != sidecar.size:
+        if size != expected:
+            raise DataError(f"{path}: expected {expected:,} bytes, got {size:,}; it was cut off; {_REPAIR}")
+        if shard_digest(path) != self.description.digest:
             raise DataError(
-                f"{path}: expected {sidecar.size:,} bytes, got {size:,}; it was cut off; {_ADVICE}"
+                f"{path}: expected a shard of this folder's settings, got one of others; {_REPAIR}"
             )
-        return _indexed(sidecar, [key(index) for index in self.description.samples(shard)], path)
 
 
-class ShardedPairs:
+class ShardedPairs(ShardFolder):
     """Pairs from shards, as samples."""
 
     def __init__(self, root: str | Path) -> None:
-        """Find the shards.
+        """Read the index.
 
         Args:
             root: a folder that `homolog generate` wrote.
@@ -120,27 +111,23 @@ class ShardedPairs:
         Raises:
             DataError: no shards of pairs there, or not all of them.
         """
-        self._shards = ShardFolder(root, "pair")
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._shards)
+        super().__init__(root, "pair")
 
     def __getitem__(self, index: int) -> PairSample:
-        """Read a pair; nothing in it is ever executed.
+        """Read a pair; nothing in it is executed.
 
         Raises:
             DataError: the shard is damaged or cut off.
             IndexError: there is no such pair.
         """
-        return decode_pair(*self._shards.members(index))
+        return decode_pair(*self.members(index))
 
 
-class ShardedVideos:
+class ShardedVideos(ShardFolder):
     """Videos from shards, as samples."""
 
     def __init__(self, root: str | Path) -> None:
-        """Find the shards.
+        """Read the index.
 
         Args:
             root: a folder that `homolog generate video` wrote.
@@ -148,37 +135,30 @@ class ShardedVideos:
         Raises:
             DataError: no shards of videos there, or not all of them.
         """
-        self._shards = ShardFolder(root, "video")
-
-    def __len__(self) -> int:
-        """Return the number of videos."""
-        return len(self._shards)
+        super().__init__(root, "video")
 
     def __getitem__(self, index: int) -> VideoSample:
-        """Read a video; nothing in it is ever executed.
+        """Read a video; nothing in it is executed.
 
         Raises:
             DataError: the shard is damaged or cut off.
             IndexError: there is no such video.
         """
-        return decode_video(*self._shards.members(index))
+        return decode_video(*self.members(index))
 
 
-def _indexed(sidecar: Sidecar, keys: list[str], path: Path) -> _Index:
-    names = [name.partition(".") for name in sidecar.members]
-    owners = [owner for owner, _, _ in names]
-    wanted = [owner for number, owner in enumerate(owners) if number == 0 or owners[number - 1] != owner]
-    if wanted != keys or sidecar.count != len(keys):
-        raise DataError(f"{path}: expected the samples {keys[0]} to {keys[-1]}, got others; {_ADVICE}")
-    members = list(sidecar.members.values())
-    changes = [row for row in range(len(owners)) if row == 0 or owners[row - 1] != owners[row]]
-    offsets = np.array([member.offset for member in members], np.int64)
-    if bool((np.diff(offsets) <= 0).any()):
-        raise DataError(f"{path}: expected members one after the other, got others; {_ADVICE}")
-    shared: dict[str, str] = {}  # one text for all equal ends
-    return _Index(
-        ends=[shared.setdefault(end, end) for _, _, end in names],
-        offsets=offsets,
-        sizes=np.array([member.size for member in members], np.int64),
-        first=np.array([*changes, len(members)], np.int64),
-    )
+def _unpacked(content: bytes, owner: str, where: str) -> dict[str, bytes]:
+    """Return the members of one sample; nothing is written to disk, and a member of another sample is an error."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            entries = archive.getmembers()
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise DataError(f"{where}: expected a tar, got damaged bytes ({error}); {_REPAIR}") from error
+    names = [entry.name.partition(".") for entry in entries]
+    plain = all(entry.isreg() and "/" not in entry.name for entry in entries)
+    if not plain or {name[0] for name in names} != {owner}:
+        raise DataError(f"{where}: expected members of {owner}, got others; {_REPAIR}")
+    return {
+        end: content[entry.offset_data : entry.offset_data + entry.size]
+        for entry, (_, _, end) in zip(entries, names, strict=True)
+    }

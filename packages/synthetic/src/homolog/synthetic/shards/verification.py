@@ -1,9 +1,7 @@
-"""Check a folder of shards: every byte against the sidecars, and some samples against what makes them."""
+"""Check a folder of shards: every byte against the index, and some samples against what makes them."""
 
-import hashlib
 import io
 import math
-import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -13,27 +11,38 @@ from pathlib import Path
 import numpy as np
 
 from homolog.core.errors import ConfigError, DataError, HomologError
-from homolog.synthetic.shards.content_hash import code_hash, named_files
-from homolog.synthetic.shards.deep_png import decode_deep_png
-from homolog.synthetic.shards.description import Description, generator, read_description
-from homolog.synthetic.shards.picture import decode_bytes, decode_mask
+from homolog.synthetic.shards.codecs import decode_mask, decode_rgb, decode_uint16
+from homolog.synthetic.shards.dataset import (
+    ADVICE,
+    Description,
+    Shard,
+    code_hash,
+    generator,
+    key,
+    named_files,
+    read_description,
+    read_index,
+    scan_shard,
+    shard_numbers,
+    shard_path,
+)
 from homolog.synthetic.shards.reading import ShardFolder
-from homolog.synthetic.shards.shard import Source, encode
-from homolog.synthetic.shards.sidecar import Sidecar, numbers, read_sidecar, shard_path
+from homolog.synthetic.shards.samples import encode
+from homolog.synthetic.shards.writing import Source
 
 LEVELS = 2
-"""Of 255: how far decoded pictures may differ; decoders round differently."""
+"""Of 255: how far decoded images may differ; decoders round differently."""
 
 _BROKEN = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is not as it should be.
+    """Something that is wrong.
 
     Attributes:
         shard: name of its file.
-        member: name in the shard; empty for the shard itself.
+        member: the sample or its member in the shard; empty for the shard itself.
         what: in words.
     """
 
@@ -44,18 +53,18 @@ class Problem:
 
 @dataclass(slots=True, kw_only=True)
 class Checked:
-    """What a check has seen.
+    """The result of a check.
 
     Attributes:
         description: of the folder.
         generator: of this installation.
         code: hash of the code that made the samples again; empty if none were.
-        shards: how many there are.
-        members: how many were hashed.
-        size: bytes that were hashed.
+        shards: how many were read.
+        members: how many files are in them.
+        size: bytes of these shards.
         regenerated: how many samples were made again.
-        worst: how far a decoded picture of those was off, in levels of 255.
-        problems: what is wrong; none in a sound folder.
+        worst: the largest difference of a decoded image of those, in levels of 255.
+        problems: what is wrong; none in an intact folder.
     """
 
     description: Description
@@ -82,84 +91,77 @@ def verify_shards(
         folder: that `write_shards` wrote.
         make: makes the source of a configuration.
         fraction: of the samples to make again, spread evenly; at least one if it is above 0. Labels have to
-            be equal to the bit, pictures to within `LEVELS` after decoding.
-        progress: called with the steps that are done and all of them.
+            be bit-equal, images equal to within `LEVELS` after decoding.
+        progress: called with the number of finished steps and the number of all.
 
     Raises:
-        ConfigError: a fraction beyond [0, 1].
-        DataError: no description of shards there.
+        ConfigError: a fraction outside [0, 1].
+        DataError: no description of shards there, or a damaged index.
         HomologError: the source cannot be made.
     """
     if not 0 <= fraction <= 1:
         raise ConfigError(f"expected a fraction in [0, 1], got {fraction}")
     place = Path(folder).expanduser()
     description = read_description(place)
-    again = _chosen(description.count, fraction)
+    index = read_index(place, description)
+    again = _evenly(description.count, fraction)
     checked = Checked(description=description, generator=generator())
     steps = description.shards + len(again)
-    for shard in range(description.shards):
-        checked.problems += _check_shard(place, shard, checked)
-        _tell(progress, shard + 1, steps)
+    for number in range(description.shards):
+        name = shard_path(place, number).name
+        checked.problems += [
+            Problem(shard=name, member=member, what=what)
+            for member, what in _check_shard(place, number, index.get(number), checked)
+        ]
+        _call(progress, number + 1, steps)
     checked.problems += [
-        Problem(shard=shard_path(place, shard).name, member="", what="is none of this folder's shards")
-        for shard in numbers(place)
-        if shard >= description.shards
+        Problem(shard=shard_path(place, number).name, member="", what="does not belong to this folder")
+        for number in shard_numbers(place)
+        if number >= description.shards
     ]
     if again:
         source = make(description.config)
         checked.code = code_hash(source)
         for number, problems in enumerate(_regenerate(place, source, again, checked), start=1):
             checked.problems += problems
-            _tell(progress, description.shards + number, steps)
+            _call(progress, description.shards + number, steps)
     return checked
 
 
-def _chosen(count: int, fraction: float | int) -> list[int]:
+def _evenly(count: int, fraction: float | int) -> list[int]:
     many = math.ceil(count * fraction)
     return sorted({int(place) for place in np.linspace(0, count - 1, many).round()}) if many else []
 
 
-def _tell(progress: Callable[[int, int], None] | None, done: int, steps: int) -> None:
+def _call(progress: Callable[[int, int], None] | None, done: int, steps: int) -> None:
     if progress is not None:
         progress(done, steps)
 
 
-def _check_shard(place: Path, shard: int, checked: Checked) -> Iterator[Problem]:
-    path = shard_path(place, shard)
+def _check_shard(
+    place: Path, number: int, indexed: Shard | None, checked: Checked
+) -> Iterator[tuple[str, str]]:
+    """Compare a tar, read as any other reader would, with the index."""
     try:
-        sidecar = read_sidecar(place, shard)
-        if not path.is_file():
-            raise DataError(f"{path}: expected this shard, found none; run the same homolog generate again")
+        found = scan_shard(place, number, checked.description)
     except DataError as error:
-        yield Problem(shard=path.name, member="", what=str(error))
+        yield "", str(error)
         return
     checked.shards += 1
-    if sidecar.digest != checked.description.digest:
-        yield Problem(shard=path.name, member="", what="was made with other settings than the folder")
-    yield from _check_tar(path, sidecar)
-    with path.open("rb") as file:
-        for name, member in sidecar.members.items():
-            file.seek(member.offset)
-            content = file.read(member.size)
-            checked.members += 1
-            checked.size += len(content)
-            if hashlib.sha256(content).hexdigest() != member.sha256:
-                yield Problem(shard=path.name, member=name, what="its SHA-256 differs from the sidecar's")
-
-
-def _check_tar(path: Path, sidecar: Sidecar) -> Iterator[Problem]:
-    """Other readers go by the headers of the tar, ours by the sidecar: both have to say the same."""
-    size = path.stat().st_size
-    if size != sidecar.size:
-        yield Problem(shard=path.name, member="", what=f"has {size:,} bytes of {sidecar.size:,}")
-    try:
-        with tarfile.open(path, mode="r:") as archive:
-            found = [(entry.name, entry.offset_data, entry.size) for entry in archive]
-    except (tarfile.TarError, EOFError, ValueError) as error:
-        yield Problem(shard=path.name, member="", what=f"is no whole tar ({error})")
+    checked.members += found.members
+    checked.size += found.size
+    if indexed is None:
+        yield "", f"is not in the index; {ADVICE}"
         return
-    if found != [(name, member.offset, member.size) for name, member in sidecar.members.items()]:
-        yield Problem(shard=path.name, member="", what="holds other members than its sidecar says")
+    for sample, one, other in zip(
+        checked.description.samples(number), found.samples, indexed.samples, strict=True
+    ):
+        if one != other:
+            same_place = one[:2] == other[:2]
+            yield (
+                key(sample),
+                "its SHA-256 differs from the index" if same_place else "the index names another place",
+            )
 
 
 def _regenerate(place: Path, source: Source, again: list[int], checked: Checked) -> Iterator[list[Problem]]:
@@ -178,15 +180,13 @@ def _regenerate(place: Path, source: Source, again: list[int], checked: Checked)
         name = shard_path(place, index // description.per_shard).name
         try:
             stored, where = shards.members(index)
-            made = encode(source[index], description.pictures)
-            problems, worst = _compare(stored, made, where)
+            problems, worst = _compare(stored, encode(source[index], description.pictures), where)
         except (HomologError, *_BROKEN) as error:
-            yield [Problem(shard=name, member="", what=str(error))]
+            yield [Problem(shard=name, member=key(index), what=str(error))]
             continue
         checked.regenerated += 1
         checked.worst = max(checked.worst, worst)
-        key = where.rpartition(" ")[2]
-        yield [Problem(shard=name, member=f"{key}.{end}", what=what) for end, what in problems]
+        yield [Problem(shard=name, member=f"{key(index)}.{end}", what=what) for end, what in problems]
 
 
 def _compare(
@@ -197,11 +197,11 @@ def _compare(
     worst = 0
     for end in sorted(stored.keys() & made.keys()):
         label = f"{where}.{end}"
-        if end[0].isdigit():  # a picture: 0.jpg, or 0012.png of a video
-            off = _levels(decode_bytes(stored[end], label), decode_bytes(made[end], label))
-            worst = max(worst, off)
-            if off > LEVELS:
-                problems.append((end, f"differs by {off} levels from the picture made again"))
+        if end[0].isdigit():  # an image: 0.jpg, or 0012.png of a video
+            difference = _levels(decode_rgb(stored[end], label), decode_rgb(made[end], label))
+            worst = max(worst, difference)
+            if difference > LEVELS:
+                problems.append((end, f"differs by {difference} levels from the image made again"))
         elif not _equal(end, stored[end], made[end], label):
             problems.append((end, "differs from the labels made again"))
     return problems, worst
@@ -214,7 +214,7 @@ def _levels(stored: np.ndarray, made: np.ndarray) -> int:
 
 
 def _equal(end: str, stored: bytes, made: bytes, label: str) -> bool:
-    """Compare what is stored, not how it was packed: other versions of zlib pack other bytes."""
+    """Compare the content, not how it was compressed: other versions of zlib write other bytes."""
     if stored == made or end == "json":
         return stored == made
     if end == "tracks.npz":
@@ -223,5 +223,5 @@ def _equal(end: str, stored: bytes, made: bytes, label: str) -> bool:
             np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f")
             for name in first.files
         )
-    decode = decode_mask if end.startswith("mask") else decode_deep_png
+    decode = decode_mask if end.startswith("mask") else decode_uint16
     return np.array_equal(decode(stored, label), decode(made, label))

@@ -1,1 +1,1 @@
-"""Scenes of 3D Gaussians: read, made up, rendered with depths that labels can be made of."""
+"""Scenes of 3D Gaussians: read or synthetic, rendered with unbiased depth, as pairs of views with labels."""

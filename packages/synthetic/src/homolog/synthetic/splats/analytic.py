@@ -1,4 +1,4 @@
-"""Gaussians on surfaces whose depth is known exactly: what renderers and labels are measured with."""
+"""Gaussians on surfaces whose depth is known exactly, to measure renderers and labels with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from homolog.synthetic.rendering.viewpoint import Viewpoint
-from homolog.synthetic.splats.discs import discs
-from homolog.synthetic.splats.gaussians import Gaussians
+from homolog.synthetic.splats.gaussians import Gaussians, discs, even_points
 from homolog.synthetic.splats.rendering import rays
 
 OVERLAP = 1.0
@@ -41,13 +40,13 @@ class Plane:
         first /= np.sqrt((first**2).sum())
         return np.stack((first, np.cross(self.normal, first)))
 
-    def draw(self, share: Float64[np.ndarray, "N 2"]) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, unit: Float64[np.ndarray, "N 2"]) -> tuple[np.ndarray, np.ndarray]:
         """Return points and normals at places in the unit square, uniformly by area."""
-        points = self.centre + (2 * share - 1) * self.half @ self.sides()
+        points = self.centre + (2 * unit - 1) * self.half @ self.sides()
         return points, np.broadcast_to(self.normal, points.shape)
 
     def depth(self, start: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Return how many times each direction leads from a point to the square; infinite where it does not."""
+        """Return the length of each ray from a point to the square, in directions; infinite where it misses."""
         with np.errstate(divide="ignore", invalid="ignore"):
             times = ((self.centre - start) @ self.normal) / (directions @ self.normal)
             at = (start + times[..., None] * directions - self.centre) @ self.sides().T
@@ -71,15 +70,15 @@ class Sphere:
         """Of the surface."""
         return float(4 * np.pi * self.radius**2)
 
-    def draw(self, share: Float64[np.ndarray, "N 2"]) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, unit: Float64[np.ndarray, "N 2"]) -> tuple[np.ndarray, np.ndarray]:
         """Return points and normals at places in the unit square, uniformly by area."""
-        height, turn = 2 * share[:, 0] - 1, 2 * np.pi * share[:, 1]
+        height, turn = 2 * unit[:, 0] - 1, 2 * np.pi * unit[:, 1]
         across = np.sqrt(1 - height**2)
         normals = np.stack((across * np.cos(turn), height, across * np.sin(turn)), axis=1)
         return self.centre + self.radius * normals, normals
 
     def depth(self, start: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Return how many times each direction leads from a point to the sphere; infinite where it does not."""
+        """Return the length of each ray from a point to the sphere, in directions; infinite where it misses."""
         away = start - self.centre
         a, b = (directions**2).sum(-1), directions @ away
         inner = b**2 - a * (away @ away - self.radius**2)
@@ -92,8 +91,8 @@ class AnalyticScene:
     """Surfaces, and Gaussians that lie on them.
 
     Attributes:
-        surfaces: what the Gaussians lie on.
-        gaussians: flat discs, coloured by their place.
+        surfaces: below the Gaussians.
+        gaussians: flat discs, coloured by their position.
     """
 
     surfaces: tuple[Plane | Sphere, ...]
@@ -112,17 +111,18 @@ class AnalyticScene:
         """Cover surfaces with Gaussians.
 
         Args:
-            surfaces: what to cover.
-            count: Gaussians, shared by area.
-            seed: of their places.
+            surfaces: to cover.
+            count: Gaussians, distributed by area.
+            seed: of their positions.
             jitter: standard deviation of their distance from the surface.
             tilt: standard deviation of their normals, radians.
         """
         random = np.random.Generator(np.random.PCG64(seed))
         areas = np.array([surface.area for surface in surfaces])
-        shares = np.diff(np.rint(np.cumsum(areas) / areas.sum() * count).astype(int), prepend=0)
+        numbers = np.diff(np.rint(np.cumsum(areas) / areas.sum() * count).astype(int), prepend=0)
         drawn = [
-            surface.draw(_even(int(number), random)) for surface, number in zip(surfaces, shares, strict=True)
+            surface.draw(even_points(int(number), random))
+            for surface, number in zip(surfaces, numbers, strict=True)
         ]
         points, normals = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
         colours = _coloured(points)
@@ -133,7 +133,7 @@ class AnalyticScene:
         return cls(surfaces=tuple(surfaces), gaussians=discs(points, normals, radius, colours))
 
     def depth(self, viewpoint: Viewpoint) -> Float32[np.ndarray, "H W"]:
-        """Return the exact depth (z) of every pixel's centre, NaN where nothing is seen."""
+        """Return the exact depth (z) of every pixel's centre, NaN on the background."""
         directions = rays(viewpoint.K, viewpoint.size) @ viewpoint.R
         nearest = np.min([surface.depth(viewpoint.centre, directions) for surface in self.surfaces], axis=0)
         return np.where(np.isfinite(nearest), nearest, np.nan).astype(np.float32)
@@ -156,12 +156,6 @@ def ball_on_plane(
     floor = Plane(centre=np.array((0.0, -1.0, 0.0)), normal=np.array((0.0, 1.0, 0.0)), half=4.5)
     ball = Sphere(centre=np.zeros(3), radius=1.0)
     return AnalyticScene.of([floor, ball], count=count, seed=seed, jitter=jitter, tilt=tilt)
-
-
-def _even(count: int, random: np.random.Generator) -> Float64[np.ndarray, "N 2"]:
-    """Return points in the unit square that lie more evenly than independent ones (a shifted R2 sequence)."""
-    steps = np.array((0.7548776662466927, 0.5698402909980532))
-    return (random.random(2) + np.arange(1, count + 1)[:, None] * steps) % 1
 
 
 def _coloured(points: np.ndarray) -> np.ndarray:

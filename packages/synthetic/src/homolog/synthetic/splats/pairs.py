@@ -1,4 +1,4 @@
-"""Geometric pairs of views of Gaussian scenes, with labels from the depth that the scene itself renders (MatchGS)."""
+"""Pairs of views of Gaussian scenes, with labels from the depth that the scene itself renders (MatchGS)."""
 
 import logging
 from collections import Counter
@@ -8,18 +8,20 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int32, UInt8
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.core.image import Image
-from homolog.core.samples import PairSample
+from homolog.core.samples import PairSample, ShownGaussians
 from homolog.synthetic.correspondence import DenseTruth, truth_from_depth
 from homolog.synthetic.rendering.photometry import Photometry
 from homolog.synthetic.rendering.scene import Scene
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Factor, Seeds, Split
-from homolog.synthetic.splats.depth_edges import without_edges
-from homolog.synthetic.splats.gates import (
+from homolog.synthetic.splats.gaussians import Gaussians, shade
+from homolog.synthetic.splats.rendering import Rendering, render
+from homolog.synthetic.splats.scenes import SceneSource, SplatScene
+from homolog.synthetic.splats.views import (
     Consistent,
     Covered,
     NearFitted,
@@ -27,16 +29,13 @@ from homolog.synthetic.splats.gates import (
     Rejection,
     Sharp,
     axis_angle,
+    drawn_pair,
+    nearest,
+    reframed,
+    without_edges,
 )
-from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.novel_views import drawn_pair, nearest, reframed
-from homolog.synthetic.splats.rendering import Rendering
-from homolog.synthetic.splats.scene_source import SceneSource
-from homolog.synthetic.splats.shown import shown_gaussians
-from homolog.synthetic.splats.splat import splat
-from homolog.synthetic.splats.splat_scene import SplatScene
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Views = tuple[Viewpoint, Viewpoint]
 Renderings = tuple[Rendering, Rendering]
@@ -45,7 +44,7 @@ Depths = tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """What two views have to pass, in this order."""
+    """The checks that two views have to pass, in this order."""
 
     near_fitted: NearFitted = field(default_factory=NearFitted)
     covered: Covered = field(default_factory=Covered)
@@ -56,16 +55,16 @@ class Gates:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SplatPair:
-    """Everything that is known of a pair; `sample` is what a matcher learns from.
+    """A pair with everything that is known about it; `sample` returns the part that a matcher learns from.
 
     Attributes:
-        gaussians: the scene; `gaussian_id` of the renderings counts them.
+        gaussians: the scene; `gaussian_id` of the renderings are indices into it.
         mesh: the surfaces that they were sampled from, or None for a scene from a file.
         viewpoints: both cameras.
-        renderings: what Gaussians show of both, `gaussian_id` included.
-        depths: the depth of both that labels were made of, NaN at its edges.
+        renderings: of both views.
+        depths: of both views, which the labels were made of; NaN at depth edges.
         pictures: pixels of both images.
-        truths: dense truth that lives on image 0, and that which lives on image 1.
+        truths: dense truth on image 0 that points to image 1, and the other way.
         rejected: pairs of views that were drawn before this one and did not pass a gate.
         name: unique within its data set.
     """
@@ -83,7 +82,7 @@ class SplatPair:
     def sample(self) -> PairSample:
         """Return the pair with dense truth, depth, cameras, pose and the Gaussians that its pixels show.
 
-        What was rejected is among its facts.
+        The number of rejected pairs by cause is among its facts.
         """
         image0, image1 = (
             Image(
@@ -107,7 +106,7 @@ class SplatPair:
             gaussians=shown_gaussians(self.gaussians, *(each.gaussian_id for each in self.renderings)),
             name=self.name,
             facts={
-                "overlap": f"{min(_share(truth) for truth in self.truths):.4f}",
+                "overlap": f"{min(_known_fraction(truth) for truth in self.truths):.4f}",
                 "angle": f"{axis_angle(camera0, camera1):.1f}",
                 "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
                 "rejected": _tally(self.rejected),
@@ -116,7 +115,7 @@ class SplatPair:
 
 
 class SplatPairs:
-    """Pairs of views of Gaussian scenes, made when asked for; the same whatever the order or the worker."""
+    """Pairs of views of Gaussian scenes, rendered on demand; each depends on its index only."""
 
     def __init__(
         self,
@@ -149,23 +148,23 @@ class SplatPairs:
             seed: of everything.
             split: equal indices of different splits have nothing in common, other than the scenes of a folder.
             scenes: folder of PLY files of 3D Gaussian Splatting, each with `cameras.json` beside or above it;
-                made-up rooms by default.
-            names: categories of the objects in made-up rooms, all by default; of no use with a folder.
-            gaussians: how many cover a made-up room.
-            jitter: by how much they miss its surfaces, as a multiple of the distance between them.
-            tilt: by how much their normals miss, degrees.
-            depth: which depth labels are made of; `expected` is biased and here to be compared with.
-            pairs_per_scene: so many pairs with indices in a row show one scene.
-            turn: how far apart the axes of the fitted cameras may be that both views are near to, degrees.
+                synthetic rooms by default.
+            names: categories of the objects in synthetic rooms, all by default; unused with a folder.
+            gaussians: number of Gaussians of a synthetic room.
+            jitter: standard deviation of their distance from its surfaces, as a multiple of their spacing.
+            tilt: standard deviation of their normals, degrees.
+            depth: which depth labels are made of; `expected` is biased, for comparisons.
+            pairs_per_scene: number of consecutive pairs that show one scene.
+            turn: largest angle between the axes of the two fitted cameras that the views are near to, degrees.
             stray: how far views move away from fitted cameras, as a multiple of the distance between those.
             edge: pixels around steps of the depth that get no label.
             gates: what views have to pass; the defaults of `Gates` by default.
             tries: pairs of views of a scene that are drawn before it is given up.
-            redraws: so many other scenes are drawn for a pair, one after the other, where its own has no views
-                that pass: rooms that nothing else shows, or any of a folder's files.
+            redraws: number of other scenes that are tried for a pair if its own has no views that pass: rooms
+                of their own, or any of a folder's files.
             kept: scenes that are held in memory. Indices in order, and shards, need no more than the default;
-                in random order it saves work if it is as many as there are.
-            photometry: whether images are exposed, blurred, noisy and compressed, each in its own way.
+                random order is faster if all scenes are held.
+            photometry: whether each image gets an exposure, blur, noise and compression of its own.
 
         Raises:
             ConfigError: a category that does not exist, or a number out of its range.
@@ -177,11 +176,12 @@ class SplatPairs:
                 "expected count, edge and redraws >= 0, size >= 16, and at least one of gaussians, pairs_per_scene, "
                 f"tries and kept, got {count}, {edge}, {redraws}, {size}, {', '.join(map(str, ones))}"
             )
-        if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180 or depth not in ("plane", "expected"):
+        if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180:
             raise ConfigError(
-                "expected jitter, tilt and stray >= 0, turn in (0, 180] and the depth plane or expected, "
-                f"got {jitter}, {tilt}, {stray}, {turn}, {depth}"
+                "expected jitter, tilt and stray >= 0 and turn in (0, 180], "
+                f"got {jitter}, {tilt}, {stray}, {turn}"
             )
+        one_of("depth", depth, ("plane", "expected"))
         self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
         self._scenes = SceneSource(
             seed=seed,
@@ -213,7 +213,7 @@ class SplatPairs:
         return self.pair(index).sample()
 
     def pair(self, index: int) -> SplatPair:
-        """Make one pair with everything that is known of it.
+        """Make one pair with everything that is known about it.
 
         Raises:
             IndexError: there is no such pair.
@@ -228,10 +228,10 @@ class SplatPairs:
             found = self._of_scene(self._scenes[number], seeds, turn, rejected)
             if found is not None:
                 return found
-        others = f" and {self._redraws} scenes in its place" if self._redraws else ""
+        others = f" and {self._redraws} scenes instead of it" if self._redraws else ""
         raise DataError(
             f"{self._scenes[index // self._pairs_per_scene].name}{others}: none of {len(rejected)} pairs of views "
-            f"passed the gates ({_tally(rejected)}); loosen the gates, or let views stray less"
+            f"passed the gates ({_tally(rejected)}); loosen the gates, or lower stray"
         )
 
     def _of_scene(
@@ -248,7 +248,7 @@ class SplatPairs:
             found = self._tried(scene, views, seeds, tuple(rejected))
             if isinstance(found, SplatPair):
                 return found
-            _log.info("%s, pair %d: %s: %s", scene.name, seeds.index, found.cause, found.letter)
+            logger.info("%s, pair %d: %s: %s", scene.name, seeds.index, found.cause, found.reason)
             rejected.append(found)
         return None
 
@@ -261,7 +261,7 @@ class SplatPairs:
             return found
         renderings: list[Rendering] = []
         for view in views:
-            rendering = splat(scene.gaussians, view)
+            rendering = render(scene.gaussians, view)
             found = gates.covered(rendering) or self._sharp(scene, view, rendering)
             if found is not None:
                 return found
@@ -271,7 +271,7 @@ class SplatPairs:
         if found is not None:
             return found
         truths = truth_from_depth(depths[0], views[0], depths[1], views[1], two_way=gates.consistent.pixels)
-        found = gates.overlapping(_share(truths[0]), _share(truths[1]))
+        found = gates.overlapping(_known_fraction(truths[0]), _known_fraction(truths[1]))
         if found is not None:
             return found
         return SplatPair(
@@ -287,8 +287,8 @@ class SplatPairs:
         )
 
     def _sharp(self, scene: SplatScene, view: Viewpoint, rendering: Rendering) -> Rejection | None:
-        # A file does not bring the photos; what its Gaussians show from a fitted camera is the best they can do.
-        reference = splat(scene.gaussians, reframed(nearest(view, scene.fitted), view.size))
+        # A file has no photos; what its Gaussians show from a fitted camera is the best they can do.
+        reference = render(scene.gaussians, reframed(nearest(view, scene.fitted), view.size))
         return self._gates.sharp(rendering.rgb, reference.rgb)
 
     def _clean(self, rendering: Rendering) -> Float32[np.ndarray, "H W"]:
@@ -301,10 +301,59 @@ class SplatPairs:
         return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(rendering.rgb)
 
 
-def _share(truth: DenseTruth) -> float:
+def _known_fraction(truth: DenseTruth) -> float:
     return float(truth.valid.mean())
 
 
 def _tally(rejected: tuple[Rejection, ...] | list[Rejection]) -> str:
     counts = Counter(rejection.cause.value for rejection in rejected)
     return ", ".join(f"{cause}: {number}" for cause, number in sorted(counts.items())) or "none"
+
+
+ATTRIBUTES = 14
+"""Numbers of a Gaussian: position, logarithms of the scales, quaternion, opacity, colour."""
+
+
+def shown_gaussians(
+    gaussians: Gaussians, id0: Int32[np.ndarray, "H W"], id1: Int32[np.ndarray, "h w"]
+) -> ShownGaussians:
+    """Return the Gaussians that two images show and their attributes, for the 2D-3D alignment of MatchGS.
+
+    The paper does not define in detail which attributes an encoder gets; these are all that a Gaussian has, made
+    independent of the origin and the unit of its scene, since neither is visible in an image:
+
+    - 0 to 2: its centre from the mean of the centres, in spreads (root of the mean squared distance from it);
+    - 3 to 5: natural logarithm of its standard deviations along its axes, in spreads;
+    - 6 to 9: its rotation as a unit quaternion (w, x, y, z) with w >= 0;
+    - 10: its opacity;
+    - 11 to 13: RGB of its harmonics of degree 0, the same from all sides.
+
+    Args:
+        gaussians: the scene.
+        id0: the Gaussian of each pixel of image 0, -1 for none.
+        id1: the same for image 1.
+
+    Returns:
+        The Gaussians that either image shows, in the order of the scene.
+    """
+    used = np.unique(np.concatenate((id0.ravel(), id1.ravel())))
+    used = used[used >= 0]
+    row = np.full(len(gaussians) + 1, -1, np.int32)  # its last entry is that of -1
+    row[used] = np.arange(len(used))
+    return ShownGaussians(
+        id0=torch.from_numpy(row[id0]),
+        id1=torch.from_numpy(row[id1]),
+        attributes=torch.from_numpy(_attributes(gaussians.take(used))),
+    )
+
+
+def _attributes(gaussians: Gaussians) -> np.ndarray:
+    if not len(gaussians):
+        return np.zeros((0, ATTRIBUTES), np.float32)
+    means = gaussians.means.astype(np.float64)
+    apart = means - means.mean(0)
+    spread = max(float(np.sqrt((apart**2).sum(1).mean())), 1e-12)
+    turn = np.where(gaussians.rotations[:, :1] < 0, -gaussians.rotations, gaussians.rotations)
+    colour = shade(gaussians.harmonics[:, :1], np.zeros_like(gaussians.means))
+    columns = (apart / spread, np.log(gaussians.scales / spread), turn, gaussians.opacity[:, None], colour)
+    return np.concatenate(columns, axis=1).astype(np.float32)

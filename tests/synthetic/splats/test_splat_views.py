@@ -1,4 +1,4 @@
-"""Gates: each lets good views through, and says in one line what is wrong with others."""
+"""Gates, depth edges and new cameras: each gate rejects what it is for, and only that."""
 
 from dataclasses import replace
 
@@ -7,8 +7,8 @@ import pytest
 
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.splats.analytic import ball_on_plane, slanted_plane
-from homolog.synthetic.splats.depth_edges import without_edges
-from homolog.synthetic.splats.gates import (
+from homolog.synthetic.splats.rendering import Rendering, render
+from homolog.synthetic.splats.views import (
     Cause,
     Consistent,
     Covered,
@@ -17,13 +17,16 @@ from homolog.synthetic.splats.gates import (
     Rejection,
     Sharp,
     depth_at,
+    depth_edges,
+    drawn_pair,
     extent,
+    nearest,
+    perturbed,
+    reframed,
     reprojection_error,
     sharpness,
+    without_edges,
 )
-from homolog.synthetic.splats.novel_views import drawn_pair, nearest, reframed, strayed
-from homolog.synthetic.splats.rendering import Rendering
-from homolog.synthetic.splats.splat import splat
 
 
 def _around(turn: float = 0.0, distance: float = 3.7, size: tuple[int, int] = (64, 64)) -> Viewpoint:
@@ -32,10 +35,10 @@ def _around(turn: float = 0.0, distance: float = 3.7, size: tuple[int, int] = (6
     )
 
 
-def _says(rejection: Rejection | None, cause: Cause, letter: str) -> None:
+def _assert_rejected(rejection: Rejection | None, cause: Cause, reason: str) -> None:
     assert rejection is not None
     assert rejection.cause is cause
-    assert letter in rejection.letter
+    assert reason in rejection.reason
 
 
 def _of_alpha(alpha: np.ndarray) -> Rendering:
@@ -56,8 +59,10 @@ def test_pictures_with_holes_do_not_pass() -> None:
     alpha.flat[:5] = 0.97
     assert Covered()(_of_alpha(alpha)) is None
     alpha.flat[5] = 0.97
-    _says(Covered()(_of_alpha(alpha)), Cause.holes, "expected alpha > 0.98 on 95% of the pixels, got 94.0%")
-    assert Covered(share=0.9)(_of_alpha(alpha)) is None
+    _assert_rejected(
+        Covered()(_of_alpha(alpha)), Cause.holes, "expected alpha > 0.98 on 95% of the pixels, got 94.0%"
+    )
+    assert Covered(fraction=0.9)(_of_alpha(alpha)) is None
 
 
 def test_cameras_far_from_fitted_ones_do_not_pass() -> None:
@@ -66,12 +71,12 @@ def test_cameras_far_from_fitted_ones_do_not_pass() -> None:
     assert extent(fitted) == pytest.approx(4 * np.cos(0.6))
     gate = NearFitted(distance=0.3, angle=30)
     assert gate(_around(0.1, distance=3.5), fitted) is None
-    letter = "expected a fitted camera within 0.3 of the extent and 30 degrees, got none of 12"
-    _says(gate(_around(0.1, distance=1.5), fitted), Cause.strange, letter)
+    reason = "expected a fitted camera within 0.3 of the extent and 30 degrees, got none of 12"
+    _assert_rejected(gate(_around(0.1, distance=1.5), fitted), Cause.far, reason)
     there = fitted[0]
     turned = replace(there, R=np.diag((-1.0, 1, -1)) @ there.R, t=np.diag((-1.0, 1, -1)) @ there.t)
     assert turned.centre == pytest.approx(there.centre)
-    _says(gate(turned, fitted), Cause.strange, letter)
+    _assert_rejected(gate(turned, fitted), Cause.far, reason)
 
 
 def test_blurred_pictures_do_not_pass() -> None:
@@ -80,7 +85,7 @@ def test_blurred_pictures_do_not_pass() -> None:
     soft = np.mean([padded[i : i + 40, j : j + 40] for i in range(3) for j in range(3)], axis=0)
     assert Sharp()(sharp, sharp) is None
     assert Sharp()(sharp, soft) is None
-    _says(
+    _assert_rejected(
         Sharp()(soft, sharp),
         Cause.blurred,
         "expected 0.5 of the sharpness of the nearest fitted view, got 0.0",
@@ -118,12 +123,12 @@ def test_wrong_depths_do_not_come_back() -> None:
     depth0, depth1 = scene.depth(camera0), scene.depth(camera1)
     columns = np.indices(depth1.shape)[1]
     wrong = (depth1 * (1 + 0.04 * np.sin(columns / 3))).astype(np.float32)
-    letter = "expected 90% of the co-visible pixels to come back within 1 px, got"
-    _says(Consistent()(depth0, camera0, wrong, camera1), Cause.inconsistent, letter)
-    _says(Consistent()(wrong, camera1, depth0, camera0), Cause.inconsistent, letter)
-    assert Consistent(pixels=3.0, share=0.5)(depth0, camera0, wrong, camera1) is None
+    reason = "expected 90% of the co-visible pixels to come back within 1 px, got"
+    _assert_rejected(Consistent()(depth0, camera0, wrong, camera1), Cause.inconsistent, reason)
+    _assert_rejected(Consistent()(wrong, camera1, depth0, camera0), Cause.inconsistent, reason)
+    assert Consistent(pixels=3.0, fraction=0.5)(depth0, camera0, wrong, camera1) is None
     nothing = np.full_like(depth0, np.nan)
-    _says(Consistent()(nothing, camera0, depth1, camera1), Cause.inconsistent, "got 0.0%")
+    _assert_rejected(Consistent()(nothing, camera0, depth1, camera1), Cause.inconsistent, "got 0.0%")
 
 
 def test_expected_depth_fails_where_plane_depth_passes() -> None:
@@ -132,10 +137,10 @@ def test_expected_depth_fails_where_plane_depth_passes() -> None:
         Viewpoint.towards(np.zeros(3), azimuth=turn, elevation=0.0, distance=2.5, focal=1.0, size=(128, 128))
         for turn in (-0.2, 0.4)
     )
-    one, other = splat(scene.gaussians, camera0), splat(scene.gaussians, camera1)
+    one, other = render(scene.gaussians, camera0), render(scene.gaussians, camera1)
     assert Consistent()(one.plane_depth, camera0, other.plane_depth, camera1) is None
     found = Consistent()(one.expected_depth, camera0, other.expected_depth, camera1)
-    _says(found, Cause.inconsistent, "got")
+    _assert_rejected(found, Cause.inconsistent, "got")
 
 
 def test_hidden_places_do_not_count() -> None:
@@ -162,10 +167,10 @@ def test_depth_is_interpolated_exactly_on_planes() -> None:
 
 
 def test_views_of_different_things_do_not_pass() -> None:
-    assert Overlapping(share=0.2)(0.2, 0.9) is None
-    _says(
-        Overlapping(share=0.2)(0.9, 0.19),
-        Cause.apart,
+    assert Overlapping(fraction=0.2)(0.2, 0.9) is None
+    _assert_rejected(
+        Overlapping(fraction=0.2)(0.9, 0.19),
+        Cause.little_overlap,
         "expected labels on 20% of either view, got 90.0% and 19.0%",
     )
 
@@ -181,9 +186,9 @@ def test_a_reframed_camera_sees_the_middle_of_what_it_saw() -> None:
     assert square.centre == pytest.approx(camera.centre)
 
 
-def test_cameras_stray_as_far_as_said() -> None:
+def test_perturbed_cameras_move_as_far_as_given() -> None:
     camera, random = _around(), np.random.default_rng(0)
-    moved = [strayed(camera, random, shift=0.1, turn=0.05) for _ in range(2000)]
+    moved = [perturbed(camera, random, shift=0.1, turn=0.05) for _ in range(2000)]
     ways = np.stack([view.centre for view in moved]) - camera.centre
     assert ways.std() == pytest.approx(0.1, rel=0.03)
     turns = np.stack([view.R @ camera.R.T for view in moved])
@@ -203,3 +208,46 @@ def test_pairs_are_drawn_near_two_different_cameras_within_the_angle() -> None:
         assert np.degrees(np.arccos(pair[0].R[2] @ pair[1].R[2])) <= 40
     lonely = drawn_pair(fitted[::12], np.random.default_rng(0), turn=10.0, stray=0.0, size=(32, 32))
     assert np.linalg.norm(lonely[0].centre - lonely[1].centre) > 6
+
+
+def test_a_step_is_an_edge_and_its_surroundings_too() -> None:
+    depth = np.full((12, 20), 2.0, np.float32)
+    depth[:, 10:] = 3.0
+    # The second difference is large at 9 and at 10.
+    for radius, expected in ((0, [9, 10]), (2, [7, 8, 9, 10, 11, 12])):
+        edge = depth_edges(depth, radius=radius)
+        assert np.flatnonzero(edge.any(0)).tolist() == expected
+        assert (edge.any(0) == edge.all(0)).all()
+    assert np.array_equal(depth_edges(depth.T.copy(), radius=2), depth_edges(depth, radius=2).T)
+
+
+def test_a_plane_has_none_however_slanted() -> None:
+    rows, columns = np.indices((30, 40))
+    # Inverse depth from 1 / 2 to 1 / 20 across the image.
+    depth = (1 / (0.5 - 0.45 * (columns + 0.2 * rows) / 45)).astype(np.float32)
+    assert depth[:, 1:].max() / depth[:, 0].min() > 5
+    assert not depth_edges(depth).any()
+
+
+def test_pixels_without_depth_are_edges() -> None:
+    depth = np.full((9, 9), 2.0, np.float32)
+    depth[4, 4] = np.nan
+    edge = depth_edges(depth, radius=1)
+    assert edge.sum() == 9
+    assert edge[3:6, 3:6].all()
+    clean = without_edges(depth, radius=1)
+    assert np.array_equal(np.isnan(clean), edge)
+    assert np.isnan(depth).sum() == 1
+
+
+def test_without_them_a_rendered_depth_is_truer() -> None:
+    scene = ball_on_plane(count=40_000, seed=0)
+    camera = Viewpoint.towards(
+        np.zeros(3), azimuth=0.0, elevation=0.6, distance=3.7, focal=1.0, size=(128, 128)
+    )
+    exact, depth = scene.depth(camera), render(scene.gaussians, camera).plane_depth
+    clean = without_edges(depth)
+    worst, rest = (float(np.nanpercentile(np.abs(d - exact) / exact, 99.5)) for d in (depth, clean))
+    assert np.isfinite(clean).sum() > 0.8 * np.isfinite(depth).sum()
+    assert worst > 0.05
+    assert rest < 0.3 * worst

@@ -1,4 +1,4 @@
-"""Samples as members of an archive: everything comes back, and damage is said in one line."""
+"""Samples as members of an archive: everything is restored, and damage is reported in one line."""
 
 import io
 import json
@@ -13,15 +13,14 @@ from homolog.core.coords import resize_affine
 from homolog.core.errors import DataError, ShapeError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
-from homolog.synthetic.shards.pair_members import decode_pair, encode_pair
-from homolog.synthetic.shards.video_members import decode_video, encode_video
+from homolog.synthetic.shards.samples import decode_pair, decode_video, encode
 
 EXACT = ("xy0", "xy1", "visible", "box0", "box1", "homography", "mask0", "mask1")
 
 
-def test_everything_of_a_pair_comes_back(pairs: Any):
+def test_a_pair_is_restored(pairs: Any):
     sample = pairs()[3]
-    members = encode_pair(sample, "png")
+    members = encode(sample, "png")
     assert sorted(members) == [
         *("0.png", "1.png", "depth0.png", "depth1.png", "grid01.png", "grid10.png"),
         *("json", "mask0.png", "mask1.png"),
@@ -52,43 +51,43 @@ def test_everything_of_a_pair_comes_back(pairs: Any):
     assert back.depth1.isnan().all()
 
 
-def test_what_a_pair_does_not_have_stays_away():
+def test_missing_parts_of_a_pair_stay_missing():
     image = Image(pixels=torch.zeros(3, 16, 16))
-    members = encode_pair(PairSample(image0=image, image1=image, name="bare"), "jpg")
+    members = encode(PairSample(image0=image, image1=image, name="bare"), "jpg")
     assert sorted(members) == ["0.jpg", "1.jpg", "json"]
     back = decode_pair(members, "x")
     filled = {field.name for field in fields(back) if getattr(back, field.name) not in (None, {})}
     assert filled == {"image0", "image1", "name"}
 
 
-def test_a_pair_of_no_points_keeps_their_shape():
+def test_a_pair_without_points_keeps_their_shape():
     image = Image(pixels=torch.zeros(3, 16, 16))
     none = torch.empty(0, 2)
-    back = decode_pair(encode_pair(PairSample(image0=image, image1=image, xy0=none, xy1=none), "jpg"), "x")
+    back = decode_pair(encode(PairSample(image0=image, image1=image, xy0=none, xy1=none), "jpg"), "x")
     assert back.xy0 is not None
     assert back.xy0.shape == (0, 2)
 
 
-def test_the_json_says_what_its_numbers_mean(pairs: Any):
-    facts = json.loads(encode_pair(pairs()[0], "jpg")["json"])
+def test_the_json_explains_the_numbers(pairs: Any):
+    facts = json.loads(encode(pairs()[0], "jpg")["json"])
     assert facts["schema"] == 1
     assert "whole numbers are pixel centres" in facts["convention"]
     assert facts["grids"]["grid01"]["step"] == 1 / 64
     assert facts["grids"]["grid01"]["unknown"] == 65535
-    assert facts["grids"]["grid01"]["known_share"] == pytest.approx(0.6, abs=0.05)
+    assert facts["grids"]["grid01"]["known_fraction"] == pytest.approx(0.6, abs=0.05)
     assert facts["images"][1]["size"] == [24, 48]
     assert facts["float64"] == ["homography"]
 
 
-def test_an_image_that_was_resized_is_refused(pairs: Any):
+def test_a_resized_image_is_refused(pairs: Any):
     sample = pairs()[0]
     moved = Image(pixels=sample.image0.pixels, to_original=resize_affine((80, 64), (40, 32)))
-    with pytest.raises(ShapeError, match="expected images as they were made"):
-        encode_pair(PairSample(image0=moved, image1=moved, name="cut"), "jpg")
+    with pytest.raises(ShapeError, match="expected images in their original size"):
+        encode(PairSample(image0=moved, image1=moved, name="cut"), "jpg")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"json": None}, "expected a JSON, got none"),
         ({"json": b"{"}, "expected a JSON"),
@@ -96,26 +95,28 @@ def test_an_image_that_was_resized_is_refused(pairs: Any):
         ({"json": b'{"schema": 2, "kind": "pair"}'}, "schema 1 or older, got 2; update homolog"),
         ({"json": b'{"schema": 1, "kind": "pair"}'}, "expected a whole pair, got KeyError"),
         ({"grid01.png": None}, "expected a whole pair, got KeyError: 'grid01.png'"),
-        ({"0.jpg": b"\xff\xd8"}, r"shard, 7\.0\.jpg: expected a JPEG or PNG, got a damaged one"),
+        ({"0.jpg": b"\xff\xd8"}, r"shard, 7\.0\.jpg: expected a JPEG or PNG, got a damaged file"),
     ],
 )
-def test_damage_is_one_line_that_names_the_sample(pairs: Any, change: dict[str, bytes | None], said: str):
-    members = {**encode_pair(pairs()[0], "jpg"), **change}
-    with pytest.raises(DataError, match=said) as caught:
+def test_a_damaged_pair_is_one_line_that_names_the_sample(
+    pairs: Any, change: dict[str, bytes | None], message: str
+):
+    members = {**encode(pairs()[0], "jpg"), **change}
+    with pytest.raises(DataError, match=message) as caught:
         decode_pair({name: content for name, content in members.items() if content is not None}, "shard, 7")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("shard, 7")
 
 
-def test_a_picture_of_another_size_than_the_json_says_is_damage(pairs: Any):
-    members = encode_pair(pairs()[0], "jpg")
+def test_an_image_whose_size_differs_from_the_json_is_damage(pairs: Any):
+    members = encode(pairs()[0], "jpg")
     with pytest.raises(DataError, match=r"expected \[40, 32\] pixels, got \[24, 48\]"):
         decode_pair({**members, "0.jpg": members["1.jpg"]}, "x")
 
 
-def test_everything_of_a_video_comes_back(videos: Any):
+def test_a_video_is_restored(videos: Any):
     sample = videos()[1]
-    members = encode_video(sample, "png")
+    members = encode(sample, "png")
     assert sorted(members) == ["0000.png", "0001.png", "0002.png", "0003.png", "json", "tracks.npz"]
     back = decode_video(members, "x")
     for frame, other in zip(back.frames, sample.frames, strict=True):
@@ -133,7 +134,7 @@ def test_tracks_that_are_pickled_are_not_unpickled(videos: Any, tmp_path: Any):
 
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=True, xy=np.array([Evil()], object))
-    members = {**encode_video(videos()[0], "jpg"), "tracks.npz": packed.getvalue()}
+    members = {**encode(videos()[0], "jpg"), "tracks.npz": packed.getvalue()}
     with pytest.raises(DataError, match="expected a whole video, got ValueError"):
         decode_video(members, "x")
     assert not (tmp_path / "pwned").exists()
@@ -142,4 +143,4 @@ def test_tracks_that_are_pickled_are_not_unpickled(videos: Any, tmp_path: Any):
 @pytest.mark.parametrize("change", [{"tracks.npz": b"PK\x03\x04"}, {"0002.jpg": b""}])
 def test_a_damaged_video_is_one_line(videos: Any, change: dict[str, bytes]):
     with pytest.raises(DataError, match=r"generate the shard again"):
-        decode_video({**encode_video(videos()[0], "jpg"), **change}, "x")
+        decode_video({**encode(videos()[0], "jpg"), **change}, "x")

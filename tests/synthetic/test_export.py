@@ -1,20 +1,95 @@
-"""Videos written in TAP-Vid's layout: official formulas and our reader give back what was written."""
+"""Synthetic samples in the layouts of SPair-71k and TAP-Vid: our readers of both give back what was written."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from homolog.core.errors import DataError
+from homolog.core.errors import ConfigError, DataError
 from homolog.core.image import Image
 from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
+from homolog.data.spair import SpairPairs
 from homolog.data.tapvid import TapVid, tapvid_file
-from homolog.synthetic.tapvid_writing import write_tapvid
+from homolog.synthetic.category import topology
+from homolog.synthetic.export import write_spair, write_tapvid
+from homolog.synthetic.semantic_pairs import SemanticPairs
 from homolog.synthetic.videos import Videos
 
 HEIGHT, WIDTH, FRAMES = 24, 40, 5
+
+
+@pytest.fixture(scope="module")
+def source() -> SemanticPairs:
+    return SemanticPairs(count=4, size=64, seed=2, split="val", names=["quadruped", "bottle"])
+
+
+@pytest.fixture(scope="module")
+def folder(source: SemanticPairs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made") / "synthetic"
+    seen: list[int] = []
+    assert write_spair(source, folder, split="val", progress=seen.append) == 4
+    assert seen == [1, 2, 3, 4]
+    return folder
+
+
+@pytest.mark.parametrize("keypoints", ["image", "pair"])
+def test_our_reader_of_spair_reads_the_same_pairs(source: SemanticPairs, folder: Path, keypoints: str):
+    read = SpairPairs(folder, split="val", keypoints=keypoints)  # type: ignore[arg-type]
+    assert len(read) == 4
+    for index in range(4):
+        sample, made = read[index], source[index]
+        assert made.xy0 is not None
+        assert len(made.xy0) > 0
+        for name in ("xy0", "xy1", "box0", "box1"):
+            assert torch.equal(getattr(sample, name), getattr(made, name)), name
+        for name in ("image0", "image1"):
+            off = getattr(sample, name).pixels - getattr(made, name).pixels
+            assert off.abs().mean() < 0.05
+        assert sample.category == f"synthetic{made.category}"
+        # The groups of SPair's own keypoints must not be taken for those of synthetic ones.
+        assert sample.groups == {}
+
+
+def test_points_are_numbered_as_the_category_lists_them(source: SemanticPairs, folder: Path):
+    pair = source.pair(0)
+    (file,) = (folder / "ImageAnnotation").glob("*/000000_1.json")
+    content = json.loads(file.read_text())
+    names = topology(pair.category).landmark_names
+    assert content["landmark_names"] == list(names)
+    assert list(content["kps"]) == [str(number) for number in range(len(names))]
+    for number, seen in enumerate(pair.landmarks[1].visible.tolist()):
+        assert (content["kps"][str(number)] is not None) == seen
+
+
+def test_the_layout_has_the_parts_of_the_original(folder: Path):
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("ImageAnnotation", "JPEGImages", "Layout", "PairAnnotation"),
+    ]
+    names = (folder / "Layout" / "large" / "val.txt").read_text().split()
+    assert names == sorted(path.stem for path in (folder / "PairAnnotation" / "val").iterdir())
+
+
+def test_a_folder_that_is_not_empty_is_refused(source: SemanticPairs, folder: Path):
+    with pytest.raises(ConfigError, match="expected an empty or a new folder"):
+        write_spair(source, folder, split="val")
+
+
+def test_a_failure_leaves_nothing(source: SemanticPairs, tmp_path: Path):
+    class Failing:
+        def __len__(self) -> int:
+            return 2
+
+        def pair(self, index: int):
+            if index == 1:
+                raise DataError("photo.jpg: damaged")
+            return source.pair(index)
+
+    with pytest.raises(DataError, match="damaged"):
+        write_spair(Failing(), tmp_path / "new", split="trn")
+    assert list(tmp_path.iterdir()) == []
 
 
 def _sample(seed: int = 0) -> VideoSample:
@@ -32,11 +107,11 @@ def _sample(seed: int = 0) -> VideoSample:
             visible=torch.from_numpy(visible),
             query_frame=torch.from_numpy(visible.argmax(axis=1)),
         ),
-        name="made up",
+        name="synthetic",
     )
 
 
-def test_the_file_holds_what_tap_vid_says_and_loads_without_pickle(tmp_path: Path) -> None:
+def test_the_file_has_the_arrays_of_tap_vid_and_no_pickle(tmp_path: Path) -> None:
     sample = _sample()
     write_tapvid(sample, tmp_path / "a.npz")
     with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
@@ -53,7 +128,7 @@ def test_the_file_holds_what_tap_vid_says_and_loads_without_pickle(tmp_path: Pat
     assert (content["occluded"] == ~sample.tracks.visible.numpy()).all()
 
 
-def test_our_reader_gives_back_a_folder_of_videos(tmp_path: Path) -> None:
+def test_our_reader_of_tapvid_reads_the_same_videos(tmp_path: Path) -> None:
     samples = {name: _sample(seed) for seed, name in enumerate(("goat", "horse"))}
     for name, sample in samples.items():
         write_tapvid(sample, tmp_path / f"{name}.npz")
@@ -73,7 +148,7 @@ def _same(read: VideoSample, written: VideoSample) -> None:
     np.testing.assert_allclose(read.tracks.xy, written.tracks.xy, atol=1e-4)
 
 
-def test_made_up_videos_survive_the_way_to_disk_and_back(tmp_path: Path) -> None:
+def test_synthetic_videos_are_restored(tmp_path: Path) -> None:
     sample = Videos(count=1, size=(48, 64), seed=1, names=["chair"], frames=6, tracks=40)[0]
     write_tapvid(sample, tmp_path / "new folder" / "a.npz")
     _same(TapVid(root=tmp_path / "new folder", files="*.npz", size=None)[0], sample)

@@ -1,4 +1,4 @@
-"""Gaussians on the surfaces of made-up scenes."""
+"""Gaussians on the surfaces of synthetic scenes."""
 
 from collections.abc import Callable
 
@@ -12,8 +12,8 @@ from homolog.synthetic.rendering.paint import paint
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
-from homolog.synthetic.splats.sampled import sampled
-from homolog.synthetic.splats.splat import splat
+from homolog.synthetic.splats.rendering import render
+from homolog.synthetic.splats.scenes import sampled
 
 Quad = Callable[..., Body]
 LIGHT = Light(
@@ -72,7 +72,7 @@ def test_they_look_as_the_painted_scene_does(quad: Quad) -> None:
     looks = [_look(Pattern.checks)]
     painted = paint(View.of(scene, camera), looks, LIGHT, np.zeros((64, 64, 3), np.float32))
     assert painted.std((0, 1)).max() > 0.1
-    drawn = splat(sampled(scene, looks, LIGHT, count=60_000, seed=0), camera)
+    drawn = render(sampled(scene, looks, LIGHT, count=60_000, seed=0), camera)
     middle = (slice(4, -4), slice(4, -4))
     assert drawn.alpha[middle].min() > 0.98
     # But for a blur at the edges of the checks, and what is let through.
@@ -87,14 +87,14 @@ def test_plane_depth_is_that_of_the_mesh(quad: Quad) -> None:
         K=np.array(((80.0, 0, 31.5), (0, 80, 31.5), (0, 0, 1))), R=np.eye(3), t=np.zeros(3), size=(64, 64)
     )
     drawn, exact = (
-        splat(sampled(scene, [_look()], LIGHT, count=6000, seed=0), camera),
+        render(sampled(scene, [_look()], LIGHT, count=6000, seed=0), camera),
         View.of(scene, camera).depth,
     )
     assert np.isfinite(drawn.plane_depth).all()
     assert np.abs(drawn.plane_depth / exact - 1).max() < 1e-4
 
 
-def test_jitter_and_tilt_are_as_large_as_said(quad: Quad) -> None:
+def test_jitter_and_tilt_have_the_given_size(quad: Quad) -> None:
     scene = Scene.of([_wall(quad, "wall", 0.0, 1.0)])
     made = sampled(scene, [_look()], LIGHT, count=4000, seed=0, jitter=0.5, tilt=0.1)
     spacing = np.sqrt(4 / 4000)

@@ -1,6 +1,8 @@
-"""Gaussians that can be learnt, what a differentiable renderer makes of them, and what both renderers share."""
+"""Render Gaussians with gradients: in plain torch on any device, or with gsplat on an NVIDIA GPU."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,16 +11,17 @@ from torch import Tensor
 
 from homolog.core.camera import Camera
 from homolog.core.coords import Size, pixel_grid
-from homolog.core.errors import ShapeError
+from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeError
 from homolog.synthetic.rendering.viewpoint import Viewpoint
-from homolog.synthetic.splats.gaussians import Gaussians
-from homolog.synthetic.splats.harmonics import shade
+from homolog.synthetic.splats.gaussians import Gaussians, shade
 from homolog.synthetic.splats.rendering import (
     BEYOND,
     BLUR,
     GRAZING,
+    LARGEST_ALPHA,
     NEAR,
     SMALLEST_ALPHA,
+    SMALLEST_LIGHT,
     SOLID,
     Rendering,
 )
@@ -26,7 +29,7 @@ from homolog.synthetic.splats.rendering import (
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GaussianTensors:
-    """The same as `Gaussians`, on any device and in any precision.
+    """The same as `Gaussians`, with gradients, on any device and in any precision.
 
     Attributes:
         means: [N 3].
@@ -76,7 +79,7 @@ class Rendered:
     """The same as `Rendering`, with gradients.
 
     Attributes:
-        rgb: [3 H W], not cut off at 1.
+        rgb: [3 H W], not clipped at 1.
         alpha: [H W].
         expected_depth: [H W], NaN where alpha < 0.95.
         plane_depth: [H W], NaN where it is not valid. Select what is valid before a loss: NaN times 0 is NaN.
@@ -114,15 +117,15 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splats:
-    """Gaussians as ellipses in an image, and what is blended of them.
+    """Gaussians as ellipses in an image, and the features that are blended.
 
     Attributes:
         xy: [N 2] centres in pixels.
         inverse: [N 3] inverse covariance: xx, xy, yy.
-        half: [N 2] half extents of what is blended.
+        half: [N 2] half extents of the blended region.
         opacity: [N].
         features: [N 8] RGB, depth, normal towards the camera in its frame, distance of the plane.
-        visible: [N] whether it lies before the camera and reaches into the image.
+        visible: [N] whether it lies in front of the camera and reaches into the image.
     """
 
     xy: Float[Tensor, "N 2"]
@@ -134,7 +137,7 @@ class Splats:
 
 
 def project(gaussians: GaussianTensors, viewpoint: Viewpoint) -> Splats:
-    """Project Gaussians, by the rules of `homolog.synthetic.splats.splat`."""
+    """Project Gaussians, by the rules of `homolog.synthetic.splats.rendering`."""
     like = gaussians.means
     K, R, t = (
         torch.from_numpy(part.astype(np.float64)).to(like) for part in (viewpoint.K, viewpoint.R, viewpoint.t)
@@ -176,14 +179,14 @@ def finished(
     viewpoint: Viewpoint,
     background: Float[Tensor, "3 H W"] | None,
 ) -> Rendered:
-    """Turn blended features into pictures and depths; see `homolog.synthetic.splats.rendering`."""
+    """Turn blended features into images and depths; see `homolog.synthetic.splats.rendering.plane_depth`."""
     rgb, depth, normal, distance = blended[:3], blended[3], blended[4:7], blended[7]
     if background is not None:
         rgb = rgb + (1 - alpha) * background
     slope = (normal * pixel_rays(viewpoint.K, viewpoint.size, blended)).sum(0)
     solid = alpha >= SOLID
     planar = solid & (slope <= -GRAZING)
-    # Divisors of what is thrown away are replaced first, or its gradient would be NaN too.
+    # Divisors of discarded pixels are replaced first, or their gradients would be NaN.
     mean = depth / torch.where(solid, alpha, 1)
     plane = -distance / torch.where(planar, slope, 1)
     return Rendered(
@@ -231,3 +234,167 @@ def _planes(axes: Tensor, scales: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]
 
 def _array(values: Tensor) -> Float32[np.ndarray, "..."]:
     return values.detach().cpu().to(torch.float32).contiguous().numpy()
+
+
+def render_tiles(
+    gaussians: GaussianTensors,
+    viewpoint: Viewpoint,
+    background: Float[Tensor, "3 H W"] | None = None,
+    *,
+    tile: int = 16,
+) -> Rendered:
+    """Render Gaussians tile by tile in plain torch, on any device; differentiable in all parameters.
+
+    Slower than `homolog.synthetic.splats.rendering.render`, with which it agrees.
+
+    Args:
+        gaussians: the scene; its device and precision are those of the result.
+        viewpoint: the camera.
+        background: RGB behind it, of the viewpoint's size; black by default.
+        tile: side of a tile in pixels; it changes memory and speed, not the image.
+
+    Raises:
+        ShapeError: a background of another size, or no positive tile.
+    """
+    height, width = viewpoint.size
+    if background is not None and background.shape != (3, height, width):
+        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
+    if tile < 1:
+        raise ShapeError(f"expected a tile of at least one pixel, got {tile}")
+    splats = project(gaussians, viewpoint)
+    order = _front_to_back(splats)
+    with torch.no_grad():
+        low, high = splats.xy[order] - splats.half[order], splats.xy[order] + splats.half[order]
+    rows: list[Tensor] = []
+    for top in range(0, height, tile):
+        bottom = min(top + tile, height)
+        reached = (high[:, 1] >= top) & (low[:, 1] <= bottom - 1)
+        low_x, high_x, of_row = low[reached, 0], high[reached, 0], order[reached]
+        cells: list[Tensor] = []
+        for left in range(0, width, tile):
+            right = min(left + tile, width)
+            index = of_row[(high_x >= left) & (low_x <= right - 1)]
+            cells.append(_tile(splats, index, top, bottom, left, right))
+        rows.append(torch.cat(cells, 2))
+    whole = torch.cat(rows, 1)
+    # As floats, ids are exact up to 2^24 in single precision; `_tile` refuses more.
+    return finished(whole[:8], whole[8], whole[9].detach().long(), viewpoint, background)
+
+
+def _front_to_back(splats: Splats) -> Tensor:
+    depth = splats.features[:, 3].detach()
+    if len(depth) >= 1 << 24:
+        raise ShapeError(f"expected fewer than {1 << 24} Gaussians, got {len(depth)}; render with gsplat")
+    drawn = splats.visible.nonzero()[:, 0]
+    return drawn[depth[drawn].sort(stable=True).indices]
+
+
+def _tile(
+    splats: Splats, index: Tensor, top: int, bottom: int, left: int, right: int
+) -> Float[Tensor, "10 h w"]:
+    """Return the blended features, alpha and the id of the strongest Gaussian of each pixel of a tile."""
+    like, size = splats.xy, (bottom - top, right - left)
+    if len(index) == 0:
+        empty = like.new_zeros(10, *size)
+        empty[9] = -1
+        return empty
+    y, x = torch.meshgrid(
+        torch.arange(top, bottom, device=like.device, dtype=like.dtype),
+        torch.arange(left, right, device=like.device, dtype=like.dtype),
+        indexing="ij",
+    )
+    dx = x.reshape(-1, 1) - splats.xy[index, 0]
+    dy = y.reshape(-1, 1) - splats.xy[index, 1]
+    xx, xy, yy = splats.inverse[index].unbind(1)
+    power = 0.5 * (xx * dx * dx + yy * dy * dy) + xy * dx * dy
+    alpha = (splats.opacity[index] * torch.exp(-power)).clamp(max=LARGEST_ALPHA)
+    alpha = torch.where(alpha < SMALLEST_ALPHA, 0, alpha)
+    through = torch.cumprod(1 - alpha, dim=1)
+    before = torch.cat((torch.ones_like(through[:, :1]), through[:, :-1]), dim=1)
+    # Transmittance only shrinks, so that the blended Gaussians are a prefix.
+    weight = torch.where(through > SMALLEST_LIGHT, alpha * before, 0)
+    strongest, winner = weight.detach().max(dim=1)
+    winner = torch.where(strongest > 0, index[winner], -1)
+    blended = torch.cat((weight @ splats.features[index], weight.sum(1, keepdim=True)), dim=1)
+    return torch.cat((blended.T, winner[None].to(like.dtype)), 0).reshape(10, *size)
+
+
+def render_gsplat(
+    gaussians: GaussianTensors,
+    viewpoint: Viewpoint,
+    background: Float[Tensor, "3 H W"] | None = None,
+    *,
+    ids: bool = False,
+) -> Rendered:
+    """Render Gaussians with gsplat (Apache-2.0) on an NVIDIA GPU, for large scenes; differentiable in all parameters.
+
+    gsplat blends any number of channels, so that normals and distances of planes are blended with the colours and
+    its kernels need no change. Its own depth modes blend the depths of centres, which are biased.
+
+    Args:
+        gaussians: the scene, on a CUDA device.
+        viewpoint: the camera.
+        background: RGB behind it, of the viewpoint's size; black by default.
+        ids: also find `gaussian_id`. gsplat's public call does not return the strongest Gaussian, so
+            `render_tiles` runs for it, which takes longer than the rest.
+
+    Raises:
+        MissingDependencyError: gsplat is not installed.
+        CapabilityError: the scene is not on a CUDA device.
+        ShapeError: a background of another size.
+    """
+    try:
+        from gsplat import rasterization  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise MissingDependencyError("gsplat", "drawing Gaussians on CUDA (an NVIDIA GPU)") from error
+    device = gaussians.means.device
+    if device.type != "cuda":
+        raise CapabilityError(
+            f"gsplat needs CUDA: expected Gaussians on a CUDA device, got {device}; move them to an NVIDIA GPU, "
+            "or use render_tiles"
+        )
+    return render_with(rasterization, gaussians, viewpoint, background, ids=ids)
+
+
+def render_with(
+    rasterization: Callable[..., tuple[Tensor, Tensor, dict[str, Any]]],
+    gaussians: GaussianTensors,
+    viewpoint: Viewpoint,
+    background: Float[Tensor, "3 H W"] | None = None,
+    *,
+    ids: bool = False,
+) -> Rendered:
+    """Render with a function that has the interface of `gsplat.rasterization` (1.5).
+
+    Raises:
+        ShapeError: a background of another size.
+    """
+    height, width = viewpoint.size
+    if background is not None and background.shape != (3, height, width):
+        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
+    like = gaussians.means
+    motion = torch.eye(4).to(like)
+    motion[:3, :3] = torch.from_numpy(viewpoint.R.astype(np.float64)).to(like)
+    motion[:3, 3] = torch.from_numpy(viewpoint.t.astype(np.float64)).to(like)
+    K = torch.from_numpy(viewpoint.K.astype(np.float64)).to(like)
+    # gsplat puts the corner of the first pixel at (0, 0); ours has its centre there.
+    K[:2, 2] += 0.5
+    blended, alpha, _ = rasterization(
+        means=gaussians.means,
+        quats=gaussians.rotations,
+        scales=gaussians.scales,
+        opacities=gaussians.opacity,
+        colors=project(gaussians, viewpoint).features,
+        viewmats=motion[None],
+        Ks=K[None],
+        width=width,
+        height=height,
+        near_plane=NEAR,
+        eps2d=BLUR,
+        packed=False,
+    )
+    strongest = None
+    if ids:
+        with torch.no_grad():
+            strongest = render_tiles(gaussians, viewpoint).gaussian_id
+    return finished(blended[0].permute(2, 0, 1), alpha[0, ..., 0], strongest, viewpoint, background)
