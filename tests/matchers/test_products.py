@@ -77,7 +77,7 @@ def test_matches_come_in_pixels_of_the_original_of_a_resized_crop(product, seen)
     check_matches(product.match(part, seen.view), seen)
 
 
-def test_points_arrive_within_half_a_cell_of_the_truth(dense_product, seen):
+def test_transferred_points_are_within_half_a_cell_of_the_truth(dense_product, seen):
     xy0 = pixel_grid((20, 20)) * 25 + 12
     truth = apply(seen.homography, xy0)
     visible = inside(truth, seen.view.size)
@@ -90,7 +90,7 @@ def test_points_arrive_within_half_a_cell_of_the_truth(dense_product, seen):
 
 
 @pytest.mark.parametrize("name", SPARSE)
-def test_sparse_products_say_that_they_do_not_transfer_points(name, seen):
+def test_transfer_with_sparse_products_is_an_error(name, seen):
     found = load_matcher(name, device="cpu").match(seen.photo, seen.view)
     assert not found.can_transfer
     with pytest.raises(CapabilityError, match="finds sparse matches only"):

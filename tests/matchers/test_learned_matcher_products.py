@@ -65,7 +65,7 @@ class Listener(torch.nn.Module):
         return self.head(keypoints0, keypoints1, features0, features1)
 
 
-def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
+def test_the_head_gets_the_descriptors_of_the_detector_and_the_guidance_map(pair):
     matcher = loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
     listener = Listener(matcher.head)
     matcher.head = listener
@@ -92,7 +92,7 @@ def test_matches_are_keypoints_in_pixels_of_the_originals(omniglue, pair):
         assert (inner <= torch.tensor(size) - 1).all()
 
 
-def test_it_says_the_same_twice(omniglue, pair):
+def test_matching_is_deterministic(omniglue, pair):
     first = omniglue.match(*pair).matches()
     omniglue.forget()
     again = omniglue.match(*pair).matches()
@@ -105,19 +105,19 @@ def test_an_image_without_keypoints_has_no_matches(pair):
     assert len(matcher.match(*pair).matches()) == 0
 
 
-def test_superpoint_with_the_glue_but_without_guidance_needs_no_backbone(pair):
+def test_without_guidance_no_backbone_is_needed(pair):
     matcher = loaded("omniglue", "~backbone", "head.guidance=none", *SUPERPOINT, *GLUE, *LONGEST)
     assert matcher.backbone is None
     assert len(matcher.match(*pair).matches()) > 0
 
 
-def test_guidance_without_a_backbone_says_what_to_do(pair):
+def test_the_error_for_guidance_without_a_backbone_says_what_to_do(pair):
     matcher = loaded("omniglue", "~backbone", *SUPERPOINT, *GLUE, *LONGEST)
     with pytest.raises(CapabilityError, match=r"give the matcher a backbone, or set head\.guidance=none"):
         matcher.match(*pair).matches()
 
 
-def test_another_detector_without_fitting_descriptors_says_what_to_do(pair):
+def test_the_error_for_descriptors_of_another_length_says_what_to_do(pair):
     matcher = loaded("omniglue", *GUIDANCE, "detector=sift", *GLUE, *LONGEST)
     with pytest.raises(ShapeError, match="expected descriptors of length 16, got 128"):
         matcher.match(*pair).matches()
@@ -130,7 +130,7 @@ def test_another_backbone_can_guide(pair, backbone):
     assert len(matcher.match(*pair).matches()) > 0
 
 
-def test_the_small_one_runs_on_what_packages_ship(pair):
+def test_the_small_product_runs_on_packaged_weights(pair):
     matcher = loaded("mini_glue", "head.match_threshold=0.0", "resize=320")
     found = matcher.match(*pair).matches()
     assert len(found) > 0
