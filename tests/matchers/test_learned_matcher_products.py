@@ -1,4 +1,4 @@
-"""The products around the guided glue and LightGlue, at tiny size: they compose, run and can be recomposed."""
+"""The products with learned matchers (OmniGlue, LightGlue), at tiny size: they compose, run and can be changed."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from homolog.core.image import Image, crop
 from homolog.core.io import as_image
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.protocols import SparseHead
-from homolog.matchers.sparse import SparseMatcher
+from homolog.matchers.sparse import SparseCorrespondence, SparseMatcher
 from homolog.zoo import load_matcher
 from homolog.zoo.compose import compose
 
@@ -50,8 +50,15 @@ def omniglue() -> SparseMatcher:
     return loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
 
 
-class Listener(torch.nn.Module):
-    """Remembers what a head was given."""
+def check_indices(found: SparseCorrespondence) -> None:
+    matches = found.matches()
+    for side in (0, 1):
+        keypoints, index = getattr(found, f"keypoints{side}"), getattr(matches, f"index{side}")
+        assert torch.equal(keypoints[index], getattr(matches, f"xy{side}"))
+
+
+class Recorder(torch.nn.Module):
+    """Records the inputs of a head."""
 
     def __init__(self, head: SparseHead) -> None:
         super().__init__()
@@ -67,11 +74,11 @@ class Listener(torch.nn.Module):
 
 def test_the_head_gets_the_descriptors_of_the_detector_and_the_guidance_map(pair):
     matcher = loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
-    listener = Listener(matcher.head)
-    matcher.head = listener
+    recorder = Recorder(matcher.head)
+    matcher.head = recorder
     matcher.match(*pair).matches()
-    assert len(listener.given) == 2
-    for keypoints, features in listener.given:
+    assert len(recorder.given) == 2
+    for keypoints, features in recorder.given:
         assert keypoints.descriptor is not None
         assert keypoints.descriptor.shape == (40, 16)
         torch.testing.assert_close(keypoints.descriptor.norm(dim=1), torch.ones(40))
@@ -82,8 +89,10 @@ def test_the_head_gets_the_descriptors_of_the_detector_and_the_guidance_map(pair
 
 
 def test_matches_are_keypoints_in_pixels_of_the_originals(omniglue, pair):
-    found = omniglue.match(*pair).matches()
+    correspondence = omniglue.match(*pair)
+    found = correspondence.matches()
     assert 0 < len(found) <= 40
+    check_indices(correspondence)
     assert (found.score > 0).all()
     assert (found.score <= 1 + 1e-5).all()
     for xy, corner, size in ((found.xy0, (20, 10), (420, 300)), (found.xy1, (60, 40), (360, 400))):
@@ -158,7 +167,9 @@ def test_lightglue_takes_the_keypoints_of_its_detector(pair, product, settings):
     matcher = loaded(
         f"lightglue_{product}", *settings, *small, f"head.input_dim={sizes.get(product, 16)}", *LONGEST
     )
-    found = matcher.match(*pair).matches()
+    correspondence = matcher.match(*pair)
+    found = correspondence.matches()
+    check_indices(correspondence)
     assert len(found) <= 80
     assert found.score.isfinite().all()
 

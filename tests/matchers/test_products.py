@@ -14,6 +14,7 @@ from homolog.core.image import Image, crop, resize
 from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.core.sampling import warp_maps
+from homolog.matchers.sparse import SparseCorrespondence
 from homolog.zoo import load_matcher
 
 DENSE = ["mini", "xfeat"]
@@ -62,7 +63,11 @@ def dense_product(request: pytest.FixtureRequest) -> Matcher:
 
 
 def check_matches(found: Correspondence, seen: View) -> None:
+    assert isinstance(found, SparseCorrespondence)
     matches = found.matches()
+    for side in (0, 1):
+        keypoints, index = getattr(found, f"keypoints{side}"), getattr(matches, f"index{side}")
+        assert torch.equal(keypoints[index], getattr(matches, f"xy{side}"))
     assert len(matches) >= 50
     assert seen.error(matches.xy0, matches.xy1).median() < 2
     assert torch.equal(matches.score, matches.score.sort(descending=True).values)
