@@ -81,21 +81,21 @@ def test_missing_folders_are_made(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a" / "b" / "c.json").read_text(encoding="utf-8")) == {"é": 1}
 
 
-def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a file")
     with pytest.raises(DataError, match=r"cannot write there .*; choose another folder") as caught:
         write_json(tmp_path / "a" / "b.json", {})
     assert str(caught.value).startswith(str(tmp_path / "a" / "b.json"))
 
 
-def test_a_folder_in_the_place_of_the_file_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "a.json").mkdir()
     with pytest.raises(DataError, match=r"cannot write it .*; choose another name"):
         write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == [tmp_path / "a.json"]
 
 
-def test_a_full_disk_is_said_in_one_line_and_leaves_nothing(
+def test_a_full_disk_is_a_one_line_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:

@@ -32,7 +32,7 @@ def _same(left: dict[str, torch.Tensor] | None, right: dict[str, torch.Tensor]) 
     )
 
 
-def test_what_is_saved_is_loaded_bit_for_bit_and_again_by_a_new_process_object(tmp_path: Path) -> None:
+def test_entries_load_bit_for_bit(tmp_path: Path) -> None:
     key = content_key("photo", "recipe")
     FeatureCache(tmp_path).save(key, _tensors())
     loaded = FeatureCache(tmp_path).load(key)
@@ -65,7 +65,7 @@ def test_a_damaged_entry_is_removed_and_can_be_saved_again(
     assert _same(cache.load(key), _tensors())
 
 
-def test_the_least_recently_used_entries_make_room(tmp_path: Path) -> None:
+def test_the_least_recently_used_entries_are_evicted(tmp_path: Path) -> None:
     entry = {"map": torch.zeros(1000)}
     probe = FeatureCache(tmp_path / "probe")
     probe.save(content_key("probe"), entry)
@@ -102,7 +102,7 @@ def test_saving_twice_counts_once(tmp_path: Path) -> None:
     assert cache._size == cache.info().size
 
 
-def test_clear_removes_all_entries_and_says_what_there_was(tmp_path: Path) -> None:
+def test_clear_removes_all_entries_and_reports_them(tmp_path: Path) -> None:
     cache = FeatureCache(tmp_path)
     cache.save(content_key("a"), _tensors())
     cache.save(content_key("b"), _tensors())
@@ -156,7 +156,7 @@ def test_an_entry_that_another_process_moves_while_it_is_read_is_not_damaged(
     assert (cache.load(key) is not None) == anew
 
 
-def test_a_cache_without_room_is_refused() -> None:
+def test_a_limit_of_zero_bytes_on_disk_is_an_error() -> None:
     with pytest.raises(ConfigError, match="at least one byte"):
         FeatureCache(limit=0)
 

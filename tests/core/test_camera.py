@@ -56,7 +56,7 @@ def test_rays_are_the_inverse_of_projection() -> None:
 
 
 @given(x=st.floats(-50, 50), y=st.floats(-50, 50), height=st.integers(10, 900), width=st.integers(10, 900))
-def test_the_camera_of_a_cropped_and_resized_image_sees_where_the_frame_says(
+def test_the_camera_of_a_cropped_and_resized_image_agrees_with_its_affine_map(
     x: float, y: float, height: int, width: int
 ) -> None:
     frame = compose_affines(shift_affine(x, y), resize_affine((480, 640), (height, width)))
@@ -71,7 +71,7 @@ def test_the_camera_of_a_halved_image_has_its_middle_in_the_middle() -> None:
     assert torch.allclose(K, torch.tensor([[300, 0, 127.5], [0, 300, 127.5], [0, 0, 1]]).double())
 
 
-def test_in_frame_keeps_the_precision_of_the_camera() -> None:
+def test_resampling_keeps_the_precision_of_the_camera() -> None:
     camera = Camera(K=_camera().K.float())
     assert camera.resampled(shift_affine(1.0, 2.0)).K.dtype == torch.float32
 
@@ -137,7 +137,7 @@ def test_a_degenerate_line_gives_a_number_not_nan() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_is_no_camera_and_no_pose_is_refused() -> None:
+def test_other_shapes_are_not_cameras_or_poses() -> None:
     with pytest.raises(ShapeError, match=r"Camera: expected K \[3 3\], got \[4, 4\]"):
         Camera(K=torch.eye(4))
     with pytest.raises(

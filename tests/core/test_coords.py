@@ -95,7 +95,7 @@ def test_inside_includes_the_half_pixel_border() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("size", [(0, 4), (4, 0), (-1, 3)])
-def test_a_size_without_pixels_is_refused(size: tuple[int, int]) -> None:
+def test_a_size_without_pixels_is_an_error(size: tuple[int, int]) -> None:
     with pytest.raises(ShapeError, match=r"expected a size .* of at least 1 x 1"):
         pixel_to_normalised(torch.zeros(2), size)
 
@@ -130,7 +130,7 @@ def test_resizing_there_and_back_moves_nothing(
 
 
 @given(xy=POINTS, source=SIZES, target=SIZES)
-def test_the_resize_frame_leads_back_to_the_source(
+def test_the_affine_map_of_a_resize_leads_back_to_the_source(
     xy: Tensor, source: tuple[int, int], target: tuple[int, int]
 ) -> None:
     frame = resize_affine(source, target)
@@ -161,28 +161,30 @@ def test_resizing_agrees_with_torch_interpolate(
 
 
 @given(frame=frames(), xy=POINTS)
-def test_a_frame_and_its_inverse_move_nothing(frame: Tensor, xy: Tensor) -> None:
+def test_an_affine_map_and_its_inverse_move_nothing(frame: Tensor, xy: Tensor) -> None:
     assert _close(apply_affine(invert_affine(frame), apply_affine(frame, xy)), xy, 1e-6)
 
 
 @given(outer=frames(), inner=frames(), xy=POINTS)
-def test_composing_frames_is_applying_one_after_the_other(outer: Tensor, inner: Tensor, xy: Tensor) -> None:
+def test_composing_affine_maps_is_applying_one_after_the_other(
+    outer: Tensor, inner: Tensor, xy: Tensor
+) -> None:
     expected = apply_affine(outer, apply_affine(inner, xy))
     assert _close(apply_affine(compose_affines(outer, inner), xy), expected, 1e-4)
 
 
 @given(a=frames(), b=frames(), c=frames())
-def test_composition_of_frames_is_associative(a: Tensor, b: Tensor, c: Tensor) -> None:
+def test_composition_of_affine_maps_is_associative(a: Tensor, b: Tensor, c: Tensor) -> None:
     left, right = compose_affines(compose_affines(a, b), c), compose_affines(a, compose_affines(b, c))
     assert torch.allclose(left, right, rtol=1e-9, atol=1e-3)
 
 
 @given(xy=POINTS)
-def test_the_identity_frame_moves_nothing(xy: Tensor) -> None:
+def test_the_identity_map_moves_nothing(xy: Tensor) -> None:
     assert torch.equal(apply_affine(identity_affine(), xy), xy)
 
 
-def test_a_shift_frame_adds() -> None:
+def test_a_shift_adds() -> None:
     assert apply_affine(shift_affine(3.0, -2.0), torch.tensor([1.0, 1.0])).tolist() == [4.0, -1.0]
 
 
@@ -201,7 +203,7 @@ def test_points_keep_their_dtype_and_are_moved_in_double_precision() -> None:
 
 
 @given(scale=st.sampled_from([(0.0, 1.0), (1.0, 0.0), (0.0, 0.0)]))
-def test_a_frame_that_squeezes_the_plane_cannot_be_undone(scale: tuple[float, float]) -> None:
+def test_a_singular_map_cannot_be_inverted(scale: tuple[float, float]) -> None:
     frame = torch.tensor([[scale[0], 0, 0], [0, scale[1], 0]], dtype=torch.float64)
     with pytest.raises(ShapeError, match="expected an affine map that can be inverted"):
         invert_affine(frame)

@@ -70,7 +70,7 @@ def test_a_shifted_dot_is_found_on_both_sides(x: int, y: int) -> None:
     assert moved.confidence.tolist() == [[1.0]]
 
 
-def test_what_lies_outside_the_reference_is_warped_to_zero() -> None:
+def test_positions_outside_the_reference_are_warped_to_zero() -> None:
     warped = _shift(10, 0).warp(torch.ones(1, 1, *QUERY))
     assert warped[..., :10].abs().max() < 1e-5
     assert torch.allclose(warped[..., 10:], torch.ones(()))
@@ -131,7 +131,7 @@ def test_transfer_moves_each_image_of_a_batch_through_its_own_field() -> None:
     assert torch.allclose(moved, torch.tensor([[[17.0, 12.0]], [[20.0, 14.0]]]), atol=1e-4)
 
 
-def test_no_points_are_moved_to_none() -> None:
+def test_no_points_give_no_points() -> None:
     moved = DenseField.identity(QUERY).transfer(torch.zeros(1, 0, 2), query_size=QUERY, reference_size=QUERY)
     assert moved.xy.shape == (1, 0, 2)
     assert moved.confidence.shape == (1, 0)
@@ -217,13 +217,13 @@ def test_the_cycle_error_is_in_pixels_of_the_query() -> None:
     assert torch.allclose(twice_as_large[0, : QUERY[0] - 4, : QUERY[1] - 3], torch.tensor(10.0), atol=1e-3)
 
 
-def test_the_cycle_error_is_infinite_where_the_way_leads_outside() -> None:
+def test_the_cycle_error_is_infinite_where_the_field_leaves_the_reference() -> None:
     error = _shift(10, 0).cycle_error(_shift(-10, 0), query_size=QUERY)[0]
     assert error[:, :10].isinf().all()
     assert (error[:, 10:] < 1e-3).all()
 
 
-def test_a_field_of_nan_is_never_trusted() -> None:
+def test_a_field_of_nan_has_no_confidence() -> None:
     field = DenseField(grid=torch.full((1, 2, 3, 3), torch.nan), confidence=torch.ones(1, 3, 3))
     assert (field.compose(DenseField.identity((3, 3))).confidence == 0).all()
     assert field.cycle_error(DenseField.identity((3, 3)), query_size=(9, 9)).isinf().all()
@@ -237,7 +237,7 @@ def test_a_field_of_nan_is_never_trusted() -> None:
     ("grid", "confidence"),
     [((1, 2, 4, 5), (1, 5, 4)), ((1, 3, 4, 5), (1, 4, 5)), ((2, 4, 5), (1, 4, 5)), ((2, 2, 4, 5), (1, 4, 5))],
 )
-def test_parts_that_do_not_fit_are_refused(grid: tuple[int, ...], confidence: tuple[int, ...]) -> None:
+def test_parts_that_do_not_fit_are_shape_errors(grid: tuple[int, ...], confidence: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"expected grid \[B 2 H W\] and confidence \[B H W\], got"):
         DenseField(grid=torch.zeros(grid), confidence=torch.zeros(confidence))
 

@@ -7,7 +7,7 @@ from homolog.core.device import autocast, choose_device
 from homolog.core.errors import ConfigError
 
 
-def test_auto_takes_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_uses_what_the_machine_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -25,18 +25,18 @@ def test_a_device_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cpu,0"])
-def test_a_name_that_torch_does_not_know_is_refused(name: str) -> None:
+def test_an_unknown_device_is_an_error(name: str) -> None:
     with pytest.raises(ConfigError, match=f"no device named {name}; choose from auto, cpu, cuda"):
         choose_device(name)
 
 
 @pytest.mark.parametrize("name", ["meta", "cpu:1", "xpu"])
-def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+def test_a_device_that_the_machine_does_not_have_is_an_error(name: str) -> None:
     with pytest.raises(ConfigError, match=f"this machine has no device {name}"):
         choose_device(name)
 
 
-def test_autocast_computes_in_the_dtype_asked_for() -> None:
+def test_autocast_computes_in_the_given_dtype() -> None:
     a = torch.rand(4, 4)
     with autocast(torch.device("cpu"), torch.bfloat16):
         assert (a @ a).dtype == torch.bfloat16
@@ -46,5 +46,5 @@ def test_autocast_computes_in_the_dtype_asked_for() -> None:
 
 
 @pytest.mark.gpu
-def test_cuda_is_chosen_where_there_is_one() -> None:
+def test_cuda_is_chosen_if_present() -> None:
     assert choose_device("auto").type == "cuda"

@@ -25,12 +25,12 @@ def test_maps_of_different_channels_and_sizes_live_together() -> None:
     assert features["coarse"].shape == (1, 1, 7, 4, 5)
 
 
-def test_a_mistyped_name_is_answered_with_the_right_one() -> None:
+def test_the_error_for_a_mistyped_map_suggests_the_right_one() -> None:
     with pytest.raises(ShapeError, match=r"no feature map named fime; did you mean fine\?"):
         _features()["fime"]
 
 
-def test_select_keeps_the_named_maps_in_the_order_asked_for() -> None:
+def test_select_keeps_the_named_maps_in_the_given_order() -> None:
     assert list(_features().select(["coarse", "fine"]).maps) == ["coarse", "fine"]
     assert list(_features().select(["fine"]).maps) == ["fine"]
 
@@ -56,7 +56,7 @@ def test_reading_at_the_centre_of_a_cell_gives_the_cell_at_any_resolution() -> N
         assert torch.allclose(features.at(name, centres, mode="nearest"), expected)
 
 
-def test_reading_several_images_at_once_is_refused() -> None:
+def test_reading_several_images_at_once_is_an_error() -> None:
     with pytest.raises(
         ShapeError, match=r"expected features of one image, got B, V = \[1, 2\]; use view\(\) first"
     ):
@@ -69,13 +69,13 @@ def test_to_changes_the_dtype_of_every_map() -> None:
     assert moved.image_size == (32, 40)
 
 
-def test_no_maps_are_refused() -> None:
+def test_no_maps_are_an_error() -> None:
     with pytest.raises(ShapeError, match="expected at least one feature map, got none"):
         Features(maps={}, image_size=(4, 4))
 
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("shape", [(1, 4, 16, 20), (2, 1, 4, 16, 20), (1, 2, 4, 16, 20)])
-def test_maps_that_do_not_belong_together_are_refused(shape: tuple[int, ...]) -> None:
+def test_maps_that_do_not_fit_together_are_an_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"feature map b: expected \[B V C h w\] with B, V = \[1, 1\]"):
         Features(maps={"a": torch.zeros(1, 1, 4, 4, 4), "b": torch.zeros(shape)}, image_size=(4, 4))

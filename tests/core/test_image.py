@@ -30,7 +30,7 @@ from homolog.core.sampling import sample_points
     ],
     ids=["rgba", "channels last", "batch", "empty", "uint8"],
 )
-def test_what_is_no_rgb_tensor_is_refused_by_name(pixels: Tensor) -> None:
+def test_other_tensors_than_rgb_are_an_error_that_names_the_image(pixels: Tensor) -> None:
     with pytest.raises(
         ShapeError, match=r"a\.jpg: expected RGB pixels \[3 H W\] in floating point, got .*as_image"
     ):
@@ -49,7 +49,7 @@ def test_to_the_original_and_back_is_the_same_point(x: float, y: float, left: fl
     assert torch.allclose(image.xy_from_original(image.xy_to_original(xy)), xy, atol=1e-9)
 
 
-def test_the_digest_follows_the_pixels_alone() -> None:
+def test_the_digest_depends_on_the_pixels_alone() -> None:
     pixels = torch.rand(3, 6, 8)
     image = Image(pixels=pixels, name="a.jpg")
     assert (
@@ -61,7 +61,7 @@ def test_the_digest_follows_the_pixels_alone() -> None:
     assert image.digest() != Image(pixels=changed).digest()
 
 
-def test_the_digest_tells_shapes_apart_and_does_not_mind_strides() -> None:
+def test_the_digest_depends_on_the_shape_and_not_on_strides() -> None:
     flat = torch.rand(3 * 48)
     assert Image(pixels=flat.reshape(3, 6, 8)).digest() != Image(pixels=flat.reshape(3, 8, 6)).digest()
     pixels = torch.rand(3, 6, 8)
@@ -130,7 +130,9 @@ def chains(draw: st.DrawFn, image: Image, point: Tensor, *, reduce: bool) -> tup
 
 
 @given(data=st.data())
-def test_after_any_enlarging_chain_the_pixels_are_exactly_where_the_frame_says(data: st.DataObject) -> None:
+def test_after_any_enlarging_chain_the_pixels_are_exactly_where_the_affine_map_leads(
+    data: st.DataObject,
+) -> None:
     # Enlarging is linear interpolation, so an image of coordinates stays one.
     point = torch.tensor([90.0, 70.0])
     image, _ = data.draw(chains(_coordinates(150, 200), point, reduce=False))
@@ -152,7 +154,7 @@ def test_a_dot_found_after_any_chain_is_the_dot_of_the_file(data: st.DataObject)
     to_height=st.integers(1, 60),
     to_width=st.integers(1, 60),
 )
-def test_resize_gives_exactly_the_size_and_a_frame_that_spans_the_file(
+def test_resize_gives_exactly_the_size_and_an_affine_map_that_spans_the_file(
     height: int, width: int, to_height: int, to_width: int
 ) -> None:
     image = resize(Image(pixels=torch.rand(3, height, width)), (to_height, to_width))
@@ -175,7 +177,7 @@ def test_reducing_averages_instead_of_skipping_pixels() -> None:
     assert (resize(image, (16, 16)).pixels - 0.5).abs().max() < 0.05
 
 
-def test_nothing_is_changed_in_place() -> None:
+def test_images_are_not_changed_in_place() -> None:
     pixels = torch.rand(3, 20, 30)
     image, before = Image(pixels=pixels, name="a.jpg"), pixels.clone()
     for result in (resize(image, (10, 10)), pad(image, (40, 40)), crop(image, x=1, y=2, size=(5, 5))):
@@ -193,7 +195,7 @@ def test_pad_extends_right_and_bottom_with_the_value() -> None:
     assert torch.equal(padded.to_original, image.to_original)
 
 
-def test_crop_cuts_the_named_rectangle() -> None:
+def test_crop_returns_the_rectangle() -> None:
     image = Image(pixels=torch.rand(3, 6, 8))
     cut = crop(image, x=3, y=1, size=(2, 4))
     assert torch.equal(cut.pixels, image.pixels[:, 1:3, 3:7])
@@ -223,13 +225,13 @@ def test_fitted_sizes_are_multiples_near_the_bound(
 
 
 @pytest.mark.parametrize("multiple", [1, 14])
-def test_fit_only_shrinks_unless_told(multiple: int) -> None:
+def test_fit_only_shrinks_by_default(multiple: int) -> None:
     image = Image(pixels=torch.rand(3, 28, 42))
     assert fit(image, longer_side=840, multiple=multiple).size == (28, 42)
     assert fit(image, longer_side=84, multiple=multiple, enlarge=True).size == (56, 84)
 
 
-def test_impossible_requests_are_refused() -> None:
+def test_impossible_sizes_are_errors() -> None:
     image = Image(pixels=torch.rand(3, 10, 12), name="a.jpg")
     with pytest.raises(ShapeError, match=r"a.jpg: expected a target size of at least 1 x 1, got \(0, 5\)"):
         resize(image, (0, 5))
@@ -242,12 +244,12 @@ def test_impossible_requests_are_refused() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "size"), [(-1, 0, (5, 5)), (0, 6, (5, 5)), (8, 0, (5, 5)), (0, 0, (0, 5))]
 )
-def test_a_crop_that_leaves_the_image_is_refused(x: int, y: int, size: tuple[int, int]) -> None:
+def test_a_crop_that_leaves_the_image_is_an_error(x: int, y: int, size: tuple[int, int]) -> None:
     with pytest.raises(ShapeError, match="expected a crop inside the image of"):
         crop(Image(pixels=torch.rand(3, 10, 12)), x=x, y=y, size=size)
 
 
-def test_a_size_that_no_network_takes_is_refused() -> None:
+def test_check_multiple_raises_for_other_sizes() -> None:
     check_multiple((28, 42), 14, name="net")
     for size in ((28, 43), (27, 42), (0, 14)):
         with pytest.raises(ShapeError, match="net: expected an image with sides in multiples of 14"):

@@ -145,7 +145,7 @@ def test_transparent_palette_entry_is_white(tmp_path: Path, ending: str) -> None
     assert torch.allclose(pixels[:, 5, 20], torch.tensor([200 / 255, 0, 0]))
 
 
-def test_palette_with_graded_transparency_is_laid_on_white(tmp_path: Path) -> None:
+def test_palette_with_graded_transparency_is_blended_with_white(tmp_path: Path) -> None:
     image = PIL.Image.fromarray(np.zeros((H, W), np.uint8), "P")
     image.putpalette([0, 0, 0])
     image.save(tmp_path / "a.png", transparency=bytes([51]))
@@ -153,7 +153,7 @@ def test_palette_with_graded_transparency_is_laid_on_white(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("alpha", [0, 51, 255])
-def test_alpha_is_laid_on_white(tmp_path: Path, alpha: int) -> None:
+def test_alpha_is_blended_with_white(tmp_path: Path, alpha: int) -> None:
     rgba = np.concatenate((_scene(), np.full((H, W, 1), alpha, np.uint8)), axis=2)
     PIL.Image.fromarray(rgba).save(tmp_path / "a.png")
     share = alpha / 255
@@ -162,7 +162,7 @@ def test_alpha_is_laid_on_white(tmp_path: Path, alpha: int) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0, 51, 255])
-def test_gray_with_alpha_is_laid_on_white(tmp_path: Path, alpha: int) -> None:
+def test_gray_with_alpha_is_blended_with_white(tmp_path: Path, alpha: int) -> None:
     la = np.stack((_gray(), np.full((H, W), alpha, np.uint8)), axis=2)
     PIL.Image.fromarray(la, "LA").save(tmp_path / "a.png")
     share = alpha / 255
@@ -272,7 +272,7 @@ def test_lab_tiff_arrives_as_rgb(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".png", ".tif"])
-def test_of_several_frames_the_first_is_used_and_a_log_line_says_so(
+def test_of_several_frames_the_first_is_used_and_logged(
     tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     red, blue = PIL.Image.new("RGB", (W, H), (255, 0, 0)), PIL.Image.new("RGB", (W, H), (0, 0, 255))
@@ -301,7 +301,7 @@ def test_the_depth_map_behind_a_phone_photo_is_no_animation(
     assert not caplog.records
 
 
-def test_damaged_metadata_does_not_spoil_a_good_picture(tmp_path: Path) -> None:
+def test_an_image_with_damaged_metadata_is_read(tmp_path: Path) -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0garbage"
     PIL.Image.fromarray(_scene()).save(tmp_path / "a.jpg", exif=exif, quality=98)
     assert (read_image(tmp_path / "a.jpg").pixels - _expected(_scene())).abs().max() < 0.05
@@ -333,7 +333,7 @@ def test_reading_closes_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_float_arrays_are_taken_as_they_are(dtype: type) -> None:
+def test_float_arrays_are_used_unchanged(dtype: type) -> None:
     array = (_scene() / 255).astype(dtype)
     assert torch.allclose(as_image(array).pixels, _expected(_scene()), atol=1e-3)
 
@@ -348,7 +348,7 @@ def test_an_image_is_returned_as_it_is() -> None:
     assert as_image(image) is image
 
 
-def test_the_array_handed_over_is_neither_kept_nor_changed() -> None:
+def test_the_array_is_copied() -> None:
     array = (_scene() / 255).astype(np.float32)
     image = as_image(array)
     array[:] = 0
@@ -439,9 +439,7 @@ def test_a_bad_file_gets_one_line_that_names_it(tmp_path: Path, case: str) -> No
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 @given(data=st.data())
-def test_a_damaged_file_is_read_or_refused_never_a_crash(
-    scratch: Path, form: str, data: st.DataObject
-) -> None:
+def test_a_damaged_file_is_read_or_a_data_error(scratch: Path, form: str, data: st.DataObject) -> None:
     noise = np.random.default_rng(1).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     content = bytearray(_saved(PIL.Image.fromarray(noise), form))
     for at in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=8)):
@@ -471,12 +469,12 @@ def test_a_path_through_a_file_is_a_missing_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "null\0byte.jpg"])
-def test_an_impossible_path_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_impossible_path_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match="got a path that cannot be opened"):
         read_image(tmp_path / name)
 
 
-def test_a_folder_is_no_image(tmp_path: Path) -> None:
+def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="got a folder; name a file in it") as caught:
         read_image(tmp_path)
     _assert_is_a_short_letter(caught.value, str(tmp_path))
@@ -528,7 +526,7 @@ def test_a_bad_array_gets_one_line(array: np.ndarray, excerpt: str) -> None:
     assert excerpt in str(caught.value)
 
 
-def test_a_closed_pil_image_is_refused(tmp_path: Path) -> None:
+def test_a_closed_pil_image_is_an_error(tmp_path: Path) -> None:
     PIL.Image.fromarray(_scene()).save(tmp_path / "a.png")
     image = PIL.Image.open(tmp_path / "a.png")
     image.close()
@@ -537,7 +535,7 @@ def test_a_closed_pil_image_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_what_is_no_image_at_all_is_refused() -> None:
+def test_an_object_of_another_type_is_an_error() -> None:
     with pytest.raises(
         DataError, match="expected a path, a PIL image, an array or an Image, got Tensor; convert it"
     ):
@@ -561,7 +559,7 @@ def test_values_beyond_the_range_are_clamped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a", "a.xyz", "a.json"])
-def test_an_ending_of_no_image_format_is_refused(tmp_path: Path, name: str) -> None:
+def test_an_unknown_image_ending_is_an_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(DataError, match=r"expected the ending of an image format, got .*; use \.png"):
         write_image(tmp_path / name, torch.zeros(3, 8, 8))
     assert list(tmp_path.iterdir()) == []
@@ -614,13 +612,13 @@ def test_the_npz_has_the_documented_keys_and_needs_no_pickle(tmp_path: Path) -> 
         }
 
 
-def test_an_array_of_objects_is_refused_and_nothing_is_left(tmp_path: Path) -> None:
+def test_an_array_of_objects_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         write_matches(tmp_path / "m.npz", _matches(), extra={"names": np.array([{}], object)})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reading_no_file_says_so(tmp_path: Path) -> None:
+def test_reading_a_missing_file_of_matches_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"m\.npz: expected matches written by homolog match, but there is no"
     ):

@@ -35,7 +35,7 @@ def _matches(scores: list[float]) -> Matches:
 
 
 @given(scores=SCORES, limit=st.none() | st.integers(0, 15))
-def test_the_best_come_first_and_equal_scores_keep_their_order(
+def test_best_sorts_by_score_and_equal_scores_keep_their_order(
     scores: list[float], limit: int | None
 ) -> None:
     expected = sorted(range(len(scores)), key=lambda index: -scores[index])[:limit]  # Python's sort is stable
@@ -45,7 +45,7 @@ def test_the_best_come_first_and_equal_scores_keep_their_order(
 
 
 @pytest.mark.parametrize("best", [lambda: _keypoints([1.0]).best(-1), lambda: _matches([1.0]).best(-1)])
-def test_a_negative_limit_is_refused(best: Callable[[], object]) -> None:
+def test_a_negative_limit_is_an_error(best: Callable[[], object]) -> None:
     with pytest.raises(ShapeError, match="expected a limit of 0 or more, got -1; None keeps everything"):
         best()
 
@@ -97,7 +97,7 @@ def test_described_by_replaces_the_descriptor_only() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_parts_of_different_lengths_are_refused() -> None:
+def test_parts_of_different_lengths_are_errors() -> None:
     with pytest.raises(
         ShapeError, match=r"Keypoints: expected parts of one length, got {'xy': 2, 'score': 3}"
     ):
@@ -118,7 +118,7 @@ def test_parts_of_different_lengths_are_refused() -> None:
         )
 
 
-def test_queries_are_the_points_on_the_frames_where_they_were_named() -> None:
+def test_queries_are_the_points_on_their_query_frames() -> None:
     xy = torch.arange(2 * 3 * 2).float().reshape(2, 3, 2)
     tracks = Tracks(xy=xy, visible=torch.ones(2, 3, dtype=torch.bool), query_frame=torch.tensor([2, 0]))
     queries = tracks.queries()

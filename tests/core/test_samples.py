@@ -21,7 +21,7 @@ def test_a_pair_needs_points_in_both_images_or_in_neither() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_pair_needs_as_many_points_here_as_there() -> None:
+def test_a_pair_needs_equally_many_points_in_both_images() -> None:
     with pytest.raises(ShapeError, match=r"expected as many points in image 1 as in image 0 \(3\)"):
         PairSample(image0=_image(), image1=_image(), xy0=torch.zeros(3, 2), xy1=torch.zeros(4, 2))
 

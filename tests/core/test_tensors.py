@@ -55,12 +55,12 @@ def test_stacking_named_tuples_gives_one() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_a_dataclass_that_cannot_be_stacked_says_so_itself() -> None:
+def test_a_dataclass_that_cannot_be_stacked_raises_its_own_error() -> None:
     with pytest.raises(ShapeError, match=r"Camera: expected K \[3 3\], got \[2, 3, 3\]"):
         stack([Camera(K=torch.eye(3)), Camera(K=torch.eye(3))])
 
 
-def test_stacking_what_does_not_belong_together_is_refused() -> None:
+def test_stacking_values_of_different_structure_is_an_error() -> None:
     with pytest.raises(ShapeError, match="expected at least one value to stack, got none"):
         stack([])
     with pytest.raises(ShapeError, match=r"expected tensors of one shape to stack, got \[\(2,\), \(3,\)\]"):

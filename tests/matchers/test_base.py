@@ -234,7 +234,7 @@ def test_memory_is_bounded_in_bytes(tiny, scene, memory, extracted):
     assert len(backbone.seen) == extracted
 
 
-def test_after_forgetting_everything_is_extracted_anew(tiny, scene):
+def test_after_forget_everything_is_extracted_again(tiny, scene):
     backbone = tiny.Colours()
     matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), backbone=backbone)
     matcher.match(scene((40, 48)), scene((40, 48)))

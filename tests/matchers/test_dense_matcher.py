@@ -62,7 +62,7 @@ def matcher(tiny):
     return make
 
 
-def test_it_is_a_matcher_that_keeps_features_and_its_answer_a_correspondence(matcher, scene):
+def test_it_satisfies_the_protocols(matcher, scene):
     dense = matcher()
     assert isinstance(dense, Matcher)
     assert isinstance(dense, KeepsFeatures)
@@ -81,7 +81,7 @@ def test_both_images_are_seen_at_one_size_halfway_between_theirs(matcher, scene,
 
 
 @pytest.mark.parametrize("joint", [False, True])
-def test_places_come_in_pixels_of_originals_of_different_sizes(matcher, scene, joint):
+def test_positions_are_in_pixels_of_originals_of_different_sizes(matcher, scene, joint):
     found = matcher(joint=joint, resize=64).match(scene((100, 200)), scene((90, 60)))
     xy1, _ = found.transfer([[0.0, 0.0], [49.5, 24.5], [150.0, 80.0], [199.0, 99.0]])
     # (x + 0.5) * 0.3 - 0.5 and (y + 0.5) * 0.9 - 0.5, those beyond the outermost centres brought back.
@@ -90,7 +90,7 @@ def test_places_come_in_pixels_of_originals_of_different_sizes(matcher, scene, j
     torch.testing.assert_close(xy1, wanted, atol=0.05, rtol=0)
 
 
-def test_the_networks_see_multiples_of_what_the_backbone_asks_for(matcher, scene):
+def test_images_are_resized_to_multiples_that_the_backbone_requires(matcher, scene):
     dense = matcher(multiple=14, resize=70, enlarge=True)
     dense.match(scene((33, 21)), scene((33, 21), shade=0.1))
     assert dense.multiple == 14
@@ -158,7 +158,7 @@ def test_images_of_one_size_cost_one_extraction_each_in_all_their_pairs(matcher,
     assert len(dense.backbone.seen) == 5
 
 
-def test_a_joint_backbone_is_remembered_by_ordered_pair(matcher, scene):
+def test_joint_features_are_cached_per_ordered_pair(matcher, scene):
     dense = matcher(joint=True)
     image0, image1 = scene((40, 48)), scene((40, 48), shade=0.1)
     for first, second in ((image0, image1), (image0, image1), (image1, image0), (image0, image1)):
@@ -168,7 +168,7 @@ def test_a_joint_backbone_is_remembered_by_ordered_pair(matcher, scene):
 
 @pytest.mark.parametrize("joint", [False, True])
 @pytest.mark.parametrize("passes", ["one", "mean"])
-def test_the_cache_on_disk_saves_the_next_run_all_extractions_and_changes_no_answer(
+def test_the_disk_cache_saves_all_extractions_of_the_next_run_and_changes_no_result(
     matcher, scene, tmp_path, joint, passes
 ):
     image0, image1 = scene((40, 48)), scene((64, 32), shade=0.1)
@@ -185,7 +185,7 @@ def test_the_cache_on_disk_saves_the_next_run_all_extractions_and_changes_no_ans
             assert torch.equal(one.confidence, other.confidence)
 
 
-def test_the_head_runs_when_it_is_asked_for_and_once(matcher, scene):
+def test_the_head_runs_only_when_needed_and_once(matcher, scene):
     dense = matcher()
     found = dense.match(scene((40, 48)), scene((40, 48)))
     assert dense.head.given == []
@@ -196,7 +196,7 @@ def test_the_head_runs_when_it_is_asked_for_and_once(matcher, scene):
     assert dense.head.given[0]["colour"].shape[:2] == (1, 2)
 
 
-def test_a_crop_is_read_and_answered_in_pixels_of_the_whole(matcher, scene):
+def test_points_of_a_crop_are_in_pixels_of_the_original(matcher, scene):
     whole = scene((96, 96))
     part0, part1 = crop(whole, x=8, y=16, size=(64, 48)), crop(whole, x=21, y=5, size=(64, 48))
     found = matcher().match(part0, part1)
@@ -235,7 +235,7 @@ def test_features_of_images_of_different_sizes_need_match(matcher, scene):
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def test_parts_and_settings_that_do_not_fit_are_refused_in_one_sentence(tiny, matcher):
+def test_parts_and_settings_that_do_not_fit_are_errors(tiny, matcher):
     with pytest.raises(ConfigError, match="expects a dense head such as dense_grid, got InOrder"):
         DenseMatcher(backbone=tiny.Colours(), head=tiny.InOrder())
     dense: Any = ByColour()
@@ -299,7 +299,7 @@ def correspondence(
 
 @pytest.mark.parametrize("cells", [None, (3, 5), (2, 2)])
 @pytest.mark.parametrize("size", [(45, 83), (100, 31), (64, 64)])
-def test_an_image_on_itself_stays_where_it_is_to_a_thousandth_of_a_pixel(tiny, scene, size, cells):
+def test_an_image_matches_itself_to_a_thousandth_of_a_pixel(tiny, scene, size, cells):
     head = Identity(cells)
     matcher = DenseMatcher(backbone=tiny.Colours(multiple=8), head=head, resize=48, enlarge=True, spacing=3)
     image = scene(size)
@@ -318,7 +318,7 @@ def test_an_image_on_itself_stays_where_it_is_to_a_thousandth_of_a_pixel(tiny, s
 # --- matches --------------------------------------------------------------------------------------
 
 
-def test_matches_start_at_an_even_lattice_of_the_given_spacing():
+def test_matches_start_at_a_regular_lattice_of_the_given_spacing():
     found = correspondence(shifted(0, 0), shifted(0, 0)).matches()
     # 5 x 10 squares of 4 seen pixels, 8 of the original: centres at 3.5, 11.5, ...
     assert len(found) == 50
@@ -326,7 +326,7 @@ def test_matches_start_at_an_even_lattice_of_the_given_spacing():
     assert sorted(set(found.xy0[:, 1].tolist())) == [3.5 + 8 * i for i in range(5)]
 
 
-def test_a_spacing_larger_than_the_image_leaves_its_middle():
+def test_a_spacing_larger_than_the_image_gives_its_middle():
     found = correspondence(shifted(0, 0), shifted(0, 0), spacing=1000).matches()
     assert found.xy0.tolist() == [[39.5, 19.5]]
     assert found.xy1.tolist() == [[29.5, 29.5]]
@@ -341,7 +341,7 @@ def test_matches_are_ranked_by_the_confidence_on_image_0():
     assert torch.equal(first.xy0, found.xy0[:3])
 
 
-def test_points_that_leave_image_1_are_no_matches():
+def test_points_that_leave_image_1_are_not_matches():
     # Half of the width further right: the right half of image 0 is not on image 1.
     found = correspondence(shifted(1.0, 0), shifted(-1.0, 0)).matches()
     assert len(found) == 25
@@ -350,7 +350,7 @@ def test_points_that_leave_image_1_are_no_matches():
 
 
 @pytest.mark.parametrize(("cycle", "left"), [(None, 50), (2.01, 50), (1.99, 25), (0, 25)])
-def test_the_cycle_check_leaves_out_what_does_not_come_back(cycle, left):
+def test_the_cycle_check_drops_points_that_do_not_come_back(cycle, left):
     # The way back is right on the left half of image 1, and 2 of 40 seen pixels off on the right one.
     back = identity_grid((20, 40)).clone()
     back[0, :, 20:] += 2 * 2 / 40
@@ -367,7 +367,7 @@ def test_the_cycle_check_leaves_out_what_does_not_come_back(cycle, left):
 # --- transfer and cycle error ---------------------------------------------------------------------
 
 
-def test_points_move_with_the_field_that_lives_on_image_0():
+def test_points_move_with_the_field_on_image_0():
     found = correspondence(shifted(0.1, -0.2), shifted(0, 0))
     xy1, confidence = found.transfer([[39.5, 19.5]])
     # The middle, and a tenth of half of image 1 further right, a fifth of its half further up.
@@ -376,14 +376,14 @@ def test_points_move_with_the_field_that_lives_on_image_0():
 
 
 @pytest.mark.parametrize("border", [1.0, -1.0])
-def test_a_place_on_the_very_border_of_image_1_is_on_it(border):
+def test_a_point_exactly_on_the_border_of_image_1_is_on_it(border):
     field0 = DenseField(grid=torch.full((1, 2, 20, 40), border), confidence=torch.ones(1, 20, 40))
     found = correspondence(field0, shifted(0, 0))
     assert found.transfer(pixel_grid((40, 80))).confidence.min() > 0.999
     assert len(found.matches()) == 50
 
 
-def test_points_beside_image_0_and_those_that_leave_image_1_have_no_confidence():
+def test_points_outside_image_0_and_those_that_leave_image_1_have_confidence_zero():
     found = correspondence(shifted(0.5, 0), shifted(-0.5, 0))
     xy1, confidence = found.transfer([[10.0, 20.0], [-3.0, 20.0], [70.0, 20.0]])
     assert confidence.tolist() == [0.5, 0.0, 0.0]
@@ -398,13 +398,13 @@ def test_the_cycle_error_is_the_distance_in_pixels_of_original_0():
     torch.testing.assert_close(error, torch.full((2,), 20.0**0.5))
 
 
-def test_the_cycle_error_counts_what_lands_beyond_the_border_of_image_0():
+def test_the_cycle_error_includes_the_part_beyond_the_border_of_image_0():
     # Back from image 1 it goes 0.6 left of where it started: 24 pixels, though only 10 are left there.
     found = correspondence(shifted(0, 0), shifted(-0.6, 0))
     torch.testing.assert_close(found.cycle_error([[10.0, 20.0]]), torch.tensor([24.0]))
 
 
-def test_fields_are_plain_tensors_that_may_be_trained_on():
+def test_fields_can_be_used_in_autograd():
     found = correspondence(shifted(0, 0), shifted(0, 0))
     for field in found.fields:
         assert not field.grid.is_inference()
@@ -415,7 +415,7 @@ def test_fields_are_plain_tensors_that_may_be_trained_on():
 
 
 @pytest.mark.parametrize("ask", ["transfer", "cycle_error"])
-def test_what_is_no_list_of_points_is_refused(ask):
+def test_anything_but_a_list_of_points_is_an_error(ask):
     found = correspondence(shifted(0, 0), shifted(0, 0))
     with pytest.raises(ShapeError, match="expected points"):
         getattr(found, ask)([[1.0, 2.0, 3.0]])
@@ -426,7 +426,7 @@ def test_what_is_no_list_of_points_is_refused(ask):
 
 
 @pytest.mark.parametrize("points", [[], torch.zeros(0, 2)])
-def test_no_points_give_no_places(points):
+def test_no_points_give_no_positions(points):
     found = correspondence(shifted(0, 0), shifted(0, 0))
     assert found.transfer(points).xy.shape == (0, 2)
     assert found.cycle_error(points).shape == (0,)

@@ -32,13 +32,13 @@ def moved(image0, image1, xy0) -> tuple[np.ndarray, np.ndarray]:
 # --- what goes in, what comes out -----------------------------------------------------------------
 
 
-def test_it_is_a_matcher_and_its_answer_a_correspondence(scene):
+def test_it_satisfies_the_protocols(scene):
     matcher = ExternalMatcher(pair, moved)
     assert isinstance(matcher, Matcher)
     assert isinstance(matcher.match(scene((40, 48)), scene((40, 48))), Correspondence)
 
 
-def test_the_function_sees_8_bit_rgb_arrays():
+def test_the_function_gets_8_bit_rgb_arrays():
     seen: list[np.ndarray] = []
 
     def look(image0: np.ndarray, image1: np.ndarray) -> Any:
@@ -55,7 +55,7 @@ def test_the_function_sees_8_bit_rgb_arrays():
     assert seen[0][3, 7].tolist() == [255, 128, 128]
 
 
-def test_8_bit_files_arrive_as_they_are():
+def test_8_bit_images_are_passed_on_exactly():
     given = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
     seen: list[np.ndarray] = []
 
@@ -77,7 +77,7 @@ def test_matches_come_best_first_and_in_pixels_of_the_originals(scene):
     assert found.xy0.dtype == torch.float32
 
 
-def test_matches_are_asked_for_once_and_only_when_needed(scene):
+def test_the_function_is_called_once_and_only_when_needed(scene):
     calls: list[int] = []
 
     def count(image0, image1) -> Any:
@@ -94,7 +94,7 @@ def test_matches_are_asked_for_once_and_only_when_needed(scene):
 @pytest.mark.parametrize(
     "answer", [([], []), (np.zeros((0, 2)), None), (torch.zeros(0, 2), torch.zeros(0, 2))]
 )
-def test_nothing_found_is_an_answer(scene, answer):
+def test_no_matches_are_a_valid_result(scene, answer):
     if answer[1] is None:
         answer = (answer[0], answer[0], None)
     assert len(ExternalMatcher(lambda *_: answer).match(scene((40, 48)), scene((40, 48))).matches()) == 0
@@ -110,14 +110,14 @@ def test_points_are_transferred_in_pixels_of_the_originals(scene):
     assert answer.confidence.tolist() == [0.5]
 
 
-def test_a_transfer_without_confidence_is_sure(scene):
+def test_a_transfer_without_confidence_has_confidence_one(scene):
     found = ExternalMatcher(pair, lambda image0, image1, xy0: torch.from_numpy(xy0))
     answer = found.match(scene((40, 48)), scene((40, 48))).transfer(np.array([[1.0, 2.0], [3.0, 4.0]]))
     assert answer.xy.tolist() == [[1, 2], [3, 4]]
     assert answer.confidence.tolist() == [1, 1]
 
 
-def test_points_beside_the_image_are_asked_for_on_it_and_have_no_confidence(scene):
+def test_points_outside_the_image_are_moved_onto_it_and_have_confidence_zero(scene):
     asked: list[np.ndarray] = []
 
     def look(image0, image1, xy0: np.ndarray) -> Any:
@@ -134,14 +134,14 @@ def test_points_beside_the_image_are_asked_for_on_it_and_have_no_confidence(scen
     assert answer.confidence.tolist() == [0, 1]
 
 
-def test_without_a_transfer_function_it_says_what_to_do(scene):
+def test_without_a_transfer_function_the_error_says_what_to_do(scene):
     found = ExternalMatcher(pair).match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
     with pytest.raises(CapabilityError, match="give matcher=external a transfer function"):
         found.transfer([[1.0, 2.0]])
 
 
-def test_a_function_that_draws_on_its_images_does_not_spoil_the_next_call(scene):
+def test_a_function_that_modifies_its_arguments_does_not_affect_the_next_call(scene):
     seen: list[int] = []
 
     def scribble(image0: np.ndarray, image1: np.ndarray, xy0: np.ndarray) -> Any:
@@ -173,7 +173,7 @@ def test_a_function_that_draws_on_its_images_does_not_spoil_the_next_call(scene)
         ((XY0 - np.array([2, 0]), XY1), "xy0: expected pixels of an image of 48 x 40 with integers at pixel centres, got (-1, 2) and 0 more"),
     ],
 )  # fmt: skip
-def test_matches_that_are_none_are_refused_in_one_line(scene, answer, said):
+def test_invalid_matches_are_one_line_errors(scene, answer, said):
     def theirs(image0, image1) -> Any:
         return answer
 
@@ -194,7 +194,7 @@ def test_matches_that_are_none_are_refused_in_one_line(scene, answer, said):
         (None, "xy1: expected"),
     ],
 )
-def test_places_that_are_none_are_refused_in_one_line(scene, answer, said):
+def test_invalid_transfers_are_one_line_errors(scene, answer, said):
     found = ExternalMatcher(pair, lambda *_: answer).match(scene((40, 48)), scene((40, 48)))
     with pytest.raises(DataError) as caught:
         found.transfer([[1.0, 2.0], [3.0, 4.0]])
@@ -202,7 +202,7 @@ def test_places_that_are_none_are_refused_in_one_line(scene, answer, said):
     assert "\n" not in str(caught.value)
 
 
-def test_their_error_is_one_line_and_keeps_its_traceback(scene):
+def test_an_error_of_the_function_is_one_line_and_keeps_its_traceback(scene):
     def broken(image0, image1) -> Any:
         raise RuntimeError("first line\nsecond line")
 
@@ -242,7 +242,7 @@ def test_a_function_is_found_in_a_module_or_in_a_file(tmp_path: Path, monkeypatc
         ("nowhere/their.py:f", "nowhere/their.py: expected a Python file, but there is none"),
     ],
 )
-def test_a_name_that_leads_nowhere_says_why(source: str, said: str):
+def test_the_error_for_a_wrong_name_says_why(source: str, said: str):
     with pytest.raises(ConfigError) as caught:
         ExternalMatcher(source)
     assert said in str(caught.value)
@@ -257,7 +257,7 @@ def test_a_name_that_leads_nowhere_says_why(source: str, said: str):
         ("def f(:", "cannot be imported (SyntaxError"),
     ],
 )
-def test_a_module_that_cannot_be_imported_says_why(tmp_path: Path, code: str, said: str):
+def test_the_error_for_a_module_that_cannot_be_imported_says_why(tmp_path: Path, code: str, said: str):
     file = tmp_path / "theirs.py"
     file.write_text(code)
     with pytest.raises(ConfigError) as caught:
@@ -328,7 +328,7 @@ def test_matches_arrive_best_first_with_their_confidence(theirs: Theirs, scene):
     assert sys.modules["vismatch"].calls == [("even", "cpu", 99, {"lowe_thresh": 0.9})]
 
 
-def test_it_sees_rgb_in_0_to_1_in_evaluation_and_inference_mode_without_ransac(theirs: Theirs, scene):
+def test_vismatch_gets_rgb_in_0_to_1_in_evaluation_and_inference_mode_without_ransac(theirs: Theirs, scene):
     VismatchMatcher("even").match(scene((40, 48)), scene((40, 48))).matches()
     ((shape, low, high, training, inference),) = theirs.seen
     assert tuple(shape) == (3, 40, 48)
@@ -337,7 +337,7 @@ def test_it_sees_rgb_in_0_to_1_in_evaluation_and_inference_mode_without_ransac(t
 
 
 @pytest.mark.parametrize("said", [{"matched_confidences": None}, {}])
-def test_without_confidences_all_matches_are_equal_and_in_their_order(theirs: Theirs, scene, said):
+def test_without_confidences_matches_keep_their_order(theirs: Theirs, scene, said):
     del theirs.answer["matched_confidences"]  # older versions do not have the key
     theirs.answer.update(said)
     found = VismatchMatcher("even").match(scene((40, 48)), scene((40, 48))).matches()
@@ -345,7 +345,7 @@ def test_without_confidences_all_matches_are_equal_and_in_their_order(theirs: Th
     assert found.xy0.tolist() == [[1, 2], [3, 4]]
 
 
-def test_it_is_loaded_once_for_a_device_and_only_when_it_is_needed(theirs: Theirs, scene, capsys):
+def test_vismatch_is_loaded_once_per_device_and_only_when_needed(theirs: Theirs, scene, capsys):
     matcher = VismatchMatcher("even").to("cpu")
     calls = sys.modules["vismatch"].calls
     assert calls == []
@@ -357,19 +357,19 @@ def test_it_is_loaded_once_for_a_device_and_only_when_it_is_needed(theirs: Their
     assert capsys.readouterr().out == ""
 
 
-def test_points_cannot_be_transferred(theirs: Theirs, scene):
+def test_vismatch_transfers_no_points(theirs: Theirs, scene):
     found = VismatchMatcher("even").match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
     with pytest.raises(CapabilityError, match="vismatch even finds matches only"):
         found.transfer([[1.0, 2.0]])
 
 
-def test_a_mistyped_name_is_one_line(theirs: Theirs):
+def test_a_mistyped_name_of_vismatch_is_a_one_line_error(theirs: Theirs):
     with pytest.raises(ConfigError, match=r"vismatch has no matcher evan; did you mean even\?"):
         VismatchMatcher("evan")
 
 
-def test_what_cannot_be_loaded_or_fails_is_one_line(theirs: Theirs, scene):
+def test_errors_of_vismatch_are_one_line(theirs: Theirs, scene):
     with pytest.raises(
         ConfigError, match=r"vismatch odd: cannot be loaded \(RuntimeError: no weights here\)"
     ):
@@ -379,7 +379,7 @@ def test_what_cannot_be_loaded_or_fails_is_one_line(theirs: Theirs, scene):
         VismatchMatcher("even").match(scene((40, 48)), scene((40, 48))).matches()
 
 
-def test_without_the_package_the_pip_line_is_said(monkeypatch: pytest.MonkeyPatch):
+def test_without_vismatch_the_error_has_the_pip_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "vismatch", None)
     with pytest.raises(MissingDependencyError, match="pip install vismatch"):
         VismatchMatcher("sift-nn")

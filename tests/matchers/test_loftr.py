@@ -39,7 +39,7 @@ def gray(image: Image) -> Tensor:
     return (0.299 * red + 0.587 * green + 0.114 * blue)[None, None]
 
 
-def test_it_is_a_matcher_and_its_answer_a_correspondence(loftr, pair):
+def test_it_satisfies_the_protocols(loftr, pair):
     assert isinstance(loftr, Matcher)
     assert isinstance(loftr, KeepsFeatures)
     assert isinstance(loftr.match(*pair), Correspondence)
@@ -79,7 +79,7 @@ def test_the_convolutional_part_sees_each_image_once(loftr, pair, monkeypatch):
     assert len(seen) == 2
 
 
-def test_extracted_maps_outlive_the_matcher_in_a_cache(pair, tmp_path: Path):
+def test_a_second_matcher_reads_the_maps_from_the_cache(pair, tmp_path: Path):
     answers = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -101,7 +101,7 @@ def test_images_are_scaled_to_multiples_of_eight_and_results_back(photo):
     assert steps.min() >= 2
 
 
-def test_no_match_is_below_the_minimum(pair):
+def test_no_match_is_below_the_threshold(pair):
     torch.manual_seed(0)
     strict = Loftr(None, match_threshold=0.9, resize=None)
     assert (strict.match(*pair).matches().score > 0.9).all()
@@ -114,7 +114,7 @@ def test_it_transfers_no_points(loftr, pair):
         found.transfer([[1.0, 2.0]])
 
 
-def test_published_files_are_read_with_their_wrapping(loftr, pair, tmp_path: Path):
+def test_published_checkpoints_are_read(loftr, pair, tmp_path: Path):
     state = {f"matcher.{name}": value for name, value in loftr.network.state_dict().items()}
     torch.save({"state_dict": state}, tmp_path / "loftr.ckpt")
     again = Loftr(tmp_path / "loftr.ckpt", match_threshold=0.0, resize=None)
@@ -125,7 +125,7 @@ def test_published_files_are_read_with_their_wrapping(loftr, pair, tmp_path: Pat
         Loftr(tmp_path / "loftr.ckpt")
 
 
-def test_its_positions_can_be_those_of_the_paper(pair):
+def test_positions_can_be_encoded_as_in_the_paper(pair):
     answers = []
     for fixed in (False, True):
         torch.manual_seed(0)
@@ -134,7 +134,7 @@ def test_its_positions_can_be_those_of_the_paper(pair):
     assert answers[0].shape != answers[1].shape or not torch.equal(*answers)
 
 
-def test_building_it_leaves_kornia_s_configuration_alone():
+def test_building_it_does_not_change_the_configuration_of_kornia():
     from kornia.feature.loftr.loftr import default_cfg
 
     before = str(default_cfg)
@@ -142,12 +142,12 @@ def test_building_it_leaves_kornia_s_configuration_alone():
     assert str(default_cfg) == before
 
 
-def test_it_is_kornia_s_network(loftr):
+def test_it_uses_the_network_of_kornia(loftr):
     assert isinstance(loftr.network, kornia.feature.LoFTR)
     assert not loftr.training
 
 
-def test_without_kornia_the_message_says_what_to_install(monkeypatch):
+def test_without_kornia_the_error_names_the_package(monkeypatch):
     for module in [name for name in sys.modules if name.split(".")[0] == "kornia"]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "kornia", None)

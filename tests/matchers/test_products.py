@@ -14,6 +14,7 @@ from homolog.core.image import Image, crop, resize
 from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.core.sampling import warp_maps
+from homolog.matchers.sparse import SparseCorrespondence
 from homolog.zoo import load_matcher
 
 DENSE = ["mini", "xfeat"]
@@ -62,7 +63,11 @@ def dense_product(request: pytest.FixtureRequest) -> Matcher:
 
 
 def check_matches(found: Correspondence, seen: View) -> None:
+    assert isinstance(found, SparseCorrespondence)
     matches = found.matches()
+    for side in (0, 1):
+        keypoints, index = getattr(found, f"keypoints{side}"), getattr(matches, f"index{side}")
+        assert torch.equal(keypoints[index], getattr(matches, f"xy{side}"))
     assert len(matches) >= 50
     assert seen.error(matches.xy0, matches.xy1).median() < 2
     assert torch.equal(matches.score, matches.score.sort(descending=True).values)
@@ -77,7 +82,7 @@ def test_matches_come_in_pixels_of_the_original_of_a_resized_crop(product, seen)
     check_matches(product.match(part, seen.view), seen)
 
 
-def test_points_arrive_within_half_a_cell_of_the_truth(dense_product, seen):
+def test_transferred_points_are_within_half_a_cell_of_the_truth(dense_product, seen):
     xy0 = pixel_grid((20, 20)) * 25 + 12
     truth = apply(seen.homography, xy0)
     visible = inside(truth, seen.view.size)
@@ -90,7 +95,7 @@ def test_points_arrive_within_half_a_cell_of_the_truth(dense_product, seen):
 
 
 @pytest.mark.parametrize("name", SPARSE)
-def test_sparse_products_say_that_they_do_not_transfer_points(name, seen):
+def test_transfer_with_sparse_products_is_an_error(name, seen):
     found = load_matcher(name, device="cpu").match(seen.photo, seen.view)
     assert not found.can_transfer
     with pytest.raises(CapabilityError, match="finds sparse matches only"):

@@ -42,7 +42,7 @@ def reader(colours, read_out, *, canvas, frame, map_: str = "colour", **more: An
     return PublishedReadOut(backbone=colours, map=map_, canvas=canvas, frame=frame, read_out=read_out, **more)
 
 
-def test_points_reach_the_read_out_in_its_frame_and_come_back_in_pixels_of_the_file(tiny, photo):
+def test_points_are_read_in_the_frame_and_returned_in_pixels_of_the_file(tiny, photo):
     asked: list[Tensor] = []
     matcher = reader(tiny.Colours(), given(asked), canvas=PaddedSquare(side=64), frame=PaddedSquare(side=320))
     whole = Image(pixels=photo.pixels)
@@ -55,7 +55,7 @@ def test_points_reach_the_read_out_in_its_frame_and_come_back_in_pixels_of_the_f
     assert moved.confidence.tolist() == [1, 1, 1]
 
 
-def test_a_crop_is_read_in_its_own_pixels_and_answers_in_those_of_its_file(tiny, photo):
+def test_a_crop_is_read_in_its_own_pixels_and_results_are_in_those_of_the_file(tiny, photo):
     asked: list[Tensor] = []
     matcher = reader(tiny.Colours(), given(asked), canvas=StretchedSquare(side=32), frame=Original())
     moved = matcher.match(photo, photo).transfer([[160.0, 70.0], [10.0, 10.0]])
@@ -65,7 +65,7 @@ def test_a_crop_is_read_in_its_own_pixels_and_answers_in_those_of_its_file(tiny,
     assert moved.confidence.tolist() == [1, 0]
 
 
-def test_the_canvas_shows_the_image_scaled_by_pil_and_black_beside_it(tiny, photo):
+def test_the_canvas_is_the_image_scaled_by_pil_and_black_padding(tiny, photo):
     backbone = tiny.Colours(multiple=1)
     matcher = reader(backbone, given([]), canvas=PaddedSquare(side=80), frame=Original(), resample="lanczos")
     found = matcher.match(photo, photo)
@@ -98,7 +98,7 @@ def test_every_read_out_finds_a_scene_in_itself(tiny, scene, read_out, canvas, f
     assert (moved.xy - torch.tensor(XY)).abs().max() <= near
 
 
-def test_it_is_a_matcher_that_says_that_it_finds_no_matches(tiny, photo):
+def test_asking_for_matches_is_an_error(tiny, photo):
     matcher = reader(tiny.Colours(), given([]), canvas=StretchedSquare(side=32), frame=Original())
     found = matcher.match(photo, photo)
     assert isinstance(matcher, Matcher)
@@ -107,7 +107,7 @@ def test_it_is_a_matcher_that_says_that_it_finds_no_matches(tiny, photo):
         found.matches()
 
 
-def test_each_image_is_seen_once_and_a_joint_backbone_sees_pairs(tiny, photo, tmp_path):
+def test_each_image_is_extracted_once_and_a_joint_backbone_gets_pairs(tiny, photo, tmp_path):
     other = Image(pixels=photo.pixels.flip(2))
     alone, joint = tiny.Colours(), tiny.Colours(joint=True)
     canvas, frame = StretchedSquare(side=32), Original()
@@ -133,13 +133,13 @@ def test_each_image_is_seen_once_and_a_joint_backbone_sees_pairs(tiny, photo, tm
         ({"resample": "nearest"}, "expected resample to be one of bilinear, bicubic, lanczos, got .nearest."),
     ],
 )
-def test_what_cannot_be_put_together_is_refused(tiny, changed, said):
+def test_parts_that_do_not_fit_are_errors(tiny, changed, said):
     settings: dict[str, Any] = {"canvas": StretchedSquare(side=32), "frame": Original(), **changed}
     with pytest.raises(ConfigError, match=said):
         reader(tiny.Colours(), given([]), **settings)
 
 
-def test_geoaware_refuses_images_that_are_no_squares():
+def test_geoaware_requires_squares():
     with pytest.raises(ValueError, match="equal squares"):
         geoaware(
             torch.ones(2, 3, 3),

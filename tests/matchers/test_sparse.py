@@ -17,7 +17,7 @@ from homolog.matchers.sparse import SparseMatcher
 XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
 
 
-def test_it_is_a_matcher_and_its_answer_a_correspondence(tiny, scene):
+def test_it_satisfies_the_protocols(tiny, scene):
     matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder())
     assert isinstance(matcher, Matcher)
     assert isinstance(matcher.match(scene((40, 48)), scene((40, 48))), Correspondence)
@@ -56,7 +56,7 @@ def test_results_are_clamped_to_the_outermost_pixel_centres(tiny, scene):
     assert found.xy0.tolist() == [[49.0, 39.0], [0.0, 0.0]]
 
 
-def test_an_image_that_is_a_crop_answers_in_pixels_of_the_whole(tiny, scene):
+def test_matches_of_a_crop_are_in_pixels_of_the_original(tiny, scene):
     whole = scene((100, 100))
     part = crop(whole, x=30, y=20, size=(40, 40))
     matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder())
@@ -65,7 +65,7 @@ def test_an_image_that_is_a_crop_answers_in_pixels_of_the_whole(tiny, scene):
     assert matches.xy1.tolist() == [[5.0, 6.0]]
 
 
-def test_the_parts_see_sizes_that_are_multiples_of_both(tiny, scene):
+def test_images_are_resized_to_multiples_of_both_parts(tiny, scene):
     backbone = tiny.Colours(multiple=4)
     detector = tiny.Points(XY, multiple=6)
     matcher = SparseMatcher(
@@ -86,7 +86,7 @@ def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
     assert backbone.seen == [seen]
 
 
-def test_describing_by_a_map_reads_it_at_the_keypoints_and_keeps_no_other_map(tiny, scene):
+def test_a_descriptor_map_is_read_at_the_keypoints_and_is_the_only_map_kept(tiny, scene):
     head = tiny.InOrder()
     matcher = SparseMatcher(
         detector=tiny.Points(XY), head=head, backbone=tiny.Colours(multiple=4), descriptor_map="colour"
@@ -108,7 +108,7 @@ def test_without_a_backbone_the_detectors_descriptors_and_the_image_size_reach_t
     assert (features0.image_size, features1.image_size) == ((40, 48), (32, 36))
 
 
-def test_a_joint_backbone_sees_both_images_at_once_at_one_size_and_pairs_are_remembered(tiny, scene):
+def test_a_joint_backbone_gets_both_images_at_one_size_and_pairs_are_cached(tiny, scene):
     backbone, head = tiny.Colours(multiple=4, joint=True), tiny.InOrder()
     matcher = SparseMatcher(
         detector=tiny.Points([(5.0, 6.0)]), head=head, backbone=backbone, descriptor_map="colour", resize=48
@@ -139,7 +139,7 @@ def test_nothing_found_in_an_image_gives_no_matches(tiny, scene):
     assert found.matches().xy0.shape == (0, 2)
 
 
-def test_everything_runs_without_gradients_and_what_comes_out_is_free_to_use(tiny, scene):
+def test_networks_run_in_inference_mode_and_results_can_be_used_in_autograd(tiny, scene):
     backbone, modes = tiny.Colours(), []
     backbone.register_forward_pre_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
     matcher = SparseMatcher(
@@ -170,7 +170,7 @@ def test_it_starts_in_evaluation_mode(tiny):
         ({"memory": -1}, "0 bytes or more"),
     ],
 )
-def test_settings_that_do_not_fit_together_are_refused(tiny, settings, message):
+def test_settings_that_do_not_fit_together_are_errors(tiny, settings, message):
     if "backbone" in settings:
         settings = settings | {"backbone": tiny.Colours()}
     with pytest.raises(ConfigError, match=message):
@@ -204,7 +204,7 @@ def found(tiny, scene):
         torch.tensor([[10.5, 20.5], [94.5, 60.5]], dtype=torch.float64),
     ],
 )
-def test_points_of_every_kind_are_moved_in_original_pixels(found, points):
+def test_points_of_every_type_are_transferred_in_original_pixels(found, points):
     xy1, confidence = found.transfer(points)
     # Half as large: (x + 0.5) / 2 - 0.5.
     torch.testing.assert_close(xy1, torch.tensor([[5.0, 10.0], [47.0, 30.0]]))
@@ -212,19 +212,19 @@ def test_points_of_every_kind_are_moved_in_original_pixels(found, points):
 
 
 @pytest.mark.parametrize("points", [[], np.zeros((0, 2)), torch.zeros(0, 2)])
-def test_no_points_give_no_places(found, points):
+def test_no_points_give_no_positions(found, points):
     xy1, confidence = found.transfer(points)
     assert (xy1.shape, confidence.shape) == ((0, 2), (0,))
 
 
-def test_points_beside_the_image_are_read_at_its_border_with_confidence_zero(found):
+def test_points_outside_the_image_are_moved_to_its_border_with_confidence_zero(found):
     xy1, confidence = found.transfer([[-0.5, 63.5], [-9.0, 70.0], [95.6, 0.0]])
     assert confidence.tolist() == [0.75, 0.0, 0.0]
     # The border of image 0 is that of image 1, brought to the outermost pixel centres.
     torch.testing.assert_close(xy1, torch.tensor([[0.0, 31.0], [0.0, 31.0], [47.0, 0.0]]), atol=0.26, rtol=0)
 
 
-def test_a_crop_is_read_and_answered_in_pixels_of_the_whole(tiny, scene):
+def test_points_of_a_crop_are_in_pixels_of_the_original(tiny, scene):
     matcher = SparseMatcher(
         detector=tiny.Points([]), head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour"
     )
@@ -238,18 +238,18 @@ def test_a_crop_is_read_and_answered_in_pixels_of_the_whole(tiny, scene):
 @pytest.mark.parametrize(
     "points", [np.array([1.0, 2.0]), np.zeros((2, 3)), [[1.0, 2.0], [3.0]], np.zeros((1, 2, 2))]
 )
-def test_what_is_no_list_of_points_is_refused(found, points):
+def test_anything_but_a_list_of_points_is_an_error(found, points):
     with pytest.raises(ShapeError, match="expected points"):
         found.transfer(points)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_coordinates_that_are_not_finite_are_refused(found, value):
+def test_coordinates_that_are_not_finite_are_errors(found, value):
     with pytest.raises(DataError, match="finite"):
         found.transfer([[value, 1.0]])
 
 
-def test_a_head_that_cannot_transfer_says_what_can(tiny, scene):
+def test_the_error_for_a_head_that_cannot_transfer_names_one_that_can(tiny, scene):
     matcher = SparseMatcher(detector=tiny.Points([]), head=tiny.InOrder(), backbone=tiny.Colours())
     found = matcher.match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
@@ -264,7 +264,7 @@ def test_without_a_map_there_is_no_transfer_even_if_the_head_could(tiny, scene):
     assert not found.can_transfer
 
 
-def test_matches_are_computed_when_asked_for_and_once_and_transfer_needs_none(tiny, scene):
+def test_matches_are_computed_once_and_transfer_does_not_need_them(tiny, scene):
     head = tiny.SamePlace()
     matcher = SparseMatcher(detector=tiny.Points([(1.0, 1.0)] * 3), head=head, backbone=tiny.Colours())
     found = matcher.match(scene((40, 48)), scene((40, 48)))
@@ -274,7 +274,7 @@ def test_matches_are_computed_when_asked_for_and_once_and_transfer_needs_none(ti
     assert (len(head.given), len(head.asked)) == (1, 1)
 
 
-def test_a_negative_limit_is_refused(found):
+def test_a_negative_limit_is_an_error(found):
     with pytest.raises(ShapeError, match="limit of 0 or more"):
         found.matches(-1)
 

@@ -80,7 +80,7 @@ def test_points_arrive_where_they_moved_to(chained: bool):
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_on_its_own_frame_a_query_is_exactly_what_it_was(chained: bool):
+def test_on_its_own_frame_a_query_is_unchanged(chained: bool):
     wrong = Moved(drift=lambda source, target: 7.0, confidence=lambda source, target: 0.0)
     found = tracker(wrong, chained=chained, visible_above=0.5, cycle=1.0).track(video(), QUERIES)
     rows = torch.arange(3)
@@ -89,7 +89,7 @@ def test_on_its_own_frame_a_query_is_exactly_what_it_was(chained: bool):
     assert found.visible[rows, QUERIES.frame].all()
 
 
-def test_each_query_frame_meets_each_other_frame_once_with_all_its_points():
+def test_each_query_frame_is_matched_with_each_other_frame_once_with_all_its_points():
     matcher = Moved()
     tracker(matcher).track(video(), QUERIES)
     assert sorted(matcher.asked) == [
@@ -98,7 +98,7 @@ def test_each_query_frame_meets_each_other_frame_once_with_all_its_points():
     ]
 
 
-def test_a_chain_meets_only_neighbours_and_carries_every_point_that_has_begun():
+def test_a_chain_matches_neighbours_only_and_moves_every_point_that_has_started():
     matcher = Moved()
     tracker(matcher, chained=True).track(video(), QUERIES)
     # Forwards the two later queries join at frame 2; backwards they go to frame 0, the first stays there.
@@ -118,14 +118,14 @@ def test_points_are_visible_above_a_confidence():
     assert found.visible[0].tolist() == [True, True, True, False, False]
 
 
-def test_a_chain_is_as_sure_as_its_weakest_link():
+def test_the_confidence_of_a_chain_is_that_of_its_weakest_step():
     unsure = Moved(confidence=lambda source, target: 0.2 if (source, target) == (1, 2) else 0.9)
     found = tracker(unsure, visible_above=0.5, chained=True).track(video(), QUERIES)
     assert found.visible[0].tolist() == [True, True, False, False, False]
     assert found.visible[1].tolist() == [True] * 5
 
 
-def test_points_are_visible_when_the_way_back_ends_near_the_start():
+def test_points_with_a_small_cycle_error_are_visible():
     # To frame 3 and back strays by 2 + 2 pixels, elsewhere by none.
     stray = Moved(drift=lambda source, target: 2.0 if 3 in (source, target) else 0.0)
     strict = tracker(stray, cycle=3.9).track(video(), QUERIES)
@@ -134,7 +134,7 @@ def test_points_are_visible_when_the_way_back_ends_near_the_start():
     assert lenient.visible.all()
 
 
-def test_the_way_back_is_not_walked_when_nobody_asks():
+def test_the_way_back_is_not_computed_without_a_cycle_check():
     matcher = Moved()
     tracker(matcher, visible_above=0.1).track(video(), QUERIES)
     assert all(source in (0, 2) for source, _, _ in matcher.asked)
@@ -148,7 +148,7 @@ def test_frames_that_are_resized_are_tracked_in_their_own_pixels():
 
 
 @pytest.mark.parametrize("chained", [False, True])
-def test_no_queries_and_a_single_frame_are_no_trouble(chained: bool):
+def test_no_queries_and_a_single_frame_work(chained: bool):
     matcher = Moved()
     none = Queries(xy=torch.zeros(0, 2), frame=torch.zeros(0, dtype=torch.int64))
     assert tracker(matcher, chained=chained).track(video(), none).xy.shape == (0, FRAMES, 2)
@@ -157,14 +157,14 @@ def test_no_queries_and_a_single_frame_are_no_trouble(chained: bool):
     assert matcher.asked == []
 
 
-def test_a_query_beside_the_video_is_refused():
+def test_a_query_frame_outside_the_video_is_an_error():
     late = Queries(xy=torch.ones(1, 2), frame=torch.tensor([FRAMES]))
     with pytest.raises(ShapeError, match="from 0 to 4, got 5 to 5"):
         tracker(Moved()).track(video(), late)
 
 
 @pytest.mark.parametrize("wrong", [{"visible_above": 1.0}, {"visible_above": -0.1}, {"cycle": 0.0}])
-def test_settings_out_of_range_are_refused(wrong):
+def test_settings_out_of_range_are_errors(wrong):
     with pytest.raises(ConfigError, match="or null"):
         tracker(Moved(), **wrong)
 
@@ -212,7 +212,7 @@ def features_size(tiny, image: Image) -> int:
     return matcher._memory.size
 
 
-def test_a_matcher_of_sparse_matches_only_says_so(tiny, scene):
+def test_a_matcher_that_cannot_transfer_is_an_error(tiny, scene):
     matcher = SparseMatcher(detector=tiny.Points([(2.0, 3.0)]), head=tiny.InOrder())
     with pytest.raises(CapabilityError, match="finds sparse matches only"):
         tracker(matcher).track(

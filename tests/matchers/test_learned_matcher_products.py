@@ -1,4 +1,4 @@
-"""The products around the guided glue and LightGlue, at tiny size: they compose, run and can be recomposed."""
+"""The products with learned matchers (OmniGlue, LightGlue), at tiny size: they compose, run and can be changed."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from homolog.core.image import Image, crop
 from homolog.core.io import as_image
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.protocols import SparseHead
-from homolog.matchers.sparse import SparseMatcher
+from homolog.matchers.sparse import SparseCorrespondence, SparseMatcher
 from homolog.zoo import load_matcher
 from homolog.zoo.compose import compose
 
@@ -50,8 +50,15 @@ def omniglue() -> SparseMatcher:
     return loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
 
 
-class Listener(torch.nn.Module):
-    """Remembers what a head was given."""
+def check_indices(found: SparseCorrespondence) -> None:
+    matches = found.matches()
+    for side in (0, 1):
+        keypoints, index = getattr(found, f"keypoints{side}"), getattr(matches, f"index{side}")
+        assert torch.equal(keypoints[index], getattr(matches, f"xy{side}"))
+
+
+class Recorder(torch.nn.Module):
+    """Records the inputs of a head."""
 
     def __init__(self, head: SparseHead) -> None:
         super().__init__()
@@ -65,13 +72,13 @@ class Listener(torch.nn.Module):
         return self.head(keypoints0, keypoints1, features0, features1)
 
 
-def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
+def test_the_head_gets_the_descriptors_of_the_detector_and_the_guidance_map(pair):
     matcher = loaded("omniglue", *GUIDANCE, *SUPERPOINT, *GLUE, *LONGEST)
-    listener = Listener(matcher.head)
-    matcher.head = listener
+    recorder = Recorder(matcher.head)
+    matcher.head = recorder
     matcher.match(*pair).matches()
-    assert len(listener.given) == 2
-    for keypoints, features in listener.given:
+    assert len(recorder.given) == 2
+    for keypoints, features in recorder.given:
         assert keypoints.descriptor is not None
         assert keypoints.descriptor.shape == (40, 16)
         torch.testing.assert_close(keypoints.descriptor.norm(dim=1), torch.ones(40))
@@ -82,8 +89,10 @@ def test_the_head_gets_the_detector_s_descriptors_and_the_map_that_guides(pair):
 
 
 def test_matches_are_keypoints_in_pixels_of_the_originals(omniglue, pair):
-    found = omniglue.match(*pair).matches()
+    correspondence = omniglue.match(*pair)
+    found = correspondence.matches()
     assert 0 < len(found) <= 40
+    check_indices(correspondence)
     assert (found.score > 0).all()
     assert (found.score <= 1 + 1e-5).all()
     for xy, corner, size in ((found.xy0, (20, 10), (420, 300)), (found.xy1, (60, 40), (360, 400))):
@@ -92,7 +101,7 @@ def test_matches_are_keypoints_in_pixels_of_the_originals(omniglue, pair):
         assert (inner <= torch.tensor(size) - 1).all()
 
 
-def test_it_says_the_same_twice(omniglue, pair):
+def test_matching_is_deterministic(omniglue, pair):
     first = omniglue.match(*pair).matches()
     omniglue.forget()
     again = omniglue.match(*pair).matches()
@@ -105,19 +114,19 @@ def test_an_image_without_keypoints_has_no_matches(pair):
     assert len(matcher.match(*pair).matches()) == 0
 
 
-def test_superpoint_with_the_glue_but_without_guidance_needs_no_backbone(pair):
+def test_without_guidance_no_backbone_is_needed(pair):
     matcher = loaded("omniglue", "~backbone", "head.guidance=none", *SUPERPOINT, *GLUE, *LONGEST)
     assert matcher.backbone is None
     assert len(matcher.match(*pair).matches()) > 0
 
 
-def test_guidance_without_a_backbone_says_what_to_do(pair):
+def test_the_error_for_guidance_without_a_backbone_says_what_to_do(pair):
     matcher = loaded("omniglue", "~backbone", *SUPERPOINT, *GLUE, *LONGEST)
     with pytest.raises(CapabilityError, match=r"give the matcher a backbone, or set head\.guidance=none"):
         matcher.match(*pair).matches()
 
 
-def test_another_detector_without_fitting_descriptors_says_what_to_do(pair):
+def test_the_error_for_descriptors_of_another_length_says_what_to_do(pair):
     matcher = loaded("omniglue", *GUIDANCE, "detector=sift", *GLUE, *LONGEST)
     with pytest.raises(ShapeError, match="expected descriptors of length 16, got 128"):
         matcher.match(*pair).matches()
@@ -130,7 +139,7 @@ def test_another_backbone_can_guide(pair, backbone):
     assert len(matcher.match(*pair).matches()) > 0
 
 
-def test_the_small_one_runs_on_what_packages_ship(pair):
+def test_the_small_product_runs_on_packaged_weights(pair):
     matcher = loaded("mini_glue", "head.match_threshold=0.0", "resize=320")
     found = matcher.match(*pair).matches()
     assert len(found) > 0
@@ -158,7 +167,9 @@ def test_lightglue_takes_the_keypoints_of_its_detector(pair, product, settings):
     matcher = loaded(
         f"lightglue_{product}", *settings, *small, f"head.input_dim={sizes.get(product, 16)}", *LONGEST
     )
-    found = matcher.match(*pair).matches()
+    correspondence = matcher.match(*pair)
+    found = correspondence.matches()
+    check_indices(correspondence)
     assert len(found) <= 80
     assert found.score.isfinite().all()
 
