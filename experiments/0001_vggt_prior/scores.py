@@ -29,8 +29,8 @@ from homolog.core.samples import PairSample
 from homolog.evaluators.benchmark import Benchmark
 from homolog.evaluators.record import Record
 from homolog.synthetic.semantic_pairs import SemanticPair, SemanticPairs
-from homolog.training.measures.fold_over import fold_over_rate
-from homolog.training.measures.left_right import left_right_confusion
+from homolog.training.measures import fold_over_rate
+from homolog.training.measures import left_right_confusion
 from homolog.zoo import load_task
 
 ALPHAS = (0.01, 0.05, 0.1)

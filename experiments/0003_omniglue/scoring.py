@@ -14,13 +14,13 @@ from homolog.core.samples import PairSample
 from homolog.evaluators.homography_matches import MatchCounts, count_matches, match_indices
 from homolog.synthetic.homography_source import HomographySource
 from homolog.synthetic.scene_pairs import ScenePairs
-from homolog.training.glue_truth import GlueTruth
+from homolog.training.ground_truth import MatchLabeller
 
 SIZE = (384, 512)
 SHARE100 = 100 / 640
 """How far OmniGlue's SH100 moves a corner, as a share of the longer side that glue-factory trains on."""
 
-TRUTH = GlueTruth(positive=3, negative_homography=5, negative_depth=5)
+TRUTH = MatchLabeller(positive=3, negative_homography=5, negative_depth=5)
 """OmniGlue, section 4.1: right within 3 px, wrong beyond 5 px, else ignored."""
 
 LABELLED_POINTS, REAL_POINTS = 512, 1024

@@ -12,7 +12,7 @@ from pairs import Kind, Stored
 from safetensors.torch import load_file, save_file
 
 from homolog.cli.train import composed
-from homolog.training.fit import fit
+from homolog.training.trainer import fit
 from homolog.training.recipe import Recipe
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose

@@ -30,10 +30,10 @@ from homolog.core.dense import DenseField
 from homolog.core.features import Features
 from homolog.heads.padded import PaddedKeypoints
 from homolog.training.batch import PairBatch
-from homolog.training.objective import Step
+from homolog.training.objectives.base import Step
 from homolog.training.recipe import Recipe
 from homolog.training.stage import Stage
-from homolog.training.trainable import freeze
+from homolog.training.stage import freeze
 from homolog.zoo.build import build, resolved
 from homolog.zoo.compose import compose
 

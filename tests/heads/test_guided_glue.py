@@ -18,7 +18,7 @@ from homolog.core.protocols import SparseHead, TransferHead
 from homolog.heads.assignment import mutual_matches
 from homolog.heads.glue_start import TEMPERATURE
 from homolog.heads.guided_glue import GuidedGlue
-from homolog.training.losses.assignment import assignment_loss
+from homolog.training.losses.sparse import assignment_loss
 
 SIZE = (48, 64)
 TIGHT: dict[str, Any] = {"rtol": 0, "atol": 1e-9}

@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 from homolog.core.errors import ConfigError
-from homolog.training.losses.alignment import alignment_loss
-from homolog.training.losses.coarse_focal import coarse_focal_loss
-from homolog.training.losses.fine import expectation, fine_loss
+from homolog.training.losses.semidense import alignment_loss, coarse_focal_loss, expectation, fine_loss
 
 # --- coarse -------------------------------------------------------------------------------------
 
