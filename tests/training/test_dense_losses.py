@@ -4,15 +4,15 @@ from functools import partial
 
 import pytest
 import torch
-from homolog.training.losses.dense_l2 import dense_l2
-from homolog.training.losses.keypoint_l2 import keypoint_l2
 from torch import Tensor
 
 from homolog.core.coords import identity_grid
 from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.training.losses.dense import (
+    dense_l2,
     distance_map,
+    keypoint_l2,
     matching_loss,
     reconstruction_loss,
     smoothness_loss,

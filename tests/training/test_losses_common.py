@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from homolog.training.losses.dense_l2 import dense_l2
-from homolog.training.losses.keypoint_l2 import keypoint_l2
 from torch import Tensor
 
 from homolog.core.dense import DenseField
 from homolog.training.losses.common import area_fraction, in_full_precision, length, masked_mean
 from homolog.training.losses.dense import (
+    dense_l2,
+    keypoint_l2,
     matching_loss,
     reconstruction_loss,
     smoothness_loss,

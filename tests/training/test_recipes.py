@@ -170,4 +170,4 @@ def test_a_stage_that_asks_for_what_is_not_there_is_refused():
         with pytest.raises(ConfigError, match=said):
             build(resolved(compose("train", ["recipe=mini_fusion", *words])))
     with pytest.raises(ConfigError, match="no stage fused"):
-        recipe_of("mini_fusion").chosen(["fused"])
+        recipe_of("mini_fusion").select(["fused"])
