@@ -16,8 +16,8 @@ from scores import ranking
 from variants import ROWS
 
 from homolog.training.batch import collate
-from homolog.training.losses.dense import distance_map
 from homolog.training.losses.common import area_fraction
+from homolog.training.losses.dense import distance_map
 from homolog.zoo import load_matcher
 
 ROW, MAP = "+ matching", "blocks.4"
@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the trainings are")
     root = parser.parse_args().out
     matcher: Any = load(ROWS[ROW], root, root / "shards")
-    words = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"descriptor_map={MAP}")
-    encoder = cast(Any, load_matcher("dinov2_nn", *words, device="cpu")).backbone
+    overrides = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"descriptor_map={MAP}")
+    encoder = cast(Any, load_matcher("dinov2_nn", *overrides, device="cpu")).backbone
     right: list[np.ndarray] = []
     target: list[np.ndarray] = []
     with torch.inference_mode():

@@ -32,8 +32,7 @@ from homolog.heads.padded import PaddedKeypoints
 from homolog.training.batch import PairBatch
 from homolog.training.objectives.base import Step
 from homolog.training.recipe import Recipe
-from homolog.training.stage import Stage
-from homolog.training.stage import freeze
+from homolog.training.stage import Stage, freeze
 from homolog.zoo.build import build, resolved
 from homolog.zoo.compose import compose
 
