@@ -11,7 +11,7 @@ from homolog.core.errors import WeightsError
 from homolog.training.checkpoints import SafetensorsCheckpointIO
 
 
-def test_everything_that_lightning_hands_over_comes_back(tmp_path):
+def test_a_checkpoint_round_trips(tmp_path):
     net = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(net.parameters())
     net(torch.ones(1, 3)).sum().backward()
@@ -48,7 +48,7 @@ def test_everything_that_lightning_hands_over_comes_back(tmp_path):
     assert len(load_file(path)) > 10  # any reader of safetensors reads the tensors
 
 
-def test_tied_and_partial_tensors_are_kept_whole(tmp_path):
+def test_tied_and_partial_tensors_round_trip(tmp_path):
     base = torch.arange(6.0)
     given = {"one": base, "same": base, "part": base[2:4], "turned": base.view(2, 3).T}
     SafetensorsCheckpointIO().save_checkpoint(given, tmp_path / "x.safetensors")
@@ -56,7 +56,7 @@ def test_tied_and_partial_tensors_are_kept_whole(tmp_path):
     assert all(torch.equal(back[name], value) for name, value in given.items())
 
 
-def test_what_would_need_a_pickle_is_refused_and_the_file_before_stays(tmp_path):
+def test_a_value_that_needs_a_pickle_is_rejected_and_the_old_file_stays(tmp_path):
     path = tmp_path / "x.safetensors"
     SafetensorsCheckpointIO().save_checkpoint({"step": 1}, path)
     with pytest.raises(TypeError, match="object at /deep/0"):

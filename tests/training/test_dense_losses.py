@@ -67,13 +67,13 @@ def test_the_dense_gradient_points_away_from_the_truth():
 
 
 def test_fields_of_different_sizes_are_refused():
-    with pytest.raises(ShapeError, match="bring the labels to the size"):
+    with pytest.raises(ShapeError, match="resize the labels to the size"):
         dense_l2(field(torch.zeros(1, 2, 4, 4)), field(torch.zeros(1, 2, 8, 8)))
 
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_unit_has_to_exist_and_pixels_need_a_size():
-    with pytest.raises(ConfigError, match="no unit named pixels; did you mean pixel"):
+    with pytest.raises(ConfigError, match=r"expected unit to be one of .*pixels'; did you mean pixel"):
         dense_l2(moved(0, 0), moved(0, 0), unit="pixels")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="expected the size of the reference image"):
         dense_l2(moved(0, 0), moved(0, 0), unit="pixel")
@@ -243,9 +243,9 @@ def test_both_fields_learn_from_a_reconstruction(through: str):
 
 @pytest.mark.usefixtures("unchecked")
 def test_options_have_to_exist():
-    with pytest.raises(ConfigError, match="no weighting named attached"):
+    with pytest.raises(ConfigError, match=r"expected weighting to be one of .*attached'"):
         matching_loss(WARPED, REAL, ALL, weighting="attached")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="no way through image; did you mean images"):
+    with pytest.raises(ConfigError, match=r"expected through to be one of .*'image'; did you mean images"):
         reconstruction_loss(ROW, shifted(1), shifted(1), INNER, through="image")  # type: ignore[arg-type]
 
 
@@ -339,9 +339,9 @@ def test_a_grid_of_one_cell_has_no_neighbours():
 
 @pytest.mark.usefixtures("unchecked")
 def test_options_of_the_fields_losses_have_to_exist():
-    with pytest.raises(ConfigError, match="no form named flat; did you mean flattened"):
+    with pytest.raises(ConfigError, match=r"expected form to be one of .*flat'; did you mean flattened"):
         smoothness_loss(torch.zeros(1, 2, 2, 2), form="flat")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="no extrema named mask"):
+    with pytest.raises(ConfigError, match=r"expected extrema to be one of .*mask'"):
         uncertainty_loss(CONFIDENCE, ERROR, MASK, extrema="mask")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="no penalty named doubts"):
+    with pytest.raises(ConfigError, match=r"expected penalty to be one of .*doubts'"):
         uncertainty_loss(CONFIDENCE, ERROR, MASK, penalty="doubts")  # type: ignore[arg-type]

@@ -42,19 +42,19 @@ if __name__ == "__main__":
         fit(recipe, shared.tiny_dense(), out, device="cpu", progress=lambda *step: time.sleep(0.4))
     else:
         for name, strategy in (("ddp", "ddp"), ("fsdp", "fsdp"), ("resumed", "fsdp")):
-            recipe = test.shared_among(2, shared.recipe_of_two_stages, strategy=strategy)
+            recipe = test.distributed(2, shared.recipe_of_two_stages, strategy=strategy)
             resume = name == "resumed"
             fit(recipe, shared.tiny_dense(), out / name, resume=resume, device="cpu")
 """
 
 
 def watched(make_recipe, shifts):
-    """The two stages, with a look at held-out pairs after each step."""
+    """The two stages, with a validation after each step."""
     return make_recipe(validation=Validation(source=lambda: shifts(3, seed=9), pairs=3, every=1))
 
 
-def shared_among(processes, make_recipe, strategy="auto", **changes):
-    """One step and then three, of four pairs that so many processes share."""
+def distributed(processes, make_recipe, strategy="auto", **changes):
+    """One step and then three, with four pairs distributed among the processes."""
     stage = replace(make_recipe().stages["second"], batch=4 // processes, clip=0.5, warmup=0)
     stages = {"one": replace(stage, steps=1), "three": replace(stage, steps=3)}
     return make_recipe(stages=stages, trainer={"strategy": strategy, "devices": processes}, **changes)
@@ -62,7 +62,7 @@ def shared_among(processes, make_recipe, strategy="auto", **changes):
 
 @pytest.fixture
 def process(tmp_path):
-    """Starts a training in a process of its own."""
+    """Starts a training in its own process."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     shared = Path(__file__).with_name("conftest.py")
@@ -77,7 +77,7 @@ def process(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    """As the processes have: sums are to come out in the same order here."""
+    """As in the processes, so that sums have the same order here."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -85,12 +85,12 @@ def _one_thread():
 
 
 def ended(process):
-    _, told = process.communicate(timeout=300)
-    assert process.returncode == 0, told[-3000:]
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-3000:]
 
 
 @pytest.mark.slow
-def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_not(
+def test_a_killed_and_resumed_training_gives_the_same_weights_as_an_uninterrupted_one(
     tmp_path, process, make_matcher, make_recipe, shifts
 ):
     running = process(tmp_path / "run", "slow")
@@ -103,9 +103,9 @@ def test_a_training_that_was_killed_and_resumed_has_the_weights_of_one_that_was_
     running.communicate()
     assert running.returncode == -signal.SIGKILL
     assert not (tmp_path / "run/second/finished.json").exists()
-    # This process knows nothing of the one that was killed but what that one left on disk.
+    # This process only knows what the killed one left on disk.
     fit(watched(make_recipe, shifts), make_matcher(), tmp_path / "run", resume=True, device="cpu")
-    # The whole one looks at nothing that is held out, the other after each step.
+    # The uninterrupted one has no validation, the other validates after each step.
     fit(make_recipe(), make_matcher(), tmp_path / "whole", device="cpu")
     for stage in ("first", "second"):
         for part in ("backbone", "head"):
@@ -121,23 +121,23 @@ class StoppedError(Exception):
 
 
 @pytest.mark.slow
-def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does(
+def test_two_processes_with_half_a_batch_each_match_one_process_with_all_of_it(
     tmp_path, process, make_matcher, make_recipe
 ):
-    """Each with all weights (DDP), or with a share of them (FSDP), from the start and from what one process began."""
+    """Replicated (DDP) and sharded weights (FSDP), from the start and from a checkpoint of one process."""
 
     def stop(stage, step, *rest):
         if (stage, step) == ("three", 2):
             raise StoppedError
 
-    recipe = shared_among(1, make_recipe)
+    recipe = distributed(1, make_recipe)
     begun = replace(recipe, checkpoint_every=1)
     with pytest.raises(StoppedError):
         fit(begun, make_matcher(), tmp_path / "resumed", device="cpu", progress=stop)
     ended(process(tmp_path, "together"))
     fit(recipe, make_matcher(), tmp_path / "alone", device="cpu")
     for other in ("ddp", "fsdp", "resumed"):
-        assert_learnt_alike(tmp_path / "alone", tmp_path / other)
+        assert_same_training(tmp_path / "alone", tmp_path / other)
         state = SafetensorsCheckpointIO().load_checkpoint(tmp_path / other / "three/last.safetensors")[
             "state_dict"
         ]
@@ -146,8 +146,8 @@ def test_two_processes_with_half_a_batch_each_learn_what_one_with_all_of_it_does
             assert all(torch.equal(exported[name], state[f"matcher.{part}.{name}"]) for name in exported)
 
 
-def assert_learnt_alike(alone, together):
-    """Hold what processes learnt together against what one learnt from the same pairs."""
+def assert_same_training(alone, together):
+    """Compare several processes with one process on the same pairs."""
     (one, last), (one2, last2) = (
         [
             SafetensorsCheckpointIO().load_checkpoint(path / name / "last.safetensors")
@@ -162,7 +162,7 @@ def assert_learnt_alike(alone, together):
         torch.cat([state[key]["exp_avg"].flatten() for key in sorted(state)]) for state in states
     )
     assert gradient.abs().max() > 0
-    # Sums of float32 in another order, and nothing else: relative to the largest gradient.
+    # Only the order of float32 sums differs: relative to the largest gradient.
     assert (gradient - gradient2).abs().max() <= 1e-5 * gradient.abs().max()
     assert last["global_step"] == last2["global_step"] == 3
     assert last["state_dict"].keys() == last2["state_dict"].keys()
@@ -175,7 +175,7 @@ def assert_learnt_alike(alone, together):
 
 @pytest.fixture
 def mesh(tmp_path):
-    """One process that thinks it is all of them."""
+    """A mesh of one process."""
     dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     yield init_device_mesh("cpu", (1,))
     dist.destroy_process_group()
@@ -210,7 +210,7 @@ class Stack(nn.Module):
         return x
 
 
-def test_what_learns_is_shared_and_what_is_frozen_stays_whole(mesh):
+def test_trainable_weights_are_sharded_and_frozen_ones_are_not(mesh):
     module = Stack(nn.Linear(3, 3))
     module.blocks[0].requires_grad_(False)
     module.blocks[1].bias.requires_grad_(False)
@@ -220,12 +220,12 @@ def test_what_learns_is_shared_and_what_is_frozen_stays_whole(mesh):
     assert torch.equal(module(x), expected)
     shared = {name for name, parameter in module.named_parameters() if isinstance(parameter, DTensor)}
     assert shared == {"first.weight", "first.bias", "blocks.1.weight", "blocks.2.weight", "blocks.2.bias"}
-    # Of a block that rests, no weights are together.
+    # Outside of its forward pass, a block is not gathered.
     together = [type(block.weight) for block in module.blocks]
     assert together == [nn.Parameter, DTensor, DTensor]
 
 
-def test_a_block_that_hides_its_tensors_is_refused(mesh):
+def test_a_block_that_hides_its_tensors_is_rejected(mesh):
     module = Stack(Hiding())
     shard(module, mesh)
     with pytest.raises(
@@ -234,9 +234,7 @@ def test_a_block_that_hides_its_tensors_is_refused(mesh):
         module(torch.rand(2, 3))
 
 
-def test_the_best_weights_cannot_be_kept_of_weights_that_are_shared_out(
-    tmp_path, make_matcher, make_recipe, shifts
-):
+def test_the_best_weights_cannot_be_exported_while_sharded(tmp_path, make_matcher, make_recipe, shifts):
     validation = Validation(source=lambda: shifts(3), keep_best=True)
     recipe = replace(make_recipe(validation=validation), trainer={"strategy": "fsdp"})
     with pytest.raises(

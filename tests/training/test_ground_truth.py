@@ -265,5 +265,5 @@ def test_pairs_of_a_batch_are_labelled_each_by_itself():
 
 @pytest.mark.usefixtures("unchecked")
 def test_the_rest_has_to_exist():
-    with pytest.raises(ConfigError, match="no rest named ignore; did you mean ignored"):
+    with pytest.raises(ConfigError, match=r"expected rest to be one of .*ignore'; did you mean ignored"):
         coarse_truth(*shifted(0), cells0=(4, 6), cells1=(4, 6), rest="ignore")  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ def test_the_mean_is_taken_over_each_pairs_own_cells():
     assert masked_mean(values, weight).tolist() == [(1 + 1.5 + 4) / 2, 0.0]
 
 
-def test_what_does_not_count_gets_no_gradient_and_spoils_none():
+def test_masked_values_get_no_gradient():
     values = torch.tensor([[1.0, 2.0, torch.nan]], requires_grad=True)
     weight = torch.tensor([[0.5, 0.25, 0.0]], requires_grad=True)
     masked_mean(values, weight).sum().backward()
@@ -44,7 +44,7 @@ def test_a_length_is_the_norm_and_has_no_slope_at_zero():
     torch.testing.assert_close(vectors.grad, torch.tensor([[0.6, 0.8], [0.0, 0.0]]))
 
 
-def test_a_coarse_cell_holds_the_share_of_its_pixels():
+def test_a_coarse_cell_has_the_mean_of_its_pixels():
     mask = torch.zeros(1, 4, 6)
     mask[0, 0, 0] = mask[0, 0, 1] = mask[0, 3, 5] = 1
     torch.testing.assert_close(
@@ -167,7 +167,7 @@ def test_half_precision_inputs_inside_autocast_give_the_numbers_of_float32(name:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_what_is_wrapped_sees_wide_tensors_and_no_autocast():
+def test_a_wrapped_loss_gets_float32_and_no_autocast():
     seen: dict[str, object] = {}
 
     @in_full_precision

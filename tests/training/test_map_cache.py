@@ -138,8 +138,8 @@ def test_what_learns_what_sees_other_views_and_what_is_not_there_is_refused():
     joint.backbone.joint = True
     for whole, part, said in (
         (learning, "backbone", "expected backbone to be frozen"),
-        (joint, "backbone", "looks at each image by itself"),
-        (matcher(), "head", "looks at each image by itself"),
+        (joint, "backbone", "sees one image at a time"),
+        (matcher(), "head", "sees one image at a time"),
         (matcher(), "backbones", "did you mean backbone"),
     ):
         with pytest.raises(ConfigError, match=said), MapCache(parts=[part]).serving(whole):

@@ -136,7 +136,7 @@ def test_descending_the_flow_loss_finds_the_points():
 
 @pytest.mark.usefixtures("unchecked")
 def test_options_of_the_flow_have_to_exist_and_be_in_range():
-    with pytest.raises(ConfigError, match="no focus named windows; did you mean window"):
+    with pytest.raises(ConfigError, match=r"expected focus to be one of .*windows'; did you mean window"):
         flow([[0.0, 0.0]], [[0.0, 0.0]], focus="windows")
     for wrong in ({"temperature": 0.0}, {"radius": 0.0}, {"deviation": -1.0}):
         with pytest.raises(ConfigError, match="expected temperature and radius above 0"):

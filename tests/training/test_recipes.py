@@ -40,7 +40,7 @@ def test_rates_warm_up_and_fall():
         {"precision": "16-mixed"},
     ],
 )
-def test_numbers_that_no_training_can_run_with_are_refused(changes, unchecked):
+def test_invalid_settings_of_a_stage_are_rejected(changes, unchecked):
     with pytest.raises(ConfigError):
         stage(**changes)
 
@@ -52,7 +52,7 @@ class Net(nn.Module):
         self.head = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 4))
 
 
-def test_what_does_not_learn_is_frozen_and_in_evaluation_mode():
+def test_other_parameters_are_frozen_and_their_modules_in_evaluation_mode():
     net = Net()
     names = freeze(net, ["head.*", "!head.2.bias"])
     assert names == ["head.0.weight", "head.0.bias", "head.2.weight"]
@@ -63,11 +63,11 @@ def test_what_does_not_learn_is_frozen_and_in_evaluation_mode():
         False,
         False,
     ]
-    # Dropout has no parameters; it does as the part around it.
+    # Dropout has no parameters; it follows its parent.
     assert net.head[1].training
 
 
-def test_a_pattern_that_fits_nothing_is_refused():
+def test_a_pattern_that_matches_nothing_is_rejected():
     with pytest.raises(ConfigError, match="no parameter matches heads"):
         freeze(Net(), ["heads.*"])
     with pytest.raises(ConfigError, match="nothing to train"):
@@ -99,7 +99,7 @@ def tiny(kind, name):
 def matcher_of(recipe):
     chosen = yaml.safe_load((ROOT / f"configs/matcher/{recipe.matcher}.yaml").read_text())["defaults"]
     names = {key.split("@")[1]: name for part in chosen[:-1] for key, name in part.items()}
-    if recipe.matcher == "vggt_semantic":  # whole, and without memory
+    if recipe.matcher == "vggt_semantic":  # full size, without memory
         with torch.device("meta"):
             return build(
                 compose("match", ["matcher=vggt_semantic", "backbone.checkpoint=null", *recipe.settings])
@@ -119,7 +119,7 @@ def recipe_of(name, *words):
     "name",
     [name if name.startswith("mini") else pytest.param(name, marks=pytest.mark.slow) for name in RECIPES],
 )
-def test_a_recipe_is_whole_and_fits_its_matcher(name):
+def test_a_recipe_composes_and_fits_its_matcher(name):
     recipe = recipe_of(name)
     assert isinstance(recipe, Recipe)
     matcher = matcher_of(recipe)
@@ -147,7 +147,7 @@ def test_a_miniature_makes_its_data_itself(name):
         assert all(len(source) > 0 for source in recipe.sources_of(stage).values())
 
 
-def test_the_paper_s_numbers_are_in_the_stages_of_vggt_semantic():
+def test_vggt_semantic_has_the_settings_of_the_paper():
     stages = recipe_of("vggt_semantic").stages
     assert list(stages) == ["sparse", "synthetic", "manifold", "uncertainty"]
     assert stages["sparse"].losses == {"keypoint": 0.01}
@@ -160,7 +160,7 @@ def test_the_paper_s_numbers_are_in_the_stages_of_vggt_semantic():
     assert {stage.learning_rate for stage in stages.values()} == {1e-4}
 
 
-def test_a_stage_that_asks_for_what_is_not_there_is_refused():
+def test_unknown_losses_sources_and_stages_are_rejected():
     for words, said in (
         (["+stages.fuse.losses.dense=1"], "stage fuse: no loss dense"),
         (["+stages.fuse.data.photos=1"], "stage fuse: no source photos"),

@@ -29,7 +29,7 @@ def test_keypoints_and_fields_follow_the_images_to_another_size(shifts):
     assert {tuple(place) for place in batch.field0.grid.flatten(2)[0].T.tolist()} <= given
 
 
-def test_unknown_pixels_stay_unknown_and_spoil_nobody(shifts):
+def test_unknown_pixels_stay_unknown(shifts):
     sample = shifts(size=32)[0]
     grid, confidence = sample.dense0.grid.clone(), sample.dense0.confidence.clone()
     grid[:, :, :16], confidence[:, :16] = torch.nan, 0
@@ -39,7 +39,7 @@ def test_unknown_pixels_stay_unknown_and_spoil_nobody(shifts):
     assert batch.field0.grid[:, :, 8:].isfinite().all()
 
 
-def test_pairs_with_different_truth_share_a_batch(shifts):
+def test_pairs_with_different_labels_fit_in_one_batch(shifts):
     with_all = shifts(size=16)[0]
     image = Image(pixels=torch.zeros(3, 16, 16))
     with_none = PairSample(image0=image, image1=image, name="none")
@@ -62,7 +62,7 @@ def test_masks_are_read_at_the_nearest_pixel():
     assert batch.mask1.all()
 
 
-def test_swapping_exchanges_all_that_is_known(shifts):
+def test_swapping_exchanges_all_labels(shifts):
     sample = replace(shifts(size=16)[1], pose=RelativePose(R=torch.eye(3), t=torch.tensor([1.0, 2.0, 3.0])))
     other = swapped(sample)
     assert other.image0 is sample.image1
@@ -75,31 +75,31 @@ def test_swapping_exchanges_all_that_is_known(shifts):
     assert torch.equal(back.image0.pixels, sample.image0.pixels)
 
 
-def test_points_are_drawn_where_the_truth_is_known_and_only_there(shifts):
+def test_points_are_drawn_only_where_the_label_is_known(shifts):
     sample = shifts(size=16)[2]
     image = Image(pixels=torch.zeros(3, 16, 16))
     batch = collate([sample, PairSample(image0=image, image1=image)], size=(16, 16))
-    xy0, xy1, seen = known_points(batch, count=50, generator=torch.Generator().manual_seed(0))
-    assert seen[0].all()
-    assert not seen[1].any()
+    xy0, xy1, valid = known_points(batch, count=50, generator=torch.Generator().manual_seed(0))
+    assert valid[0].all()
+    assert not valid[1].any()
     move = sample.xy1[0] - sample.xy0[0]
     assert torch.allclose(xy1[0] - xy0[0], move.expand(50, 2), atol=1e-4)
     inside = identity_grid((16, 16)).new_tensor([15.0, 15.0])
     assert ((xy1[0] > -0.51) & (xy1[0] < inside + 0.51)).all()
 
 
-def mixed(shifts, shares, **settings):
+def mixed(shifts, weights, **settings):
     plain: dict[str, Any] = {"count": 400, "seed": 5, **settings}
-    return Mixture({name: shifts(20) for name in "abc"}, shares, **plain)
+    return Mixture({name: shifts(20) for name in "abc"}, weights, **plain)
 
 
-def test_shares_are_kept(shifts):
+def test_sources_are_drawn_by_weight(shifts):
     found = Counter(mixed(shifts, {"a": 1, "b": 3}).place(index)[0] for index in range(400))
     assert 70 <= found["a"] <= 130  # 100 expected, standard deviation 8.7
     assert set(found) == {"a", "b"}
 
 
-def test_the_nth_sample_does_not_depend_on_what_was_asked_before(shifts):
+def test_sample_n_does_not_depend_on_earlier_calls(shifts):
     one, other = mixed(shifts, {"a": 1, "b": 1}, swap=0.5), mixed(shifts, {"a": 1, "b": 1}, swap=0.5)
     forward = [one[index] for index in range(60)]
     backward = [other[index] for index in reversed(range(60))][::-1]
@@ -112,7 +112,7 @@ def test_another_seed_gives_another_order(shifts):
     assert places[0] != places[1]
 
 
-def test_a_source_alone_is_gone_through_before_it_repeats(shifts):
+def test_a_single_source_is_traversed_before_it_repeats(shifts):
     mixture = mixed(shifts, {"a": 1})
     first = [mixture.place(index)[1] for index in range(20)]
     second = [mixture.place(index)[1] for index in range(20, 40)]
@@ -120,7 +120,7 @@ def test_a_source_alone_is_gone_through_before_it_repeats(shifts):
     assert first != second
 
 
-def test_turns_follow_the_shares_batch_by_batch(shifts):
+def test_turns_follow_the_weights_batch_by_batch(shifts):
     mixture = mixed(shifts, {"a": 1, "b": 3}, cycle=True, group=2)
     names = [mixture.place(index)[0] for index in range(16)]
     assert names[::2] == names[1::2]
@@ -129,7 +129,7 @@ def test_turns_follow_the_shares_batch_by_batch(shifts):
     assert len(set(seen[:20])) == 20
 
 
-def test_images_change_places_as_often_as_asked(shifts):
+def test_images_are_swapped_with_the_given_probability(shifts):
     plain, mixture = shifts(20), mixed(shifts, {"a": 1}, swap=0.25)
     swapped = 0
     for index in range(200):
@@ -138,15 +138,15 @@ def test_images_change_places_as_often_as_asked(shifts):
     assert 30 <= swapped <= 70
 
 
-def test_a_source_without_a_share_need_not_be_there(shifts):
+def test_a_source_of_weight_0_need_not_exist(shifts):
     alone = Mixture({"a": shifts(20)}, {"a": 1, "absent": 0}, count=20, seed=0)
     assert {alone.place(number)[0] for number in range(20)} == {"a"}
 
 
-@pytest.mark.parametrize("shares", [{}, {"a": 0}, {"a": -1, "b": 2}, {"d": 1}])
-def test_shares_that_make_no_sense_are_refused(shares, shifts):
+@pytest.mark.parametrize("weights", [{}, {"a": 0}, {"a": -1, "b": 2}, {"d": 1}])
+def test_invalid_weights_are_rejected(weights, shifts):
     with pytest.raises(ConfigError):
-        mixed(shifts, shares)
+        mixed(shifts, weights)
 
 
 def test_an_empty_source_and_a_number_too_far_are_refused(shifts):
