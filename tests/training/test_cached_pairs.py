@@ -1,4 +1,4 @@
-"""What frozen parts saw, kept: the same loss as seeing it anew, seen once, and refused where it belongs to others."""
+"""Cached pairs: the same loss as from the images, computed once, rejected if made with other settings."""
 
 from functools import partial
 from typing import Any
@@ -65,22 +65,22 @@ def pairs(tmp_path, given_pairs, matcher, **changes):
     return CachedPairs(**(given | changes))
 
 
-def test_a_glue_learns_the_same_from_what_was_seen_before_as_from_the_images(tmp_path, shifts, matcher):
+def test_cached_pairs_give_the_same_loss_and_gradient_as_images(tmp_path, shifts, matcher):
     source = shifts(size=96)
-    kept = pairs(tmp_path, source, matcher)
+    cached = pairs(tmp_path, source, matcher)
     losses, gradients = [], []
-    for samples in ([source[0], source[2]], [kept[0], kept[2]]):
+    for samples in ([source[0], source[2]], [cached[0], cached[2]]):
         matcher.zero_grad()
         loss = GraphMatcherObjective(keypoints=48)(matcher, collate(samples, size=SIZE), STEP)["assignment"]
         loss.backward()
         losses.append(loss.item())
         gradients.append(matcher.head.assignment.projection.weight.grad.clone())
-    # Seen one pair at a time, kernels round otherwise.
+    # One pair at a time, kernels round differently.
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=1e-4)
 
 
-def test_a_pair_is_seen_once_and_parts_are_made_only_where_something_is_missing(tmp_path, shifts, matcher):
+def test_a_pair_is_computed_once_and_parts_are_made_only_if_needed(tmp_path, shifts, matcher):
     source, detector = Counting(shifts(size=96)), Counting(matcher.detector)
     first = pairs(tmp_path, source, matcher, source=source.make, detector=detector.make)
     assert (source.made, detector.made) == (0, 0)
@@ -97,7 +97,7 @@ def test_a_pair_is_seen_once_and_parts_are_made_only_where_something_is_missing(
     assert len(seen[0].keypoints0) == 48
 
 
-def test_a_pair_stays_as_it_was_seen_when_its_images_change_places(tmp_path, shifts, matcher):
+def test_swapping_the_images_does_not_change_a_cached_pair(tmp_path, shifts, matcher):
     pair = pairs(tmp_path, shifts(size=96), matcher)[0]
     objective = GraphMatcherObjective()
     losses = [
@@ -107,49 +107,52 @@ def test_a_pair_stays_as_it_was_seen_when_its_images_change_places(tmp_path, shi
     assert losses[0] == losses[1]
 
 
-def test_without_a_backbone_nothing_guides(tmp_path, shifts, matcher):
+def test_without_a_backbone_there_is_no_guidance(tmp_path, shifts, matcher):
     pair = pairs(tmp_path, shifts(size=96), matcher, backbone=None)[0]
     assert pair.guidance0 is None
     assert pair.guidance1 is None
 
 
-def test_a_folder_of_others_is_refused_and_says_what_differs(tmp_path, shifts, matcher):
+def test_a_folder_made_with_other_settings_is_rejected(tmp_path, shifts, matcher):
     made = partial(shifts, size=96, seed=1)
-    unseen = pairs(tmp_path, None, matcher, source=made)
-    assert not (tmp_path / "pairs").exists()  # asking for nothing writes nothing
-    unseen[0]
+    cache = pairs(tmp_path, None, matcher, source=made)
+    assert not (tmp_path / "pairs").exists()  # constructing it writes nothing
+    cache[0]
     pairs(tmp_path, None, matcher, source=made, count=2)
     with pytest.raises(ConfigError, match="another source, keypoints"):
         pairs(tmp_path, None, matcher, source=partial(shifts, size=96, seed=2), keypoints=32)
+    (tmp_path / "pairs/pairs.json").unlink()  # as of an earlier version
+    with pytest.raises(ConfigError, match="choose another folder"):
+        pairs(tmp_path, None, matcher, source=made)
 
 
 def test_other_weights_in_a_file_of_the_same_name_are_other_parts(tmp_path, shifts, matcher):
     def detector(checkpoint):
         raise AssertionError(f"{checkpoint} is not needed")
 
-    for content, refused in ((b"one", False), (b"one", False), (b"two", True)):
+    for content, rejected in ((b"one", False), (b"one", False), (b"two", True)):
         (tmp_path / "weights").write_bytes(content)
         make = partial(detector, checkpoint=tmp_path / "weights")
-        if refused:
+        if rejected:
             with pytest.raises(ConfigError, match="another detector"):
                 pairs(tmp_path, None, matcher, source=shifts, detector=make)
         else:
-            unseen = pairs(tmp_path, None, matcher, source=shifts, detector=make)
+            cache = pairs(tmp_path, None, matcher, source=shifts, detector=make)
             with pytest.raises(AssertionError, match="is not needed"):
-                unseen[0]
+                cache[0]
 
 
 def test_a_damaged_file_and_a_pair_that_does_not_exist_are_named(tmp_path, shifts, matcher):
-    kept = pairs(tmp_path, shifts(size=96), matcher)
-    kept[0]
+    cached = pairs(tmp_path, shifts(size=96), matcher)
+    cached[0]
     (tmp_path / "pairs" / "000001.safetensors").write_bytes(b"half")
     with pytest.raises(DataError, match=r"000001\.safetensors: expected a cached pair"):
-        kept[1]
+        cached[1]
     with pytest.raises(IndexError):
-        kept[3]
+        cached[3]
 
 
-def test_a_batch_of_seen_and_unseen_pairs_says_what_to_do(tmp_path, shifts, matcher):
+def test_a_batch_of_cached_and_other_pairs_is_rejected(tmp_path, shifts, matcher):
     source = shifts(size=96)
     batch = collate([source[0], pairs(tmp_path, source, matcher)[1]], size=SIZE)
     with pytest.raises(DataError, match="got 1 of 2"):

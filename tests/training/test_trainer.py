@@ -159,7 +159,7 @@ def test_only_sources_of_stages_that_run_are_made(tmp_path, make_matcher, make_r
 
 
 def test_nothing_learns_that_would_not_be_exported(tmp_path, make_matcher, make_recipe):
-    with pytest.raises(ConfigError, match=r"stage first: backbone.* is in none of the parts head"):
+    with pytest.raises(ConfigError, match=r"stage first: backbone.* is in none of the exported parts head"):
         fit(make_recipe(parts=["head"]), make_matcher(), tmp_path, device="cpu")
     with pytest.raises(ConfigError, match="the matcher has no hand"):
         fit(make_recipe(parts=["head", "backbone", "hand"]), make_matcher(), tmp_path, device="cpu")
