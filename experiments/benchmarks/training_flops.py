@@ -190,7 +190,7 @@ def _batch(recipe: Recipe) -> PairBatch:
         field1=field,
         xy0=torch.empty(1, 16, 2),
         xy1=torch.empty(1, 16, 2),
-        seen=torch.empty(1, 16, dtype=torch.bool),
+        visible=torch.empty(1, 16, dtype=torch.bool),
         mask0=mask,
         mask1=mask,
         samples=(),
