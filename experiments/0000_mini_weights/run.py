@@ -1,4 +1,4 @@
-"""Which shares of EfficientNet-Lite0 and XFeat, and which read-out, make the best small default?
+"""Which weights of EfficientNet-Lite0 and XFeat, and which read-out, make the best small default matcher?
 
     uv run python experiments/0000_mini_weights/run.py DATA [--out results.json]
 
@@ -7,10 +7,10 @@ and `semantic/pairs.json` (annotated pairs of one category). None of them is par
 
 Figures, each a mean over its pairs:
   inliers    matches that agree with one fundamental matrix (poselib, 0.3 % of the longer side, seed 0)
-  agreeing   share of the matches that do
+  agreeing   fraction of the matches that are inliers
   correct    matches of a photo with its known perspective view that are off by at most 3 px
-  exact      share of the matches that are
-  transfer   share of points of such a photo that are transferred to within 3 px
+  exact      fraction of those matches that are correct
+  transfer   fraction of points of such a photo that are transferred to within 3 px
   trust      how often a point transferred to within 3 px has a higher confidence than one that is not
              (area under the ROC curve, over the points of all views; 0.5 is chance)
   pck        PCK@0.1, radius 0.1 of the longer side of the target's box, mean per pair, by transfer
@@ -49,7 +49,7 @@ FOLDER = Path(__file__).parent
 SEED = 0
 
 Answers = tuple[torch.Tensor, torch.Tensor]
-"""Which points were transferred rightly, and their confidence."""
+"""Which points were transferred correctly, and their confidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +113,9 @@ def score(matcher: Matcher, data: Data) -> Scores:
         agreeing=float(np.mean([inliers / max(1, matches) for inliers, matches in scenes])),
         correct=float(np.mean([correct for correct, _ in views])),
         exact=float(np.mean([correct / max(1, matches) for correct, matches in views])),
-        transfer=mean_share(points),
+        transfer=mean_fraction(points),
         trust=ranking(points),
-        pck=mean_share(annotated),
+        pck=mean_fraction(annotated),
         pck_trust=ranking(annotated),
         seconds=seconds,
     )
@@ -141,19 +141,19 @@ def count_correct(matcher: Matcher, photo: Image, view: Image, H: torch.Tensor) 
 
 
 def transfer_grid(matcher: Matcher, photo: Image, view: Image, H: torch.Tensor) -> Answers | None:
-    """Transfer a grid of points, as far as the view shows them; right is within 3 px."""
+    """Transfer the visible points of a grid; correct is within 3 px."""
     found = matcher.match(photo, view)
     if not found.can_transfer:
         return None
     points = pixel_grid((24, 24)) / 24 * torch.tensor([photo.size[1], photo.size[0]])
     truth = apply(H, points)
-    seen = inside(truth, view.size)
-    xy, confidence = found.transfer(points[seen])
-    return (xy - truth[seen]).norm(dim=1) <= 3, confidence
+    visible = inside(truth, view.size)
+    xy, confidence = found.transfer(points[visible])
+    return (xy - truth[visible]).norm(dim=1) <= 3, confidence
 
 
 def transfer_annotated(matcher: Matcher, pair: dict[str, Any]) -> Answers | None:
-    """Transfer annotated points; right is within 0.1 of the longer side of the target's box."""
+    """Transfer annotated points; correct is within 0.1 of the longer side of the target's box."""
     found = matcher.match(pair["image0"], pair["image1"])
     if not found.can_transfer:
         return None
@@ -161,14 +161,14 @@ def transfer_annotated(matcher: Matcher, pair: dict[str, Any]) -> Answers | None
     return (xy - pair["xy1"]).norm(dim=1) <= 0.1 * pair["side"], confidence
 
 
-def mean_share(answers: list[Answers | None]) -> float | None:
-    """Return the share of right points, averaged over pairs."""
-    shares = [float(right.double().mean()) for right, _ in filter(None, answers)]
-    return float(np.mean(shares)) if shares else None
+def mean_fraction(answers: list[Answers | None]) -> float | None:
+    """Return the fraction of correct points, averaged over pairs."""
+    fractions = [float(right.double().mean()) for right, _ in filter(None, answers)]
+    return float(np.mean(fractions)) if fractions else None
 
 
 def ranking(answers: list[Answers | None]) -> float | None:
-    """Return how often a right point has the higher confidence than a wrong one."""
+    """Return how often a correct point has a higher confidence than a wrong one."""
     given = list(filter(None, answers))
     if not given:
         return None
@@ -244,7 +244,7 @@ def apply(H: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
 
 
 def circumstances(data: Data) -> dict[str, Any]:
-    """Say under which circumstances the figures were taken."""
+    """Return commit, versions and hardware."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=FOLDER
     )

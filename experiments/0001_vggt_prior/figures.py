@@ -100,7 +100,7 @@ def draw_rows(path: Path, rows: dict[str, Any]) -> None:
 
 
 def draw_examples(path: Path, matcher: Matcher, pairs: Callable[[str], Sequence[Pair]]) -> None:
-    """Draw what a matcher says of some pairs."""
+    """Draw the results of a matcher on some pairs."""
     chosen = [*pairs("seen categories")[: SHOWN // 2], *pairs("unseen categories")[: SHOWN // 2]]
     titles = ("query", "reference", "reference, warped: found", "reference, warped: true", "confidence")
     figure, grid = plt.subplots(len(chosen), 5, figsize=(9, 1.9 * len(chosen)), layout="constrained")

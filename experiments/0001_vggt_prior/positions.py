@@ -1,4 +1,4 @@
-"""What can be said without looking: a place in one image from the place in the other alone."""
+"""Baselines that do not see the images: they predict a position from the position in the other image."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -59,5 +59,5 @@ def fitted(samples: Iterable[PairSample]) -> Positions:
 
 
 def same_place() -> Positions:
-    """Return the matcher that says that everything is where it was."""
+    """Return the matcher that maps every point to the same position."""
     return Positions(torch.eye(3, 2, dtype=torch.float64))

@@ -1,11 +1,11 @@
-"""Does learning geometry first help a dense semantic matcher? The VGGT-prior matcher in miniature.
+"""Does a geometry prior help a dense semantic matcher? The VGGT-prior matcher in miniature.
 
     uv run python experiments/0001_vggt_prior/run.py --out runs/0001 [--only tuned random] [--steps-scale 0.01]
     uv run python experiments/0001_vggt_prior/run.py --out runs/0001 --figures
 
-Makes shards of made-up pairs, trains every variant of `variants.py` with `homolog train`, and scores the rows of
-the tables (`scores.py`). What is finished is skipped when it is started again. DATA (--data) is a folder of
-development photos with `semantic/pairs.json`; it is asked at the end and nothing is chosen by it.
+Makes shards of synthetic pairs, trains every variant of `variants.py` with `homolog train`, and scores the rows of
+the tables (`scores.py`). Finished trainings and rows are skipped when it is started again. DATA (--data) is a folder of
+development photos with `semantic/pairs.json`; it is used at the end only, and no choice depends on it.
 """
 
 import argparse
@@ -41,7 +41,7 @@ PAIRS = 40
 """Of each of the three test sets."""
 
 FITTED = 300
-"""Pairs that the map of positions alone is fitted to."""
+"""Number of pairs for fitting the affine map of positions."""
 
 SHARDS = {
     "semantic": ("semantic", 6000, 1, [f"names=[{','.join(SEEN)}]", f"turn={TURN}"]),
@@ -56,16 +56,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="where shards and trainings go")
-    parser.add_argument("--shards", type=Path, help="where shards are, if elsewhere")
-    parser.add_argument("--photos", type=Path, help="to learn from (experiments/training_photos)")
+    parser.add_argument("--out", type=Path, required=True, help="folder of shards and trainings")
+    parser.add_argument("--shards", type=Path, help="folder of the shards, if elsewhere")
+    parser.add_argument("--photos", type=Path, help="training photos (experiments/training_photos)")
     parser.add_argument("--only", nargs="+", choices=TRAININGS, help="train these only")
     parser.add_argument("--steps-scale", type=float, default=1.0)
     parser.add_argument("--data", type=Path, help="development photos")
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json")
     parser.add_argument("--generate", action="store_true", help="only make the shards")
     parser.add_argument("--unscored", action="store_true", help="only train")
-    parser.add_argument("--figures", action="store_true", help="only draw what is there")
+    parser.add_argument("--figures", action="store_true", help="only draw the figures")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results = read(arguments.results)
@@ -85,35 +85,35 @@ def main() -> None:
 
 
 def generate(shards: Path, scale: float) -> None:
-    """Make what is not there yet."""
+    """Make the missing shards."""
     for folder, (kind, count, seed, settings) in SHARDS.items():
         if (shards / folder / "dataset.json").exists():
             continue
-        words = ["--count", str(max(16, round(count * scale))), "--size", str(SIZE), "--seed", str(seed)]
-        run(["generate", kind, *words, "--out", str(shards / folder), *settings])
+        overrides = ["--count", str(max(16, round(count * scale))), "--size", str(SIZE), "--seed", str(seed)]
+        run(["generate", kind, *overrides, "--out", str(shards / folder), *settings])
 
 
 def train_all(arguments: argparse.Namespace, shards: Path, results: dict[str, Any]) -> None:
-    """Train what is wanted and not finished."""
+    """Run the requested trainings that are not finished."""
     for name, training in TRAININGS.items():
         if (arguments.only and name not in arguments.only) or name in results["trainings"]:
             continue
         needed = [training.after] if training.after else ["prior"] if training.prior else []
         if any(other not in results["trainings"] for other in needed):
-            print(f"{name}: left out, it needs {', '.join(map(str, needed))}", file=sys.stderr)
+            print(f"{name}: skipped, it needs {', '.join(map(str, needed))}", file=sys.stderr)
             continue
-        if training.words == PHOTOS and arguments.photos is None:
-            print(f"{name}: left out, it needs --photos", file=sys.stderr)
+        if training.overrides == PHOTOS and arguments.photos is None:
+            print(f"{name}: skipped, it needs --photos", file=sys.stderr)
             continue
-        words = training.command(arguments.out, shards, arguments.photos, arguments.steps_scale)
+        overrides = training.command(arguments.out, shards, arguments.photos, arguments.steps_scale)
         before = time.process_time()
-        run(["train", *words, "--out", str(arguments.out / name), "--resume"])
+        run(["train", *overrides, "--out", str(arguments.out / name), "--resume"])
         results["trainings"][name] = {
             "words": [
-                word.replace(str(arguments.out), "RUNS")
+                each.replace(str(arguments.out), "RUNS")
                 .replace(str(shards), "SHARDS")
                 .replace(str(arguments.photos), "PHOTOS")
-                for word in words
+                for each in overrides
             ],
             "steps": training.steps,
             "cpu_seconds": round(time.process_time() - before, 1),
@@ -122,7 +122,7 @@ def train_all(arguments: argparse.Namespace, shards: Path, results: dict[str, An
 
 
 def score_all(arguments: argparse.Namespace, shards: Path, results: dict[str, Any]) -> None:
-    """Score the rows that are trained and not scored."""
+    """Score the rows that are trained but not scored."""
     sets: dict[str, list[Pair]] = {}
     for name, row in ROWS.items():
         if name in results["rows"] or any(need not in results["trainings"] for need in row.needs):
@@ -145,7 +145,7 @@ TESTS: dict[str, Callable[[], list[Pair]]] = {
     "unseen views": lambda: drawn_pairs(PAIRS, SIZE, names=SEEN, turn=150, beyond=TURN, seed=1),
     "unseen categories": lambda: drawn_pairs(PAIRS, SIZE, names=UNSEEN, turn=TURN),
 }
-"""Instances that nothing was trained on; with views as far apart as in training, and farther; two new kinds."""
+"""Instances that are not in the training data: with views as far apart as in training, farther apart, and new categories."""
 
 
 def pairs_of(title: str) -> list[Pair]:
@@ -154,24 +154,24 @@ def pairs_of(title: str) -> list[Pair]:
 
 
 def load(row: Row, root: Path, shards: Path) -> Matcher:
-    """Return the matcher of a row; trainings are below `root`."""
-    if not row.words:
+    """Return the matcher of a row; `root` is the folder of the trainings."""
+    if not row.overrides:
         return cast(Matcher, same_place())
-    if row.words == ("positions",):
+    if row.overrides == ("positions",):
         pairs = ShardedPairs(shards / "semantic")
         return cast(Matcher, fitted(pairs[index] for index in range(min(FITTED, len(pairs)))))
-    words = [word.replace("{root}", str(root)) for word in row.words]
-    if words[0].startswith("@"):
-        text = (root / words[0][1:] / "overrides.txt").read_text(encoding="utf-8")
-        words = [word.removeprefix("matcher=") for word in shlex.split(text)]
+    overrides = [each.replace("{root}", str(root)) for each in row.overrides]
+    if overrides[0].startswith("@"):
+        text = (root / overrides[0][1:] / "overrides.txt").read_text(encoding="utf-8")
+        overrides = [each.removeprefix("matcher=") for each in shlex.split(text)]
     torch.manual_seed(0)
-    return load_matcher(words[0], *words[1:], device="cpu")
+    return load_matcher(overrides[0], *overrides[1:], device="cpu")
 
 
-def run(words: Sequence[str]) -> None:
-    """Run homolog as from the command line, and stop where it failed."""
-    print("homolog", *words, flush=True)
-    code = homolog(list(words))
+def run(overrides: Sequence[str]) -> None:
+    """Run a homolog command, and exit if it fails."""
+    print("homolog", *overrides, flush=True)
+    code = homolog(list(overrides))
     if code:
         raise SystemExit(code)
 
@@ -183,7 +183,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def circumstances() -> dict[str, Any]:
-    """Say under which circumstances the figures were taken."""
+    """Return commit, versions and hardware."""
     packages = ("torch", "timm", "lightning", "numpy")
     return {
         "command": "uv run python experiments/0001_vggt_prior/run.py --out RUNS --photos PHOTOS --data DATA",

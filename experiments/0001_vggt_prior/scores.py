@@ -1,4 +1,4 @@
-"""How a matcher does on made-up pairs whose whole truth is known; each figure is a mean over pairs unless it says so.
+"""How a matcher does on synthetic pairs whose whole truth is known; each figure is a mean over pairs unless it says so.
 
 epe         distance between found and true place of the object's pixels (every fourth of a row and column), px
 epe_share   the same as a share of the side of the image, per cent
@@ -29,8 +29,7 @@ from homolog.core.samples import PairSample
 from homolog.evaluators.benchmark import Benchmark
 from homolog.evaluators.records import Record
 from homolog.synthetic.semantic_pairs import SemanticPair, SemanticPairs
-from homolog.training.measures.fold_over import fold_over_rate
-from homolog.training.measures.left_right import left_right_confusion
+from homolog.training.measures import fold_over_rate, left_right_confusion
 from homolog.zoo import load_task
 
 ALPHAS = (0.01, 0.05, 0.1)
@@ -121,14 +120,14 @@ def ranking(right: np.ndarray, confidence: np.ndarray) -> float:
 
 
 @cache
-def _task(name: str, *words: str) -> Benchmark:
-    return cast(Benchmark, load_task(name, *words))
+def _task(name: str, *overrides: str) -> Benchmark:
+    return cast(Benchmark, load_task(name, *overrides))
 
 
 def _records(
-    task: str, matcher: Matcher, samples: Sequence[PairSample], *words: str
+    task: str, matcher: Matcher, samples: Sequence[PairSample], *overrides: str
 ) -> tuple[list[Record], dict[str, Any]]:
-    benchmark = _task(task, *words)
+    benchmark = _task(task, *overrides)
     benchmark.data = samples
     records = benchmark.run(matcher)
     scored = benchmark.score(records)["homolog"]

@@ -1,4 +1,4 @@
-"""Put the trained matcher into the model zoo: its weights, and a card that says where they come from.
+"""Put the trained matcher into the model zoo: its weights, and a card that describes their origin.
 
 uv run python experiments/0001_vggt_prior/ship.py --out FOLDER
 """
@@ -27,21 +27,21 @@ Weights of the product `mini_dense` in half precision: a VGGT of four pairs (`mi
 **What it does.** Tells for every pixel of a photo where the same part is on another object of its category, at 128 pixels.
 
 **Recipe.** `experiments/0001_vggt_prior`, `{variant}`, seed 0, the first: {steps}; steps of 8 pairs. The last stage has a
-homography of a photo beside every pair of made-up objects. {seconds} CPU seconds on one core of an EPYC. Commit: the one that added this file, on top of `{commit}`.
+homography of a photo beside every pair of synthetic objects. {seconds} CPU seconds on one core of an EPYC. Commit: the one that added this file, on top of `{commit}`.
 
-**Data.** Made-up scenes and objects (`homolog.synthetic`): eight categories, none of them a bird or a chair; the photos of
+**Data.** Synthetic scenes and objects (`homolog.synthetic`): eight categories, none of them a bird or a chair; the photos of
 `experiments/training_photos` (freely licensed, from Debian packages; the licence of each is in its list). No benchmark, no annotated
 photo, none of the development photos. That there is a last stage was decided after scores on development photos showed what
-made-up objects alone leave out.
+synthetic objects alone leave out.
 
-**Measured** (`experiments/0001_vggt_prior/results.json`; made-up instances that it never saw, 40 pairs a row, and eight annotated pairs of
+**Measured** (`experiments/0001_vggt_prior/results.json`; synthetic instances that it never saw, 40 pairs a row, and eight annotated pairs of
 development photos; end-point error in per cent of the image's side, PCK and the photos' error by the longer side of the object's box):
 
 | | {names} |
 |---|{rule}|
 {rows}
 
-**Limits.** Minutes of training on made-up objects: **on photos it is no good yet.** Pointing at the same place is right
+**Limits.** Minutes of training on synthetic objects: **on photos it is no good yet.** Pointing at the same place is right
 for a quarter of the points of these photos, which it is not. `mini` is
 the matcher for photos. Left and right are confused by a seventh of the points. The confidence says nothing about the
 error (AUC {trust:.0f}, 50 is chance). Views more than 70 degrees apart were not trained.

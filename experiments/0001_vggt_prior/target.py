@@ -16,8 +16,8 @@ from scores import ranking
 from variants import ROWS
 
 from homolog.training.batch import collate
-from homolog.training.losses.map_distance import distance_map
-from homolog.training.losses.masked import area_share
+from homolog.training.losses.common import area_fraction
+from homolog.training.losses.dense import distance_map
 from homolog.zoo import load_matcher
 
 ROW, MAP = "+ matching", "blocks.4"
@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the trainings are")
     root = parser.parse_args().out
     matcher: Any = load(ROWS[ROW], root, root / "shards")
-    words = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"descriptor_map={MAP}")
-    encoder = cast(Any, load_matcher("dinov2_nn", *words, device="cpu")).backbone
+    overrides = ("backbone=efficientnet_lite0", f"backbone.maps=[{MAP}]", f"descriptor_map={MAP}")
+    encoder = cast(Any, load_matcher("dinov2_nn", *overrides, device="cpu")).backbone
     right: list[np.ndarray] = []
     target: list[np.ndarray] = []
     with torch.inference_mode():
@@ -48,12 +48,12 @@ def main() -> None:
                 known = (truth.confidence > 0) & truth.grid.isfinite().all(dim=1)
                 off = (torch.where(known[:, None], truth.grid - fields[side].grid, 0)).norm(dim=1) / 2
                 size = int(distance.shape[0]), int(distance.shape[1])
-                shares = area_share(known, size)
+                shares = area_fraction(known, size)
                 # A cell counts if most of its pixels are known.
                 cells = shares[0] > 0.5
                 if not cells.any():
                     continue
-                right.append((area_share(off, size) / shares)[0][cells].numpy() <= SHARE)
+                right.append((area_fraction(off, size) / shares)[0][cells].numpy() <= SHARE)
                 inside = distance[cells]
                 span = (inside.max() - inside.min()).clamp(min=1e-9)
                 target.append((1 - (inside - inside.min()) / span).numpy())

@@ -1,4 +1,4 @@
-"""What is trained: each variant as words of `homolog train`, and the rows of the tables that come out of it."""
+"""The trainings, as overrides of `homolog train`, and the rows of the tables."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,10 +9,10 @@ TURN = 70
 """Degrees of azimuth between two views in training, at most."""
 
 PROXY = ("dense", "keypoint")
-"""What the first two stages learn from."""
+"""Losses of the first two stages."""
 
 WEIGHTS = {"dense": 10000, "keypoint": 0.01, "smoothness": 40000, "reconstruction": 80, "matching": 0.2}
-"""The first two are the paper's. It gives no others: these make each about a tenth of the loss at first."""
+"""The first two are the paper's. The others are ours: each is about a tenth of the loss at first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,46 +20,46 @@ class Training:
     """One run of `homolog train`.
 
     Attributes:
-        recipe: its name.
-        steps: of each stage that it runs.
-        after: the variant whose weights it goes on with (`--from`).
-        prior: whether the backbone starts from what `prior` learnt.
-        words: further settings; `{photos}` is where photos to learn from are.
-        seed: of the training.
+        recipe: name of the recipe.
+        steps: steps of each stage that it runs.
+        after: the training whose weights it starts from (`--from`).
+        prior: whether the backbone starts from the weights of `prior`.
+        overrides: further settings; `{photos}` is the folder of training photos.
+        seed: seed of the training.
     """
 
     recipe: str
     steps: dict[str, int]
     after: str | None = None
     prior: bool = False
-    words: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
     seed: int = 0
 
     def command(self, root: Path, shards: Path, photos: Path | None, scale: float) -> list[str]:
-        """Return the words that follow `homolog train`, `--out` left out."""
-        words = [f"recipe={self.recipe}", f"seed={self.seed}", "log_every=5"]
-        words += [word.replace("{photos}", str(photos)) for word in self.words]
-        words += [f"stages.{name}.steps={max(2, round(n * scale))}" for name, n in self.steps.items()]
-        words += ["stages.geometry.warmup=50"] if self.recipe == "mini_vggt_prior" else []
-        words += [word for source in _sources(self.recipe) for word in sharded(*source, shards)]
-        words.append(f"+cache.folder={root / 'maps'}")
+        """Return the arguments of `homolog train`, without `--out`."""
+        overrides = [f"recipe={self.recipe}", f"seed={self.seed}", "log_every=5"]
+        overrides += [each.replace("{photos}", str(photos)) for each in self.overrides]
+        overrides += [f"stages.{name}.steps={max(2, round(n * scale))}" for name, n in self.steps.items()]
+        overrides += ["stages.geometry.warmup=50"] if self.recipe == "mini_vggt_prior" else []
+        overrides += [each for source in _sources(self.recipe) for each in sharded(*source, shards)]
+        overrides.append(f"+cache.folder={root / 'maps'}")
         if self.prior:
-            words.append(f"matcher.backbone.checkpoint={root / 'prior/geometry/backbone.safetensors'}")
-        words += ["--stages", ",".join(self.steps), "--device", "cpu"]
-        return words if self.after is None else [*words, "--from", str(root / self.after)]
+            overrides.append(f"matcher.backbone.checkpoint={root / 'prior/geometry/backbone.safetensors'}")
+        overrides += ["--stages", ",".join(self.steps), "--device", "cpu"]
+        return overrides if self.after is None else [*overrides, "--from", str(root / self.after)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row of the tables: a matcher and its settings; `{root}` is where trainings are."""
+    """A row of the tables: a matcher and its settings; `{root}` is the folder of the trainings."""
 
     label: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     needs: tuple[str, ...] = field(default_factory=tuple)
 
 
 def sharded(source: str, settings: tuple[str, ...], folder: str, shards: Path) -> list[str]:
-    """Return the words by which a source of a recipe reads shards instead of making pairs."""
+    """Return the overrides that make a source of a recipe read shards instead of making pairs."""
     dropped = [f"~sources.{source}.{name}" for name in ("count", "size", "seed", *settings)]
     return [
         f"~source@sources.{source}",
@@ -102,7 +102,7 @@ PHOTOS = (
     "+stages.synthetic.data.photos=1",
     "stages.synthetic.learning_rate=5e-4",
 )
-"""Homographies of photos, one for each pair of made-up categories."""
+"""Homographies of photos, one for each pair of synthetic categories."""
 
 _ALL = ",".join(f"{name}:{weight}" for name, weight in WEIGHTS.items())
 
@@ -110,41 +110,41 @@ TRAININGS: dict[str, Training] = {
     "prior": Training(recipe="mini_vggt_prior", steps={"geometry": 1200}),
     "tuned": Training(recipe="mini_dense", steps=TWO, prior=True),
     "random": Training(recipe="mini_dense", steps=TWO),
-    "continued": Training(recipe="mini_dense", steps=BRANCH, after="tuned", words=_branch()),
-    "smooth": Training(recipe="mini_dense", steps=BRANCH, after="tuned", words=_branch("smoothness")),
+    "continued": Training(recipe="mini_dense", steps=BRANCH, after="tuned", overrides=_branch()),
+    "smooth": Training(recipe="mini_dense", steps=BRANCH, after="tuned", overrides=_branch("smoothness")),
     "reconstruction": Training(
-        recipe="mini_dense", steps=BRANCH, after="tuned", words=_branch("smoothness", "reconstruction")
+        recipe="mini_dense", steps=BRANCH, after="tuned", overrides=_branch("smoothness", "reconstruction")
     ),
     "matching": Training(
         recipe="mini_dense",
         steps=BRANCH,
         after="tuned",
-        words=_branch("smoothness", "reconstruction", "matching"),
+        overrides=_branch("smoothness", "reconstruction", "matching"),
     ),
     "uncertainty": Training(
         recipe="mini_dense",
         steps=LAST,
         after="matching",
-        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:20}}", "stages.uncertainty.warmup=5"),
+        overrides=(f"stages.uncertainty.losses={{{_ALL},uncertainty:20}}", "stages.uncertainty.warmup=5"),
     ),
     "shared none": Training(recipe="mini_dense", steps=SHORT, prior=True),
     "shared 0": Training(
-        recipe="mini_dense", steps=SHORT, prior=True, words=("matcher.backbone.shared=0", *BRANCH_ONLY)
+        recipe="mini_dense", steps=SHORT, prior=True, overrides=("matcher.backbone.shared=0", *BRANCH_ONLY)
     ),
     "shared 2": Training(
-        recipe="mini_dense", steps=SHORT, prior=True, words=("matcher.backbone.shared=2", *BRANCH_ONLY)
+        recipe="mini_dense", steps=SHORT, prior=True, overrides=("matcher.backbone.shared=2", *BRANCH_ONLY)
     ),
     "taps tuned": Training(
         recipe="mini_dense",
         steps=SHORT,
         prior=True,
-        words=("matcher.backbone.shared=1", "matcher.backbone.taps=[1,2,3]", *THREE_TAPS, *BRANCH_ONLY),
+        overrides=("matcher.backbone.shared=1", "matcher.backbone.taps=[1,2,3]", *THREE_TAPS, *BRANCH_ONLY),
     ),
     "taps shared": Training(
         recipe="mini_dense",
         steps=SHORT,
         prior=True,
-        words=("matcher.backbone.shared=1", "matcher.backbone.taps=[0,2,3]", *THREE_TAPS, *BRANCH_ONLY),
+        overrides=("matcher.backbone.shared=1", "matcher.backbone.taps=[0,2,3]", *THREE_TAPS, *BRANCH_ONLY),
     ),
     "tuned, seed 1": Training(recipe="mini_dense", steps=TWO, prior=True, seed=1),
     "random, seed 1": Training(recipe="mini_dense", steps=TWO, seed=1),
@@ -154,37 +154,41 @@ TRAININGS: dict[str, Training] = {
         recipe="mini_dense",
         steps=MORE,
         after="matching",
-        words=(f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}", "stages.uncertainty.warmup=5"),
+        overrides=(f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}", "stages.uncertainty.warmup=5"),
     ),
     "uncertainty, true": Training(
         recipe="mini_dense",
         steps=LAST,
         after="matching",
-        words=(
+        overrides=(
             f"stages.uncertainty.losses={{{_ALL},uncertainty:1000}}",
             "stages.uncertainty.warmup=5",
             "+objective.error=truth",
             "stages.uncertainty.data={synthetic:1}",
         ),
     ),
-    "photos": Training(recipe="mini_dense", steps=SHORT, after="tuned", words=PHOTOS),
-    "photos, seed 1": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 1", words=PHOTOS, seed=1),
-    "photos, seed 2": Training(recipe="mini_dense", steps=SHORT, after="tuned, seed 2", words=PHOTOS, seed=2),
+    "photos": Training(recipe="mini_dense", steps=SHORT, after="tuned", overrides=PHOTOS),
+    "photos, seed 1": Training(
+        recipe="mini_dense", steps=SHORT, after="tuned, seed 1", overrides=PHOTOS, seed=1
+    ),
+    "photos, seed 2": Training(
+        recipe="mini_dense", steps=SHORT, after="tuned, seed 2", overrides=PHOTOS, seed=2
+    ),
 }
-"""By name; in the order in which they matter."""
+"""By name, the most important first."""
 
 
 def trained(label: str, training: str, stage: str) -> Row:
-    """Return the row of what a training left after a stage."""
-    return Row(label=label, words=(f"@{training}/{stage}",), needs=(training,))
+    """Return the row of a training's weights after a stage."""
+    return Row(label=label, overrides=(f"@{training}/{stage}",), needs=(training,))
 
 
 ROWS: dict[str, Row] = {
-    "identity": Row(label="same place", words=()),
-    "positions": Row(label="best affine map of positions", words=("positions",)),
+    "identity": Row(label="same place", overrides=()),
+    "positions": Row(label="best affine map of positions", overrides=("positions",)),
     "encoder": Row(
         label="EfficientNet-Lite0's cells, nearest neighbours",
-        words=(
+        overrides=(
             "dinov2_nn",
             "backbone=efficientnet_lite0",
             "backbone.maps=[blocks.4]",
@@ -194,11 +198,11 @@ ROWS: dict[str, Row] = {
     ),
     "untrained": Row(
         label="mini_dense, untrained",
-        words=("mini_dense", "resize=128", "backbone.checkpoint=null", "head.checkpoint=null"),
+        overrides=("mini_dense", "resize=128", "backbone.checkpoint=null", "head.checkpoint=null"),
     ),
     "no tuning": Row(
         label="prior, no tuning (nearest neighbours)",
-        words=(
+        overrides=(
             "vggt_nn",
             "backbone=vggt_mini",
             "backbone.taps=[2]",
@@ -224,11 +228,11 @@ ROWS: dict[str, Row] = {
     ),
     **{
         f"{start}+ {stage}, seed {seed}": trained(
-            f"{said} + {told}, seed {seed}", f"{training}, seed {seed}", stage
+            f"{start_label} + {stage_label}, seed {seed}", f"{training}, seed {seed}", stage
         )
         for seed in (1, 2)
-        for start, said, training in (("random ", "random start,", "random"), ("", "prior", "tuned"))
-        for stage, told in (("sparse", "sparse"), ("synthetic", "sparse + synthetic"))
+        for start, start_label, training in (("random ", "random start,", "random"), ("", "prior", "tuned"))
+        for stage, stage_label in (("sparse", "sparse"), ("synthetic", "sparse + synthetic"))
     },
     "shared none": trained("600 steps of synthetic: all is tuned", "shared none", "synthetic"),
     "shared 0": trained("the same, special tokens frozen, no pair shared", "shared 0", "synthetic"),

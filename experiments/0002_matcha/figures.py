@@ -16,16 +16,16 @@ from matplotlib import pyplot as plt  # after the choice of where to draw
 FOLDER = Path(__file__).parent
 LABELS = {
     "pck": "PCK@0.1\nreal objects",
-    "made_up_pck": "PCK@0.1\nmade-up objects",
+    "made_up_pck": "PCK@0.1\nsynthetic objects",
     "inliers": "inliers of\nreal scenes",
     "exact": "matches within\n3 px, views",
     "transfer": "points within\n3 px, views",
     "held_exact": "matches within\n3 px, held out",
     "held_transfer": "points within\n3 px, held out",
-    "pose_auc": "pose AUC@5°\nmade-up scenes",
+    "pose_auc": "pose AUC@5°\nsynthetic scenes",
     "clip_aj": "AJ\nclip",
     "clip_pck": "PCK@0.1\nclip",
-    "video_aj": "AJ\nmade-up videos",
+    "video_aj": "AJ\nsynthetic videos",
 }
 """Figures that are drawn, and what they are called."""
 
@@ -102,7 +102,7 @@ def against_the_union(rows: dict[str, dict[str, float]]) -> None:
         np.nanmean(spread, axis=0),
         "o",
         color="#1f5fa8",
-        label=f"trained, likeness 4: mean and range of {len(seeds)} seeds",
+        label=f"trained, similarity 4: mean and range of {len(seeds)} seeds",
     )
     edge = -0.5
     for task, count in TASKS.items():
@@ -121,7 +121,7 @@ def against_the_union(rows: dict[str, dict[str, float]]) -> None:
 
 def attention(rows: dict[str, dict[str, float]]) -> None:
     """Show what each kind of attention is worth, from both starts."""
-    shown = {"pck": "PCK@0.1, real objects", "made_up_pck": "PCK@0.1, made-up objects"}
+    shown = {"pck": "PCK@0.1, real objects", "made_up_pck": "PCK@0.1, synthetic objects"}
     shown |= {"held_transfer": "points within 3 px, held-out photos", "clip_aj": "AJ, clip"}
     figure, axes = plt.subplots(1, len(shown), figsize=(11, 3.4), layout="constrained")
     starts = {

@@ -20,7 +20,7 @@ SLOW = ("pose", "video")
 """Sets that only thorough measurements ask about."""
 
 HELD, MOST = 10, 24
-"""How many homographies of held-out photos, and made-up samples of each kind, are asked about."""
+"""Number of homographies of held-out photos, and of synthetic samples of each kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,12 +32,12 @@ class Sets:
     tasks: Mapping[str, tuple[Benchmark, Callable[[Any], dict[str, float]]]]
 
 
-def read_sets(data: Path, made_up: Path) -> Sets:
+def read_sets(data: Path, synthetic: Path) -> Sets:
     """Read all sets.
 
     Args:
         data: the development photos.
-        made_up: the generated sets, in folders `semantic_test`, `scenes_test`, `photos_test` and `video_test`.
+        synthetic: the generated sets, in folders `semantic_test`, `scenes_test`, `photos_test` and `video_test`.
     """
     of_photos = _experiment_0000()
     photos = of_photos.Data(
@@ -48,7 +48,7 @@ def read_sets(data: Path, made_up: Path) -> Sets:
     clip = f"data.file={data / 'clip' / 'demo_clip.pkl'}"
     return Sets(
         photos=photos,
-        held=_held(made_up / "photos_test"),
+        held=_held(synthetic / "photos_test"),
         tasks={
             "clip": (_task("tapvid_file", clip), _tracks("clip")),
             "clip_pck": (
@@ -56,20 +56,20 @@ def read_sets(data: Path, made_up: Path) -> Sets:
                 _headline("clip_pck"),
             ),
             "made_up": (
-                _task("synthetic_semantic", "data=sharded_pairs", f"data.root={made_up / 'semantic_test'}"),
+                _task("synthetic_semantic", "data=sharded_pairs", f"data.root={synthetic / 'semantic_test'}"),
                 _headline("made_up_pck"),
             ),
             "pose": (
                 _task(
                     "synthetic_geometric",
                     "data=sharded_pairs",
-                    f"data.root={made_up / 'scenes_test'}",
+                    f"data.root={synthetic / 'scenes_test'}",
                     "protocols.poselib.workers=1",
                 ),
                 _headline("pose_auc"),
             ),
             "video": (
-                _task("synthetic_video", "data=sharded_videos", f"data.root={made_up / 'video_test'}"),
+                _task("synthetic_video", "data=sharded_videos", f"data.root={synthetic / 'video_test'}"),
                 _tracks("video"),
             ),
         },
@@ -82,7 +82,7 @@ def figures(matcher: Any, sets: Sets, *, thorough: bool) -> dict[str, float]:
     Args:
         matcher: what is measured.
         sets: on what.
-        thorough: also what takes most of the time: epipolar geometry, poses and made-up videos.
+        thorough: also the slow measurements: epipolar geometry, poses and synthetic videos.
     """
     ask = _experiment_0000()
     photos, found = sets.photos, dict[str, float]()
@@ -123,8 +123,8 @@ def _held(folder: Path) -> list[tuple[Image, Image, torch.Tensor]]:
     return pairs
 
 
-def _task(name: str, *words: str) -> Benchmark:
-    task = load_task(name, *words)
+def _task(name: str, *overrides: str) -> Benchmark:
+    task = load_task(name, *overrides)
     if not isinstance(task, Benchmark):
         raise TypeError(f"{name}: expected a benchmark, got {type(task).__name__}")
     return task

@@ -1,9 +1,9 @@
-"""Does MATCHA's attention fusion, learnt on a CPU, make a better default matcher than the plain union?
+"""Is MATCHA's attention fusion, trained on a CPU, a better default matcher than the plain union?
 
-    uv run python experiments/0002_matcha/run.py --out FOLDER --data DATA --made-up MADE_UP [--only NAME ...]
+    uv run python experiments/0002_matcha/run.py --out FOLDER --data DATA --synthetic SYNTHETIC [--only NAME ...]
 
-DATA holds the development photos (experiment 0000 says which), MADE_UP the shards that `generate.sh` writes.
-What is finished in FOLDER is not done again.
+DATA holds the development photos (see experiment 0000), SYNTHETIC the shards that `generate.sh` writes.
+Variants that are finished in FOLDER are skipped.
 """
 
 import argparse
@@ -27,16 +27,17 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    """Train and measure what is not finished, and write `results.json`."""
+    """Train and measure the unfinished variants, and write `results.json`."""
     arguments = parsed()
     arguments.out.mkdir(parents=True, exist_ok=True)
     missing = [name for name in arguments.only or VARIANTS if not (arguments.out / f"{name}.json").is_file()]
     trainings = {name: trained(name, VARIANTS[name], arguments) for name in missing}
-    sets = read_sets(arguments.data, arguments.made_up) if missing else None
+    sets = read_sets(arguments.data, arguments.synthetic) if missing else None
     for name in missing:
         begin = time.process_time()
         found = measured(name, VARIANTS[name], sets, arguments)
-        row = {"says": VARIANTS[name].says, "training": trainings[name], "figures": found}
+        # Keys as in the recorded results.json.
+        row = {"says": VARIANTS[name].label, "training": trainings[name], "figures": found}
         write_json(
             arguments.out / f"{name}.json", {**row, "evaluation_cpu_s": round(time.process_time() - begin, 1)}
         )
@@ -58,47 +59,55 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--made-up", type=Path, required=True)
+    parser.add_argument("--synthetic", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=FOLDER / "results.json")
     parser.add_argument("--only", nargs="*", choices=[*VARIANTS])
-    parser.add_argument("--quick", action="store_true", help="leave out what takes long to measure")
+    parser.add_argument("--quick", action="store_true", help="skip the slow measurements")
     parser.add_argument("--steps-scale", type=float, default=1.0)
     return parser.parse_args()
 
 
 def trained(name: str, variant: Variant, arguments: argparse.Namespace) -> dict[str, Any] | None:
-    """Train a variant as `homolog train` does; None for what needs no training of its own."""
-    if variant.words is None:
+    """Train a variant with `homolog train`; return None if it needs no training."""
+    if variant.overrides is None:
         return None
     out, facts = arguments.out / name, arguments.out / name / "cpu.json"
     if facts.is_file():
         return json.loads(facts.read_text())
-    words = [
-        *training_words(),
-        *variant.words,
-        *places(arguments.made_up),
+    overrides = [
+        *training_overrides(),
+        *variant.overrides,
+        *places(arguments.synthetic),
         f"cache.folder={arguments.out}/maps",
     ]
     if arguments.steps_scale != 1:
-        words.append(f"stages.fuse.steps={max(2, round(300 * arguments.steps_scale))}")
+        overrides.append(f"stages.fuse.steps={max(2, round(300 * arguments.steps_scale))}")
     begin = time.process_time()
-    command = ["train", *words, "--out", str(out), "--device", "cpu", *(["--resume"] if out.exists() else [])]
+    command = [
+        "train",
+        *overrides,
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+        *(["--resume"] if out.exists() else []),
+    ]
     if homolog(command):
         raise RuntimeError(f"{name}: homolog {shlex.join(command)} failed")
-    told = {"words": words, "cpu_s": round(time.process_time() - begin, 1)}
-    write_json(facts, told)
-    return told
+    record = {"words": overrides, "cpu_s": round(time.process_time() - begin, 1)}
+    write_json(facts, record)
+    return record
 
 
-def training_words() -> list[str]:
-    """The words of `overrides.txt`."""
+def training_overrides() -> list[str]:
+    """Return the overrides in `overrides.txt`."""
     lines = (FOLDER / "overrides.txt").read_text(encoding="utf-8").splitlines()
-    return [word for line in lines if not line.startswith("#") for word in shlex.split(line)]
+    return [each for line in lines if not line.startswith("#") for each in shlex.split(line)]
 
 
-def places(made_up: Path) -> list[str]:
-    """Where the shards are."""
-    return [f"sources.{name}.root={made_up / name}" for name in ("semantic", "scenes", "photos")]
+def places(synthetic: Path) -> list[str]:
+    """Return the overrides with the paths of the shards."""
+    return [f"sources.{name}.root={synthetic / name}" for name in ("semantic", "scenes", "photos")]
 
 
 def measured(
@@ -108,10 +117,12 @@ def measured(
     if sets is None:
         raise ValueError("expected sets to measure on")
     settings = list(variant.settings)
-    source = variant.weights or (name if variant.words is not None else None)
+    source = variant.weights or (name if variant.overrides is not None else None)
     if source is not None:
-        taught = json.loads((arguments.out / source / "training.json").read_text())["config"]["settings"]
-        settings = [*taught, *settings]
+        trained_settings = json.loads((arguments.out / source / "training.json").read_text())["config"][
+            "settings"
+        ]
+        settings = [*trained_settings, *settings]
         settings.append(
             f"backbone.fusion.checkpoint={arguments.out / source / 'fuse' / 'backbone.fusion.safetensors'}"
         )
@@ -124,10 +135,10 @@ def measured(
 
 
 def circumstances() -> dict[str, Any]:
-    """Say under which circumstances the figures were taken."""
+    """Return commit, versions and hardware."""
     packages = ("torch", "lightning", "timm", "kornia", "poselib", "numpy")
     return {
-        "command": "uv run python experiments/0002_matcha/run.py --out FOLDER --data DATA --made-up MADE_UP",
+        "command": "uv run python experiments/0002_matcha/run.py --out FOLDER --data DATA --synthetic SYNTHETIC",
         "commit": commit(),
         "versions": versions(packages),
         "hardware": {"machine": hardware(), "threads": torch.get_num_threads()},

@@ -18,7 +18,7 @@ PANELS = {
     "SH100, recall": "sh100.recall",
     "SH200, precision": "sh200.precision",
     "SH200, recall": "sh200.recall",
-    "Made-up scenes, recall": "scenes.recall",
+    "Synthetic scenes, recall": "scenes.recall",
     "Real pairs, agreeing": "real.agreeing",
 }
 

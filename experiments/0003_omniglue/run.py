@@ -1,9 +1,9 @@
-"""Does guidance make a small glue generalise, and is a glue of minutes worth shipping? Trains and measures all variants.
+"""Does guidance make a small graph matcher generalise, and are minutes of training worth shipping? Trains and measures all variants.
 
     uv run python experiments/0003_omniglue/run.py --out FOLDER --photos PHOTOS --data DATA [--only NAME ...] [--ship] [--draw]
 
 PHOTOS holds `train/` and `heldout/`, as `experiments/training_photos/collect.py` makes them; DATA the development photos
-that experiment 0000 describes. What is finished in FOLDER is not done again. `--ship` writes weights and their card, `--draw`, after `sweep.py`, the figures.
+that experiment 0000 describes. Finished variants in FOLDER are skipped. `--ship` writes weights and their card; `--draw` the figures, after `sweep.py`.
 """
 
 import argparse
@@ -30,9 +30,9 @@ PACKAGES = ("torch", "lightning", "timm", "kornia", "poselib", "numpy")
 
 MAIN = "full, seed 0"
 MINIMUM = "head.match_threshold=0.1"
-"""LighterGlue's, too."""
+"""Also LighterGlue's."""
 PAIR = "st_pauls_cathedral"
-"""The pair that is drawn."""
+"""The pair in the figures."""
 
 TRAINED: dict[str, list[str]] = {
     "full, seed 0": [],
@@ -45,7 +45,7 @@ TRAINED: dict[str, list[str]] = {
     "guidance self and cross": ["matcher.head.guidance=self_and_cross"],
     "position self only": ["matcher.head.position=self_only"],
 }
-"""Settings beside `overrides.txt`, in the order of their importance; all but the full ones only learn SH100."""
+"""Overrides besides `overrides.txt`, the most important first; all but the full ones are trained on SH100 only."""
 
 PEERS: dict[str, list[str]] = {
     "mutual nearest": ["head=nearest"],
@@ -59,22 +59,22 @@ PEERS: dict[str, list[str]] = {
     ],
     "untrained, nearest start": ["head.checkpoint=null"],
 }
-"""Heads that need no training here, all at the same keypoints of XFeat."""
+"""Heads that are not trained here, all with the same keypoints of XFeat."""
 
 
 def main() -> None:
-    """Train and measure what is not finished, and write `results.json`."""
+    """Train and measure the unfinished variants, and write `results.json`."""
     arguments = parsed()
     arguments.out.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments)
-    see(arguments)
+    cache_pairs(arguments)
     for name in arguments.only or [*TRAINED, *PEERS, "mini"]:
         if name in TRAINED:
             train(name, arguments)
             for stage in stages(name):
                 bench.measure(f"{name}, after {stage}", head=weights(arguments.out, name, stage))
         elif name in PEERS:
-            bench.measure(name, words=PEERS[name])
+            bench.measure(name, overrides=PEERS[name])
         else:
             bench.measure(name, product=name)
     if arguments.ship:
@@ -94,10 +94,10 @@ def main() -> None:
 
 
 class Bench:
-    """Measures heads at the same keypoints, which are detected once for all of them."""
+    """Measures heads with the same keypoints, which are detected once."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        """Remember where things are; nothing is read before it is needed."""
+        """Store the arguments; data is read on first use."""
         self._arguments = arguments
         self._sets: Sets | None = None
         self._matchers: dict[int, Any] = {}
@@ -106,7 +106,7 @@ class Bench:
         self,
         name: str,
         *,
-        words: list[str] | None = None,
+        overrides: list[str] | None = None,
         head: Path | None = None,
         product: str = "mini_glue",
         points: tuple[int, int] = (LABELLED_POINTS, REAL_POINTS),
@@ -115,15 +115,15 @@ class Bench:
 
         Args:
             name: of the row.
-            words: settings of the product.
-            head: exported weights, whose `overrides.txt` lies beside them; takes the place of words.
-            product: another one has keypoints of its own.
-            points: keypoints of an image at most, where the truth is known and on real pairs.
+            overrides: settings of the product.
+            head: exported weights next to their `overrides.txt`; replaces `overrides`.
+            product: name of the product; others than `mini_glue` have their own keypoints.
+            points: maximum keypoints per image, on labelled and on real pairs.
         """
         file = row_file(self._arguments.out, name)
         if file.is_file():
             return
-        settings = taught(head) if head is not None else words or []
+        settings = settings_of(head) if head is not None else overrides or []
         begin = time.process_time()
         found = self.figures_of(product, settings, points=points)
         seconds = round(time.process_time() - begin, 1)
@@ -151,13 +151,13 @@ class Bench:
         return load_matcher(product, f"detector.max_keypoints={points}", *settings, device="cpu")
 
 
-def see(arguments: argparse.Namespace) -> None:
-    """Let the frozen parts see all pairs that are not kept yet, so that no variant pays for it."""
+def cache_pairs(arguments: argparse.Namespace) -> None:
+    """Cache the keypoints of all pairs beforehand, so that no variant's time includes it."""
     file = arguments.out / "seen.json"
     if file.is_file():
         return
     begin = time.process_time()
-    recipe = build(resolved(compose("train", [*main_words(), *places(arguments)])))
+    recipe = build(resolved(compose("train", [*main_overrides(), *places(arguments)])))
     counts: dict[str, int] = {}
     for name, make in recipe.sources.items():
         source = make()
@@ -170,9 +170,9 @@ def train(name: str, arguments: argparse.Namespace) -> None:
     out = folder(arguments.out, name)
     if all((out / stage / "finished.json").is_file() for stage in stages(name)):
         return
-    words = [*main_words(), *places(arguments), *TRAINED[name]]
+    overrides = [*main_overrides(), *places(arguments), *TRAINED[name]]
     if arguments.steps_scale != 1:
-        words += [
+        overrides += [
             f"stages.{stage}.steps={max(2, round(300 * arguments.steps_scale))}"
             for stage in ("sh100", "sh200")
         ]
@@ -180,7 +180,7 @@ def train(name: str, arguments: argparse.Namespace) -> None:
     resume = ["--resume"] if (out / "training.json").is_file() else []
     command = [
         "train",
-        *words,
+        *overrides,
         "--stages",
         ",".join(stages(name)),
         "--out",
@@ -193,14 +193,14 @@ def train(name: str, arguments: argparse.Namespace) -> None:
         raise RuntimeError(f"{name}: homolog {shlex.join(command)} failed")
     write_json(
         out / "cost.json",
-        {"cpu_s": round(time.process_time() - begin, 1), "words": [*main_words(), *TRAINED[name]]},
+        {"cpu_s": round(time.process_time() - begin, 1), "words": [*main_overrides(), *TRAINED[name]]},
     )
 
 
 def ship(out: Path, bench: Bench) -> None:
     """Write the weights of seed 0 in half precision, measure that file, and write its card."""
     file = write_weights(weights(out, MAIN, "sh200"))
-    bench.measure("mini_glue as shipped", words=[f"head.checkpoint={file}", MINIMUM])
+    bench.measure("mini_glue as shipped", overrides=[f"head.checkpoint={file}", MINIMUM])
     seeds = [row_file(out, f"{name}, after sh200") for name in TRAINED if name.startswith("full")]
     shown = {
         "mini_glue": "mini_glue as shipped",
@@ -241,28 +241,32 @@ def draw(out: Path, data: Path, to: Path) -> None:
     draw_bars([*others, *peers], spread, to / "ablations.png")
     files = sorted((data / "phototourism").glob(f"{PAIR}*.jpg"))[:2]
     pictures: list[Path] = []
-    for label, words in {
+    for label, overrides in {
         "before": [*PEERS["mutual nearest"], "head.map=blocks.4"],
         "after": [f"head.checkpoint={weights(out, MAIN, 'sh200')}", MINIMUM],
     }.items():
         at = out / "pictures" / label
-        homolog(["match", *map(str, files), "matcher=mini_glue", *words, "--out", str(at), "--device", "cpu"])
+        homolog(
+            ["match", *map(str, files), "matcher=mini_glue", *overrides, "--out", str(at), "--device", "cpu"]
+        )
         pictures += sorted(at.rglob("matches.png"))[:1]
     # The photos may not be handed on, so the picture stays with the run.
     draw_pair(pictures, out / "pair.png")
 
 
-def main_words() -> list[str]:
-    """The words of `overrides.txt`."""
+def main_overrides() -> list[str]:
+    """Return the overrides in `overrides.txt`."""
     lines = (FOLDER / "overrides.txt").read_text(encoding="utf-8").splitlines()
-    return [word for line in lines if not line.startswith("#") for word in shlex.split(line)]
+    return [each for line in lines if not line.startswith("#") for each in shlex.split(line)]
 
 
 def places(arguments: argparse.Namespace) -> list[str]:
-    """Where photos are, and where what was seen of them is kept."""
+    """Return the overrides with the folders of photos and cached pairs."""
     photos = [f"sources.{name}.source.photos={arguments.photos / 'train'}" for name in ("sh100", "sh200")]
-    kept = [f"sources.{name}.folder={arguments.out / 'seen' / name}" for name in ("sh100", "sh200", "scenes")]
-    return [*photos, *kept]
+    cached = [
+        f"sources.{name}.folder={arguments.out / 'seen' / name}" for name in ("sh100", "sh200", "scenes")
+    ]
+    return [*photos, *cached]
 
 
 def stages(name: str) -> list[str]:
@@ -275,10 +279,10 @@ def weights(out: Path, name: str, stage: str) -> Path:
     return folder(out, name) / stage / "head.safetensors"
 
 
-def taught(head: Path) -> list[str]:
+def settings_of(head: Path) -> list[str]:
     """The settings with which a head was trained, and its weights."""
     lines = (head.parent / "overrides.txt").read_text(encoding="utf-8").split()
-    return [word for word in lines if not word.startswith("matcher=")]
+    return [each for each in lines if not each.startswith("matcher=")]
 
 
 def folder(out: Path, name: str) -> Path:
@@ -302,7 +306,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
     for file in sorted((out / "rows").glob("*.json")):
         row = json.loads(file.read_text(encoding="utf-8"))
         row["settings"] = [
-            word for word in row["settings"] if "checkpoint=" not in word or word.endswith("null")
+            each for each in row["settings"] if "checkpoint=" not in each or each.endswith("null")
         ]
         cost = folder(out, row["name"].rsplit(", after", 1)[0]) / "cost.json"
         found.append({**row, "training": json.loads(cost.read_text()) if cost.is_file() else None})
@@ -310,7 +314,7 @@ def rows(out: Path) -> list[dict[str, Any]]:
 
 
 def circumstances() -> dict[str, Any]:
-    """Say under which circumstances the figures were taken."""
+    """Return commit, versions and hardware."""
     return {
         "command": "uv run python experiments/0003_omniglue/run.py --out FOLDER --photos PHOTOS --data DATA",
         "commit": commit(),

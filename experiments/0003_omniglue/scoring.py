@@ -1,4 +1,4 @@
-"""What glues of this experiment are measured on: held-out homographies, made-up scenes, and real pairs."""
+"""Measurements: held-out homographies, synthetic scenes, and real pairs."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from homolog.core.samples import PairSample
 from homolog.evaluators.ground_truth_matches import MatchCounts, count_matches, match_indices
 from homolog.synthetic.homography_source import HomographySource
 from homolog.synthetic.scene_pairs import ScenePairs
-from homolog.training.glue_truth import GlueTruth
+from homolog.training.ground_truth import MatchLabeller
 
 SIZE = (384, 512)
 SHARE100 = 100 / 640
-"""How far OmniGlue's SH100 moves a corner, as a share of the longer side that glue-factory trains on."""
+"""How far OmniGlue's SH100 moves a corner, as a fraction of the longer side that glue-factory trains on."""
 
-TRUTH = GlueTruth(positive=3, negative_homography=5, negative_depth=5)
+TRUTH = MatchLabeller(positive=3, negative_homography=5, negative_depth=5)
 """OmniGlue, section 4.1: right within 3 px, wrong beyond 5 px, else ignored."""
 
 LABELLED_POINTS, REAL_POINTS = 512, 1024
@@ -102,7 +102,7 @@ def count_right(matcher: Any, sample: PairSample, minima: Sequence[float] = (-np
         found = matcher.match(sample.image0, sample.image1)
         matches = found.matches()
     xy0, xy1 = found.keypoints0.clone(), found.keypoints1.clone()
-    true = TRUTH.of(sample, xy0, xy1).matches0.numpy()
+    true = TRUTH.label(sample, xy0, xy1).matches0.numpy()
     rows, partners = (
         match_indices(points.numpy(), xy.numpy()) for points, xy in ((xy0, matches.xy0), (xy1, matches.xy1))
     )

@@ -1,4 +1,4 @@
-"""Hand the main run's head on: half precision, into the package of products, with a card that says what it is."""
+"""Export the main run's head in half precision into the zoo, with a model card."""
 
 import hashlib
 import json
@@ -16,10 +16,10 @@ NAME = "mini_glue"
 
 CARD = """# mini_glue
 
-The head of the product `mini_glue`: a guided glue (OmniGlue, Jiang et al. 2024) of three pairs of layers and width 96, for
+The head of the product `mini_glue`: a guided graph matcher (OmniGlue, Jiang et al. 2024) of three pairs of layers and width 96, for
 the keypoints of XFeat, guided by map `blocks.4` of EfficientNet-Lite0. {parameters} parameters in float16.
 
-- **Learnt from** homographies of photos (moved corners as in SH100 and SH200) and made-up scenes, {pairs} pairs in all. The
+- **Trained on** homographies of photos (moved corners as in SH100 and SH200) and synthetic scenes, {pairs} pairs in all. The
   photos are those of `experiments/training_photos`: backgrounds and photographed objects of Debian packages.
 - **Recipe** `mini_glue_homography`: `homolog train @experiments/0003_omniglue/overrides.txt`, seed 0, chosen before any
   figure was seen. {cpu} CPU seconds on one thread, without seeing the pairs ({seen} CPU seconds, once for all variants).
@@ -78,7 +78,7 @@ def write_card(
         file: the weights.
         rows: figures by name, of the shipped head (`mini_glue`), its peers among them `LighterGlue`.
         seeds: the figures of all seeds.
-        facts: `commit`, `pairs`, `cpu` and `seen`, in words.
+        facts: `commit`, `pairs`, `cpu` and `seen`, as text.
     """
     own, best = rows["mini_glue"], rows["LighterGlue"]
     behind = ", ".join(

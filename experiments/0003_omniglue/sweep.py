@@ -2,7 +2,7 @@
 
     uv run python experiments/0003_omniglue/sweep.py --head HEAD --photos PHOTOS --data DATA --out FILE
 
-A head that says less is right more often; only at the same recall, or the same number of inliers, does a precision say which
+A head that returns fewer matches has a higher precision; only at the same recall, or the same number of inliers, does a precision say which
 head is better. Every pair is matched once without a minimum; then a minimum is set for all pairs of a set at once, so that
 certain shares of all matches are left.
 """
@@ -45,9 +45,9 @@ def main() -> None:
         load_matcher("mini_glue", f"detector.max_keypoints={points}", "+memory=4000000000", device="cpu")
         for points in (REAL_POINTS, LABELLED_POINTS)
     ]
-    for name, words in heads.items():
+    for name, overrides in heads.items():
         for matcher in matchers:
-            matcher.head = build(compose("match", ["matcher=mini_glue", *words])["head"])
+            matcher.head = build(compose("match", ["matcher=mini_glue", *overrides])["head"])
         found[name]["real"] = real_pairs(matchers[0], sets)
         for of in ("sh100", "sh200"):
             found[name][of] = homographies(matchers[1], sets.labelled[of])

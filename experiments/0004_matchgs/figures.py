@@ -179,8 +179,8 @@ def draw_matches(out: Path) -> None:
         PIL.Image.fromarray(pixels).save(file)
     there = folder / "scene"
     if not list(there.glob("*/matches.png")):
-        words = ("matcher=mini_semidense", "--out", str(there), "--device", "cpu")
-        homolog(["match", *map(str, files), *words])
+        overrides = ("matcher=mini_semidense", "--out", str(there), "--device", "cpu")
+        homolog(["match", *map(str, files), *overrides])
     picture = PIL.Image.open(next(there.glob("*/matches.png"))).convert("RGB")
     picture = picture.resize((900, round(900 * picture.height / picture.width)))
     picture.save(FOLDER / "matches.jpg", quality=80)

@@ -1,4 +1,4 @@
-"""What a semi-dense matcher is worth: on made-up scenes whose truth is exact, and on photos.
+"""Measurements of a semi-dense matcher: on synthetic scenes with exact labels, and on photos.
 
 On scenes (`homolog.synthetic.scene_pairs`, test split, 256 pixels; means over pairs):
   matches     of cells, per pair

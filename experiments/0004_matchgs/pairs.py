@@ -96,7 +96,7 @@ def _tensors(pair: SplatPair) -> dict[str, Tensor]:
     sample = pair.sample()
     shown, mesh = sample.gaussians, pair.mesh
     if shown is None or mesh is None:
-        raise RuntimeError("expected a made-up room")
+        raise RuntimeError("expected a synthetic room")
     view0, view1 = pair.viewpoints
     far0, far1 = (without_edges(each.expected_depth, radius=EDGE) for each in pair.renderings)
     labels: dict[Kind, tuple[DenseTruth, DenseTruth]] = {

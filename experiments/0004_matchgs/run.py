@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from measures import exact_scenes, on_photos, on_scenes
 from pairs import KINDS, label_errors, label_share, render
-from training import SECONDS, Variant, keep_refinement, shared_words, train_branch, train_shared
+from training import SECONDS, Variant, keep_refinement, shared_overrides, train_branch, train_shared
 
 from homolog.cli.provenance import commit, hardware, versions
 from homolog.core.atomic import write_json
@@ -50,13 +50,13 @@ class Row:
 
     Attributes:
         matcher: name of the product.
-        words: its settings.
+        overrides: settings of the matcher.
         semidense: whether it matches cells.
-        photos: whether photos are asked for; what differs in the refinement only is told on scenes.
+        photos: whether photos are measured; variants that differ in the refinement only are measured on scenes.
     """
 
     matcher: str = "mini_semidense"
-    words: Sequence[str] = ()
+    overrides: Sequence[str] = ()
     semidense: bool = True
     photos: bool = True
 
@@ -69,7 +69,7 @@ def main() -> None:
     render(out / "pairs", count=PAIRS, size=SIZE, gaussians=GAUSSIANS, seed=SEED)
     for seed in arguments.seeds:
         shared = out / f"shared-{seed}"
-        train_shared(shared, shared_words(arguments.photos, arguments.steps_scale, seed))
+        train_shared(shared, shared_overrides(arguments.photos, arguments.steps_scale, seed))
         keep_refinement(shared / "scenes", out / f"refined-{seed}")
         for variant in (replace(each, seed=seed) for each in VARIANTS if seed in arguments.branches):
             folder = out / variant.name
@@ -106,21 +106,23 @@ def rows(out: Path, seeds: Sequence[int]) -> dict[str, Row]:
     """Return what is measured: references, the shared stage, and its branches."""
     found = {
         "xfeat": Row(matcher="xfeat", semidense=False),
-        "untrained": Row(words=UNTRAINED),
-        "untrained-random": Row(words=RANDOM),
+        "untrained": Row(overrides=UNTRAINED),
+        "untrained-random": Row(overrides=RANDOM),
     }
     for seed in seeds:
         shared = _weights(out / f"shared-{seed}" / "scenes")
-        found[f"shared-{seed}"] = Row(words=shared)
-        found[f"refined-{seed}"] = Row(words=_weights(out / f"refined-{seed}", depth=0))
+        found[f"shared-{seed}"] = Row(overrides=shared)
+        found[f"refined-{seed}"] = Row(overrides=_weights(out / f"refined-{seed}", depth=0))
         for variant in (replace(each, seed=seed) for each in VARIANTS):
             if not (out / variant.name / SECONDS).exists():
                 continue
             width = ("head.alignment_channels=32",) if variant.aligned else ()
-            words = (*width, *_weights(out / variant.name / "splat"))
-            found[variant.name] = Row(words=words, photos=not variant.fine)
+            overrides = (*width, *_weights(out / variant.name / "splat"))
+            found[variant.name] = Row(overrides=overrides, photos=not variant.fine)
     if 0 in seeds:
-        found["shared-0, strict"] = Row(words=(*found["shared-0"].words, f"head.match_threshold={STRICT}"))
+        found["shared-0, strict"] = Row(
+            overrides=(*found["shared-0"].overrides, f"head.match_threshold={STRICT}")
+        )
     return found
 
 
@@ -135,7 +137,7 @@ def measure(wanted: dict[str, Row], out: Path, data: Path) -> dict[str, Any]:
         if file.exists():
             continue
         torch.manual_seed(0)
-        matcher: Any = load_matcher(row.matcher, *row.words, device="cpu")
+        matcher: Any = load_matcher(row.matcher, *row.overrides, device="cpu")
         matcher.requires_grad_(requires_grad=False)
         begin = time.process_time()
         serving = cache.serving(matcher) if row.semidense else nullcontext()

@@ -1,4 +1,4 @@
-"""Put a trained variant into the model zoo: its weights, and a card that says where they come from.
+"""Put a trained variant into the model zoo: its weights, and a card that describes their origin.
 
 uv run python experiments/0004_matchgs/ship.py --out FOLDER --variant NAME
 """
@@ -27,7 +27,7 @@ own packages and did not learn.
 at 192 x 192 pixels, {seconds} CPU seconds on one core. What Gaussian scenes teach did not help reliably and is not in it.
 
 **Data.** Homographies of the training photos of `experiments/training_photos` (freely licensed photos from Debian packages; the
-licence of each is in its list) and made-up scenes (`homolog.synthetic.scene_pairs`). No benchmark, and none of the
+licence of each is in its list) and synthetic scenes (`homolog.synthetic.scene_pairs`). No benchmark, and none of the
 development photos; those chose between the variants of the experiment.
 
 **Measured** (`experiments/0004_matchgs/results.json`; scenes are made up, photos are those of development):
@@ -37,7 +37,7 @@ development photos; those chose between the variants of the experiment.
 {rows}
 
 **Limits.** Fewer matches than XFeat's keypoints give, and surer ones. Matches lie on the lattice of cells of image 0. Large
-changes of scale and rotation are beyond XFeat's descriptors, and so beyond this. On made-up scenes seen from far apart, attention
+changes of scale and rotation are beyond XFeat's descriptors, and so beyond this. On synthetic scenes seen from far apart, attention
 (`shared` in the experiment) finds more; on photos it was less sure, and is not shipped.
 
 **Licence.** Apache-2.0, as XFeat's and EfficientNet-Lite0's weights.

@@ -12,8 +12,8 @@ from pairs import Kind, Stored
 from safetensors.torch import load_file, save_file
 
 from homolog.cli.train import composed
-from homolog.training.fit import fit
 from homolog.training.recipe import Recipe
+from homolog.training.trainer import fit
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
@@ -51,7 +51,7 @@ class Variant:
         labels: what depth they are made of.
         aligned: whether coarse cells are aligned with Gaussians.
         fine: whether the refinement alone learns. All such variants match the same cells, so that what the
-            labels did to the refinement is told pair of cells by pair of cells.
+            labels did to the refinement is compared for each pair of cells.
         seed: of order, swaps and what is drawn.
     """
 
@@ -65,28 +65,28 @@ class Variant:
         """As results name it."""
         return f"{'fine-' if self.fine else ''}{self.labels}{'-aligned' if self.aligned else ''}-{self.seed}"
 
-    def words(self, scale: float) -> list[str]:
+    def overrides(self, scale: float) -> list[str]:
         """Return its settings of the recipe."""
         steps = _steps("splat", 300 if self.fine else 200, scale)
-        words = ["recipe=mini_semidense", f"seed={self.seed}", steps]
-        return [*words, *(ALIGNMENT if self.aligned else ()), *(FINE if self.fine else ())]
+        overrides = ["recipe=mini_semidense", f"seed={self.seed}", steps]
+        return [*overrides, *(ALIGNMENT if self.aligned else ()), *(FINE if self.fine else ())]
 
 
-def shared_words(photos: Path, scale: float, seed: int) -> list[str]:
-    """Return the settings of the stage that comes first: homographies of photos and made-up scenes."""
+def shared_overrides(photos: Path, scale: float, seed: int) -> list[str]:
+    """Return the settings of the stage that comes first: homographies of photos and synthetic scenes."""
     lines = (FOLDER / "overrides.txt").read_text(encoding="utf-8").splitlines()
-    words = [word for line in lines if not line.startswith("#") for word in shlex.split(line)]
-    return [*words, f"seed={seed}", f"sources.photos.photos={photos}", _steps("scenes", 600, scale)]
+    overrides = [each for line in lines if not line.startswith("#") for each in shlex.split(line)]
+    return [*overrides, f"seed={seed}", f"sources.photos.photos={photos}", _steps("scenes", 600, scale)]
 
 
-def train_shared(folder: Path, words: list[str]) -> None:
+def train_shared(folder: Path, overrides: list[str]) -> None:
     """Train the stage that all branches start from."""
-    _train(folder, words, stage="scenes", labels=None, pairs=None, start=None)
+    _train(folder, overrides, stage="scenes", labels=None, pairs=None, start=None)
 
 
 def train_branch(folder: Path, variant: Variant, *, pairs: Path, start: Path, scale: float) -> None:
     """Train a variant on the pairs of a folder."""
-    _train(folder, variant.words(scale), stage="splat", labels=variant.labels, pairs=pairs, start=start)
+    _train(folder, variant.overrides(scale), stage="splat", labels=variant.labels, pairs=pairs, start=start)
 
 
 def keep_refinement(shared: Path, folder: Path) -> None:
@@ -109,7 +109,7 @@ def keep_refinement(shared: Path, folder: Path) -> None:
 
 def _train(
     folder: Path,
-    words: list[str],
+    overrides: list[str],
     *,
     stage: str,
     labels: Kind | None,
@@ -119,7 +119,7 @@ def _train(
     if (folder / SECONDS).exists():
         return
     begin = time.process_time()
-    config = composed(words, None)
+    config = composed(overrides, None)
     torch.manual_seed(config["seed"])
     matcher: Any = build(compose("match", (f"matcher={config['matcher']}", *config["settings"])))
     recipe: Recipe = build(config)

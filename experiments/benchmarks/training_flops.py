@@ -30,10 +30,9 @@ from homolog.core.dense import DenseField
 from homolog.core.features import Features
 from homolog.heads.guided_matcher import PaddedKeypoints
 from homolog.training.batch import PairBatch
-from homolog.training.objective import Step
+from homolog.training.objectives.base import Step
 from homolog.training.recipe import Recipe
-from homolog.training.stage import Stage
-from homolog.training.trainable import freeze
+from homolog.training.stage import Stage, freeze
 from homolog.zoo.build import build, resolved
 from homolog.zoo.compose import compose
 
@@ -191,7 +190,7 @@ def _batch(recipe: Recipe) -> PairBatch:
         field1=field,
         xy0=torch.empty(1, 16, 2),
         xy1=torch.empty(1, 16, 2),
-        seen=torch.empty(1, 16, dtype=torch.bool),
+        visible=torch.empty(1, 16, dtype=torch.bool),
         mask0=mask,
         mask1=mask,
         samples=(),

@@ -19,7 +19,7 @@ from homolog.core.protocols import SparseHead, TransferHead
 from homolog.heads.attention import guided_edges, look_up
 from homolog.heads.guided_matcher import TEMPERATURE, GuidedMatcher
 from homolog.heads.optimal_transport import mutual_matches
-from homolog.training.losses.assignment import assignment_loss
+from homolog.training.losses.sparse import assignment_loss
 
 
 def features(count: int, seed: int, *, levels: int | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from homolog.core.image import Image, crop, resize
 from homolog.core.io import as_image
 from homolog.core.sampling import warp_maps
 from homolog.matchers.dense import DenseMatcher
-from homolog.training.trainable import freeze
+from homolog.training.stage import freeze
 from homolog.zoo import load_matcher
 
 SIZE: Size = (128, 192)

@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Fixtures of the training tests."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ TINY_DENSE = (
     "head.decoder.hidden=8",
     "resize=32",
 )
-"""What makes the product mini_dense a network of seconds."""
+"""Settings that make the product mini_dense tiny."""
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def unchecked() -> Iterator[None]:
 
 
 class Shifts:
-    """Photos of noise and the same moved by whole pixels, with all truth that there is."""
+    """Photos of noise and the same moved by whole pixels, with all labels."""
 
     def __init__(self, count: int = 64, *, size: int = 32, seed: int = 0, semantic: bool = False) -> None:
         self.count, self.size, self.seed, self.semantic = count, size, seed, semantic
@@ -99,7 +99,7 @@ def _moved(size: tuple[int, int], by: torch.Tensor) -> DenseField:
 
 @pytest.fixture
 def shifts() -> type[Shifts]:
-    """Makes pairs at no cost."""
+    """A cheap source of pairs."""
     return Shifts
 
 
@@ -116,7 +116,7 @@ def dense_matcher() -> nn.Module:
 
 @pytest.fixture
 def make_matcher() -> Any:
-    """Makes one, always the same."""
+    """Makes the tiny dense matcher, always the same."""
     return tiny_dense
 
 

@@ -13,13 +13,11 @@ from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
 from homolog.training.batch import collate, swapped
-from homolog.training.losses.camera import camera_loss
-from homolog.training.losses.trusted import trusted_error
-from homolog.training.objective import Objective, Step
-from homolog.training.objectives.geometry import GeometryObjective
-from homolog.training.scene_truth import quaternion, scene_truth
-from homolog.training.sparse_source import SparseSource
-from homolog.training.trainable import freeze
+from homolog.training.data import SparseSource
+from homolog.training.losses.vggt import camera_loss, trusted_error
+from homolog.training.objectives.base import Objective, Step
+from homolog.training.objectives.geometry import GeometryObjective, quaternion, scene_truth
+from homolog.training.stage import freeze
 
 SIZE = (8, 8)
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from homolog.core.errors import ConfigError
 from homolog.core.features import Features
-from homolog.training.fit import fit
 from homolog.training.map_cache import MapCache
 from homolog.training.objectives.fusion import FusionObjective
 from homolog.training.recipe import Recipe
 from homolog.training.stage import Stage
+from homolog.training.trainer import fit
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
@@ -121,7 +121,7 @@ def test_a_folder_serves_other_runs_with_the_same_weights_and_no_others(tmp_path
     assert (computed, found) == (2, 0)
     assert torch.equal(first, again)
     assert asked(matcher(seed=1))[1] == 2
-    assert asked(matcher(), kept="bfloat16")[1] == 2
+    assert asked(matcher(), dtype="bfloat16")[1] == 2
 
 
 def test_images_of_the_same_bytes_and_another_shape_are_others():
@@ -138,8 +138,8 @@ def test_what_learns_what_sees_other_views_and_what_is_not_there_is_refused():
     joint.backbone.joint = True
     for whole, part, said in (
         (learning, "backbone", "expected backbone to be frozen"),
-        (joint, "backbone", "looks at each image by itself"),
-        (matcher(), "head", "looks at each image by itself"),
+        (joint, "backbone", "sees one image at a time"),
+        (matcher(), "head", "sees one image at a time"),
         (matcher(), "backbones", "did you mean backbone"),
     ):
         with pytest.raises(ConfigError, match=said), MapCache(parts=[part]).serving(whole):
@@ -162,7 +162,7 @@ def test_a_training_ends_with_the_same_weights_whether_maps_were_kept_or_compute
                 "fuse": Stage(
                     steps=3,
                     batch=2,
-                    losses={"joint_softmax": 1, "likeness": 1},
+                    losses={"joint_softmax": 1, "similarity": 1},
                     data={"shifts": 1},
                     trainable=["backbone.fusion.*"],
                     learning_rate=1e-3,
@@ -182,7 +182,7 @@ def test_a_training_ends_with_the_same_weights_whether_maps_were_kept_or_compute
     assert kept.abs().max() > 0
 
 
-@pytest.mark.parametrize("wrong", [{"parts": []}, {"memory": -1}, {"kept": "float32"}])
+@pytest.mark.parametrize("wrong", [{"parts": []}, {"memory": -1}, {"dtype": "float32"}])
 def test_numbers_out_of_range_are_refused(wrong: dict[str, Any], unchecked: None):
     with pytest.raises(ConfigError, match="map cache: expected parts"):
         MapCache(**cast(Any, {"parts": ["backbone"], **wrong}))

@@ -1,4 +1,4 @@
-"""What each family of matchers learns from, on products composed from YAML."""
+"""The objectives of products composed from YAML."""
 
 from dataclasses import replace
 
@@ -7,12 +7,13 @@ import torch
 
 from homolog.core.errors import ConfigError, DataError
 from homolog.training.batch import collate
-from homolog.training.objective import Objective, Step
+from homolog.training.map_cache import MapCache
+from homolog.training.objectives.base import Objective, Step
 from homolog.training.objectives.dense import DenseObjective
 from homolog.training.objectives.fusion import FusionObjective
-from homolog.training.objectives.glue import GlueObjective
+from homolog.training.objectives.graph_matcher import GraphMatcherObjective
 from homolog.training.objectives.semidense import SemidenseObjective
-from homolog.training.trainable import freeze
+from homolog.training.stage import freeze
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
@@ -39,12 +40,12 @@ def encoder():
 
 
 def test_every_objective_names_its_terms():
-    for objective in (DenseObjective(), FusionObjective(), GlueObjective(), SemidenseObjective()):
+    for objective in (DenseObjective(), FusionObjective(), GraphMatcherObjective(), SemidenseObjective()):
         assert isinstance(objective, Objective)
         assert objective.terms
 
 
-def test_a_dense_matcher_is_given_the_terms_that_are_wanted_and_no_others(shifts, dense_matcher, encoder):
+def test_the_dense_objective_returns_the_wanted_terms_only(shifts, dense_matcher, encoder):
     objective = DenseObjective(encoder=encoder, map="blocks.4")
     batch = collate([shifts(size=32)[index] for index in range(2)], size=(32, 32))
     freeze(dense_matcher, ["*"])
@@ -94,7 +95,7 @@ def test_a_fusion_learns_from_the_loss_of_each_kind_of_pair(shifts):
     matcher = made("matcher=mini_fusion")
     freeze(matcher, ["backbone.fusion.*"])
     objective = FusionObjective(points=16)
-    of_the_paper = ("contrastive", "flow", "dual_softmax")  # the others are of a union
+    of_the_paper = ("contrastive", "flow", "dual_softmax")  # the others need a joint map
     pairs = [shifts(size=64, semantic=True)[0], shifts(size=64)[1]]
     terms = objective(matcher, collate(pairs, size=(64, 64)), step(*of_the_paper))
     assert set(terms) == set(of_the_paper)
@@ -110,10 +111,10 @@ def test_a_fusion_learns_from_the_loss_of_each_kind_of_pair(shifts):
     assert objective.log_scale.grad.item() != 0
 
 
-def test_a_glue_learns_from_homographies_at_the_size_that_networks_see(shifts):
+def test_a_graph_matcher_learns_from_homographies_at_the_size_that_networks_see(shifts):
     matcher = made("matcher=mini_glue", "head.layers=1", "head.iterations=5")
     freeze(matcher, ["head.*"])
-    objective = GlueObjective(keypoints=48)
+    objective = GraphMatcherObjective(keypoints=48)
     batch = collate([shifts(size=96)[index] for index in range(2)], size=(128, 160))
     loss = objective(matcher, batch, step("assignment"))["assignment"]
     found = gradients(matcher, loss)
@@ -124,17 +125,17 @@ def test_a_glue_learns_from_homographies_at_the_size_that_networks_see(shifts):
     assert fewer.item() != loss.item()
 
 
-def test_a_glue_labels_the_matches_that_a_homography_makes(shifts):
+def test_a_graph_matcher_labels_the_matches_that_a_homography_makes(shifts):
     batch = collate([shifts(size=32)[5]], size=(64, 96))
-    truth = GlueObjective().truth.of(batch.samples[0], batch.xy0[0], batch.xy1[0].flip(0))
+    truth = GraphMatcherObjective().labeller.label(batch.samples[0], batch.xy0[0], batch.xy1[0].flip(0))
     assert truth.matches0.tolist() == [4, 3, 2, 1, 0]
 
 
-def test_a_glue_names_the_pair_that_it_cannot_label(shifts):
+def test_a_graph_matcher_names_the_pair_that_it_cannot_label(shifts):
     matcher = made("matcher=mini_glue", "head.layers=1", "head.iterations=2")
     batch = collate([shifts(size=96, semantic=True)[0]], size=(96, 96))
     with pytest.raises(DataError, match="shift-0: expected a homography"):
-        GlueObjective(keypoints=8)(matcher, batch, step("assignment"))
+        GraphMatcherObjective(keypoints=8)(matcher, batch, step("assignment"))
 
 
 def test_a_semidense_matcher_learns_both_of_its_levels(shifts):
@@ -152,14 +153,128 @@ def test_a_semidense_matcher_learns_both_of_its_levels(shifts):
 
 
 @pytest.mark.parametrize(
-    ("objective", "told"),
+    ("objective", "message"),
     [
-        (GlueObjective(), "an? AssigningHead for this objective, got one with the head DenseGrid"),
-        (SemidenseObjective(), "a CellHead for this objective, got one with the head DenseGrid"),
+        (GraphMatcherObjective(), "an? AssignmentHead for this objective, got one with the head DenseGrid"),
+        (SemidenseObjective(), "a CoarseToFineHead for this objective, got one with the head DenseGrid"),
     ],
 )
-def test_a_matcher_that_an_objective_cannot_teach_is_refused(objective, told, shifts, dense_matcher):
-    with pytest.raises(ConfigError, match=told):
+def test_a_matcher_that_does_not_fit_the_objective_is_rejected(objective, message, shifts, dense_matcher):
+    with pytest.raises(ConfigError, match=message):
         objective(dense_matcher, collate([shifts()[0]], size=(32, 32)), step(*objective.terms))
     with pytest.raises(ConfigError, match="a DenseHead for this objective, got one with no head"):
         DenseObjective()(torch.nn.Module(), collate([shifts()[0]], size=(32, 32)), step("dense"))
+
+
+UNION = (
+    "matcher=mini_fusion",
+    "fusion@backbone.fusion=mini_union",
+    "backbone.keep=[joint,semantic,geometric,semantic_input,geometric_input,joint_input]",
+    "backbone.fusion.checkpoint=null",
+)
+
+
+def fixed_backbone(features):
+    """A matcher whose backbone returns the same features for all images."""
+
+    class Fixed(torch.nn.Module):
+        multiple, channels, joint = 8, {}, False
+
+        def forward(self, images):
+            return features
+
+    matcher = torch.nn.Module()
+    matcher.backbone = Fixed()
+    return matcher
+
+
+@pytest.fixture(scope="module")
+def matcher():
+    torch.manual_seed(0)
+    matcher = build(compose("match", UNION))
+    freeze(matcher, ["backbone.fusion.*"])
+    return matcher
+
+
+def test_each_kind_of_pair_has_its_own_joint_terms(shifts, matcher):
+    objective = FusionObjective(points=16)
+    kinds = [shifts(size=64, semantic=True)[0], shifts(size=64)[1]]
+    semantic, geometric = (
+        objective(matcher, collate([pair], size=(64, 64)), step(*objective.terms)) for pair in kinds
+    )
+    assert [name for name in semantic if semantic[name] > 0] == [
+        "contrastive",
+        "flow",
+        "joint_contrastive",
+        "joint_flow",
+    ]
+    assert [name for name in geometric if geometric[name] > 0] == [
+        "dual_softmax",
+        "joint_softmax",
+        "joint_transfer",
+    ]
+    # Untrained, nothing was added to either map.
+    assert semantic["anchor"].item() == pytest.approx(0, abs=1e-6)
+    assert semantic["similarity"].item() == 0
+
+
+def test_anchor_is_how_far_the_cosines_fell(shifts, matcher):
+    batch = collate([shifts(size=64)[0], shifts(size=64)[1]], size=(64, 64))
+    features = matcher.backbone(batch.images)
+    sign = {"semantic": -1.0, "geometric": 1.0}
+    for name, factor in sign.items():
+        features.maps[name] = factor * 3 * features[f"{name}_input"]
+
+    anchor = FusionObjective()(fixed_backbone(features), batch, step("anchor"))["anchor"]
+    assert anchor.item() == pytest.approx(2, abs=1e-5)
+
+
+def test_similarity_is_0_before_training_and_measures_only_changes_between_images(shifts, matcher):
+    batch = collate([shifts(size=64)[0], shifts(size=64)[1]], size=(64, 64))
+    features = matcher.backbone(batch.images)
+    objective = FusionObjective(points=64)
+
+    def similarity():
+        return objective(fixed_backbone(features), batch, step("similarity"))["similarity"].item()
+
+    assert similarity() == pytest.approx(0, abs=1e-5)
+    # Turning all features alike changes no cosine; turning those of one photo changes what resembles what.
+    turn, _ = torch.linalg.qr(torch.randn(176, 176, generator=torch.Generator().manual_seed(2)))
+    features.maps["joint"] = torch.einsum("dc,bvchw->bvdhw", turn, features["joint_input"])
+    assert similarity() == pytest.approx(0, abs=1e-4)
+    features.maps["joint"][1] = features["joint_input"][1]
+    assert similarity() > 0.1
+    alone = collate([shifts(size=64)[0]], size=(64, 64))
+    assert objective(matcher, alone, step("similarity"))["similarity"].item() == 0
+
+
+def test_semantic_points_come_from_dense_labels_on_request(shifts, matcher):
+    pair = shifts(size=64, semantic=True)[0]
+    batch = collate([pair], size=(64, 64))
+    bare = collate([replace(pair, xy0=None, xy1=None)], size=(64, 64))
+    dense, keypoints = FusionObjective(points=16, semantic_points=16), FusionObjective(points=16)
+    wanted = step("joint_flow")
+    found = dense(matcher, batch, wanted)["joint_flow"]
+    assert found.item() == pytest.approx(dense(matcher, bare, step("joint_flow"))["joint_flow"].item())
+    assert found.item() != pytest.approx(keypoints(matcher, batch, step("joint_flow"))["joint_flow"].item())
+
+
+def test_cached_maps_give_the_terms_and_gradients_that_computed_ones_give(shifts, matcher):
+    objective = FusionObjective(points=16)
+    batch = collate([shifts(size=64)[0], shifts(size=64, semantic=True)[1]], size=(64, 64))
+
+    def asked():
+        matcher.zero_grad()
+        terms = objective(matcher, batch, step("joint_softmax", "joint_contrastive"))
+        torch.stack(list(terms.values())).sum().backward()
+        return terms, matcher.backbone.fusion.direct.weight.grad.clone()
+
+    terms, gradient = asked()
+    cache = MapCache(parts=["backbone.backbone"])
+    with cache.serving(matcher):
+        asked()
+        again, cached = asked()
+    assert cache.computed == 4
+    for name, value in terms.items():
+        assert again[name].item() == pytest.approx(value.item(), rel=2e-3)
+    torch.testing.assert_close(cached, gradient, rtol=0.02, atol=2e-3)

@@ -8,8 +8,8 @@ import torch
 from homolog.core.coords import normalised_to_pixel
 from homolog.core.dense import DenseField
 from homolog.training.batch import collate
-from homolog.training.fit import fit
 from homolog.training.stage import Stage
+from homolog.training.trainer import fit
 
 SIZE = (32, 32)
 

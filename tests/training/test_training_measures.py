@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from homolog.core.coords import identity_grid
-from homolog.training.measures.fold_over import fold_over_rate
-from homolog.training.measures.left_right import left_right_confusion
+from homolog.training.measures import fold_over_rate, left_right_confusion
 
 
 def test_what_keeps_the_orientation_does_not_fold():

@@ -12,10 +12,10 @@ from torch import nn
 
 from homolog.core.errors import ConfigError
 from homolog.training.batch import collate
-from homolog.training.fit import fit
-from homolog.training.objective import Step
+from homolog.training.data import mixed_seed
+from homolog.training.objectives.base import Step
 from homolog.training.objectives.dense import DenseObjective
-from homolog.training.seeds import mixed_seed
+from homolog.training.trainer import fit
 from homolog.training.validation import Validation
 from homolog.zoo import load_matcher
 

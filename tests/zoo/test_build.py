@@ -168,7 +168,7 @@ def test_a_distribution_that_is_not_installed_is_named_with_its_pip_line(monkeyp
     monkeypatch.delattr(sys.modules["homolog"], "training", raising=False)
     monkeypatch.setattr(importlib, "import_module", absent)
     with pytest.raises(MissingDependencyError, match="pip install homolog-training"):
-        built({"_target_": "homolog.training.fit.Fit"})
+        built({"_target_": "homolog.training.trainer.Fit"})
 
 
 def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):

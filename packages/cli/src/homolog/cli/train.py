@@ -38,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
     config = composed(arguments.settings, arguments.configs)
     matcher_words = (f"matcher={config['matcher']}", *config["settings"])
     matcher_config = compose("match", matcher_words, configs=arguments.configs)
-    fit = build({"_target_": "homolog.training.fit.fit", "_partial_": True})
+    fit = build({"_target_": "homolog.training.trainer.fit", "_partial_": True})
     with loading():
         import torch
 
         torch.manual_seed(config["seed"])  # of weights that begin as random numbers
-        from homolog.training.failure import TrainingError
+        from homolog.training.module import TrainingError
 
         matcher = build(matcher_config)
         recipe = build(config)

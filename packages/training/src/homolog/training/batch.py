@@ -1,4 +1,4 @@
-"""Samples side by side: what networks see at once, and the truth about it at that size."""
+"""Batches: image pairs at one size, with their labels at that size."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,20 +17,20 @@ from homolog.core.sampling import sample_points, warp_maps
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PairBatch:
-    """B pairs at one size; what one pair does not know of itself is marked as unknown, never made up.
+    """B image pairs at one size. Missing labels are marked as unknown.
 
     Attributes:
         images: [B 2 3 H W] RGB in [0, 1].
-        field0: the true field that lives on image 0; confidence 0 and NaN where it is not known.
-        field1: the true field that lives on image 1.
-        xy0: [B K 2] keypoints in pixels of the images as they are here; 0 where there is none.
-        xy1: [B K 2] the same points in image 1.
-        seen: [B K] whether there is such a keypoint, seen in both images.
-        mask0: [B H W] the foreground of image 0; all of it where none was given.
-        mask1: [B H W] the foreground of image 1.
-        samples: what else is known of the pairs, for what only some methods read: poses, homographies, depth,
-            Gaussians. Their images are those of the batch, whose frames lead to the files that all this is
-            about; truth that is above is left out.
+        field0: true dense field on image 0; confidence 0 and NaN where unknown.
+        field1: true dense field on image 1.
+        xy0: [B K 2] keypoints in pixels of `images`; 0 where there is none.
+        xy1: [B K 2] the corresponding points in image 1.
+        visible: [B K] whether the keypoint exists and is visible in both images.
+        mask0: [B H W] foreground of image 0; the whole image if there is no mask.
+        mask1: [B H W] foreground of image 1.
+        samples: the other labels of each pair: poses, homographies, depth, Gaussians. They refer to the
+            original files; the samples' images are those of the batch, and their `to_original` maps to the
+            files. Dense fields and masks are removed, because they are above.
     """
 
     images: Float[Tensor, "B 2 3 H W"]
@@ -38,7 +38,7 @@ class PairBatch:
     field1: DenseField
     xy0: Float[Tensor, "B K 2"]
     xy1: Float[Tensor, "B K 2"]
-    seen: Bool[Tensor, "B K"]
+    visible: Bool[Tensor, "B K"]
     mask0: Bool[Tensor, "B H W"]
     mask1: Bool[Tensor, "B H W"]
     samples: tuple[PairSample, ...]
@@ -56,7 +56,7 @@ class PairBatch:
         """Return the batch with its tensors on a device; the samples stay where they are."""
         moved = {
             name: getattr(self, name).to(device)
-            for name in ("images", "xy0", "xy1", "seen", "mask0", "mask1")
+            for name in ("images", "xy0", "xy1", "visible", "mask0", "mask1")
         }
         fields = {
             name: DenseField(grid=field.grid.to(device), confidence=field.confidence.to(device))
@@ -66,11 +66,11 @@ class PairBatch:
 
 
 def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
-    """Bring samples to one size, and their truth with them.
+    """Resize samples and their labels to one size.
 
-    Images are stretched to `size`, so that a normalised field stays what it is; it is read at the
-    nearest pixel, because between a known and an unknown pixel there is nothing to interpolate.
-    Keypoints move with the frames of the images; those out of the image or not seen are left out.
+    Images are stretched to `size`, so normalised fields keep their values. Fields are sampled at the nearest
+    pixel, because interpolation between a known and an unknown pixel is undefined. Keypoints follow the
+    resizing; invisible ones are removed.
 
     Args:
         samples: at least one.
@@ -83,7 +83,7 @@ def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
         raise ShapeError("expected at least one sample in a batch, got none")
     pairs = [(resize(sample.image0, size), resize(sample.image1, size)) for sample in samples]
     points = [_points(sample, pair) for sample, pair in zip(samples, pairs, strict=True)]
-    xy0, xy1, seen = _padded(points)
+    xy0, xy1, visible = _padded(points)
     fields0 = [_field(sample.dense0, size) for sample in samples]
     fields1 = [_field(sample.dense1, size) for sample in samples]
     return PairBatch(
@@ -92,7 +92,7 @@ def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
         field1=_joined(fields1),
         xy0=xy0,
         xy1=xy1,
-        seen=seen,
+        visible=visible,
         mask0=torch.cat([_mask(sample.mask0, size) for sample in samples]),
         mask1=torch.cat([_mask(sample.mask1, size) for sample in samples]),
         samples=tuple(_rest(sample, pair) for sample, pair in zip(samples, pairs, strict=True)),
@@ -100,7 +100,7 @@ def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
 
 
 def swapped(sample: PairSample) -> PairSample:
-    """Exchange the two images of a pair, with everything that is known of them."""
+    """Swap the two images of a pair, with all labels."""
     pose, homography = sample.pose, sample.homography
     return replace(
         sample,
@@ -125,7 +125,7 @@ def swapped(sample: PairSample) -> PairSample:
 
 
 def _rest(sample: PairSample, pair: tuple[Image, Image]) -> PairSample:
-    # Workers hand batches over: truth at the size of the files would be most of their weight.
+    # Workers send batches between processes: labels at the size of the files would be most of the data.
     return replace(sample, image0=pair[0], image1=pair[1], dense0=None, dense1=None, mask0=None, mask1=None)
 
 
@@ -136,20 +136,20 @@ def _points(sample: PairSample, pair: tuple[Image, Image]) -> tuple[Tensor, Tens
         image.xy_from_original(xy.double()).float()
         for image, xy in zip(pair, (sample.xy0, sample.xy1), strict=True)
     )
-    kept = (xy0.isfinite() & xy1.isfinite()).all(dim=1)
+    visible = (xy0.isfinite() & xy1.isfinite()).all(dim=1)
     if sample.visible is not None:
-        kept &= sample.visible
-    return xy0[kept], xy1[kept]
+        visible &= sample.visible
+    return xy0[visible], xy1[visible]
 
 
 def _padded(points: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
     longest = max(len(first) for first, _ in points)
     xy0, xy1 = torch.zeros(len(points), longest, 2), torch.zeros(len(points), longest, 2)
-    seen = torch.zeros(len(points), longest, dtype=torch.bool)
+    visible = torch.zeros(len(points), longest, dtype=torch.bool)
     for index, (first, second) in enumerate(points):
         xy0[index, : len(first)], xy1[index, : len(first)] = first, second
-        seen[index, : len(first)] = True
-    return xy0, xy1, seen
+        visible[index, : len(first)] = True
+    return xy0, xy1, visible
 
 
 def _field(field: DenseField | None, size: Size) -> DenseField:
@@ -184,20 +184,20 @@ def _mask(mask: Tensor | None, size: Size) -> Tensor:
 def known_points(
     batch: PairBatch, *, count: int, generator: torch.Generator
 ) -> tuple[Float[Tensor, "B count 2"], Float[Tensor, "B count 2"], Bool[Tensor, "B count"]]:
-    """Draw pixels of image 0 whose place in image 1 is known from the dense truth.
+    """Draw pixels of image 0 whose position in image 1 is known from the dense labels.
 
     Args:
         batch: with `field0`.
-        count: how many to draw of each pair, with replacement.
-        generator: of the drawing; on the CPU.
+        count: number of pixels per pair, drawn with replacement.
+        generator: random generator, on the CPU.
 
     Returns:
-        Pixels of image 0, their places in image 1 and whether they are any: False throughout for a pair
-        without dense truth.
+        Pixels of image 0, their positions in image 1, and whether they are valid: all False for a pair
+        without dense labels.
     """
     weight = (batch.field0.confidence > 0).flatten(1).float().cpu()
     some = weight.sum(dim=1) > 0
-    # A row of zeros cannot be drawn from; what is drawn from it is marked.
+    # `multinomial` cannot draw from a row of zeros; such rows are marked as invalid below.
     drawn = torch.multinomial(
         torch.where(some[:, None], weight, 1), count, replacement=True, generator=generator
     )
@@ -205,10 +205,12 @@ def known_points(
     xy0 = torch.stack((drawn % width, drawn // width), dim=-1).to(batch.images)
     grid = batch.field0.grid.flatten(2).gather(2, drawn[:, None].expand(-1, 2, -1).to(batch.images.device))
     xy1 = normalised_to_pixel(grid.transpose(1, 2), batch.size)
-    seen = some[:, None].expand(-1, count).to(batch.images.device)
-    return xy0, torch.where(seen[..., None], xy1, 0), seen
+    valid = some[:, None].expand(-1, count).to(batch.images.device)
+    return xy0, torch.where(valid[..., None], xy1, 0), valid
 
 
-def sampled(map_: Float[Tensor, "B C h w"], xy: Float[Tensor, "B N 2"], size: Size) -> Float[Tensor, "B N C"]:
-    """Read maps at pixels of images of `size`, with gradient."""
+def sample_maps(
+    map_: Float[Tensor, "B C h w"], xy: Float[Tensor, "B N 2"], size: Size
+) -> Float[Tensor, "B N C"]:
+    """Sample feature maps at pixels of images of `size`, with gradient."""
     return sample_points(map_, pixel_to_normalised(xy, size))

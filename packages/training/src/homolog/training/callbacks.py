@@ -1,5 +1,7 @@
-"""What happens beside the steps of a training: checkpoints, and telling how far it is."""
+"""What happens beside the steps of a training: checkpoints, progress and logs."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,52 +9,114 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from homolog.core.atomic import write_bytes
+from homolog.core.errors import MissingDependencyError
+
 Progress = Callable[[str, int, int, Mapping[str, Tensor]], None]
-"""Takes the name of the stage, the steps that are done, all of them, and what was logged last."""
+"""Called with the name of the stage, the finished steps, the total steps and the last logged values."""
 
 
-class Keeper(pl.Callback):
-    """Writes a checkpoint every so many steps and after the last, each over the one before."""
+class CheckpointCallback(pl.Callback):
+    """Writes a checkpoint every `every` steps and after the last; each replaces the one before."""
 
     def __init__(self, path: Path, *, every: int) -> None:
-        """Choose where and how often."""
+        """Set the file and the interval in steps."""
         self.path, self.every = path, every
-        self._kept = 0
+        self._saved = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember where a resumed training begins: that checkpoint is there."""
+        """Remember the first step of a resumed training: its checkpoint exists."""
         del pl_module
-        self._kept = trainer.global_step
+        self._saved = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the step, if it is one of those, when its last batch is done."""
+        """Write a checkpoint if it is due, after the last batch of a step."""
         del pl_module, outputs, batch, batch_idx
         step = trainer.global_step
-        if step != self._kept and (step % self.every == 0 or step == trainer.max_steps):
-            self._kept = step
+        if step != self._saved and (step % self.every == 0 or step == trainer.max_steps):
+            self._saved = step
             trainer.save_checkpoint(self.path)
 
 
-class Teller(pl.Callback):
-    """Tells how far a stage is."""
+class ProgressCallback(pl.Callback):
+    """Reports the progress of a stage."""
 
-    def __init__(self, progress: Progress, *, stage: str, beside: Mapping[str, Tensor]) -> None:
-        """Choose who is told.
+    def __init__(self, progress: Progress, *, stage: str, extra: Mapping[str, Tensor]) -> None:
+        """Set the receiver.
 
         Args:
-            progress: is told after each batch.
-            stage: its name.
-            beside: further values, as they are by then.
+            progress: called after each batch.
+            stage: name of the stage.
+            extra: further values to report, read at each call.
         """
-        self.progress, self.stage, self.beside = progress, stage, beside
+        self.progress, self.stage, self.extra = progress, stage, extra
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tell it, in the first process only."""
+        """Report the progress, in the first process only."""
         del pl_module, outputs, batch, batch_idx
         if trainer.is_global_zero:
-            values = {**trainer.callback_metrics, **self.beside}
+            values = {**trainer.callback_metrics, **self.extra}
             self.progress(self.stage, trainer.global_step, trainer.max_steps, values)
+
+
+EXTRAS = {
+    "TensorBoardLogger": "homolog-training[tensorboard]",
+    "WandbLogger": "homolog-training[wandb]",
+}
+"""The extra to install for each logger class."""
+
+
+def make_logger(make: Callable[..., Any], folder: Path) -> Any:
+    """Return a logger that writes into a folder.
+
+    Args:
+        make: makes one of Lightning's loggers; called with `save_dir`.
+        folder: where to write.
+
+    Raises:
+        MissingDependencyError: the logger's package is not installed.
+    """
+    try:
+        return make(save_dir=str(folder))
+    except ModuleNotFoundError as error:
+        name = getattr(getattr(make, "func", make), "__name__", "this logger")
+        raise MissingDependencyError(EXTRAS.get(name, error.name or str(error)), name) from error
+
+
+METRICS = "metrics.csv"
+
+
+def write_metrics(logs: Path, path: Path) -> None:
+    """Merge the logs of all runs of a stage into one table; where runs overlap, the later run wins.
+
+    Args:
+        logs: folder with `version_0/metrics.csv` and so on, as Lightning's CSVLogger makes them.
+        path: the table to write.
+    """
+    rows: list[dict[str, str]] = []
+    files = sorted(logs.glob(f"version_*/{METRICS}"), key=lambda file: int(file.parent.name.split("_")[1]))
+    for file in files:
+        with file.open(newline="", encoding="utf-8") as opened:
+            read = list(csv.DictReader(opened))
+        if read:
+            first = int(read[0]["step"])
+            rows = [row for row in rows if int(row["step"]) < first] + _by_step(read)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ["step", *(name for name in names if name not in {"step", "epoch"})])
+    writer.writeheader()
+    writer.writerows({name: value for name, value in row.items() if name != "epoch"} for row in rows)
+    write_bytes(path, table.getvalue().encode())
+
+
+def _by_step(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Merge the rows of a step: validation values are logged after training values."""
+    joined: dict[str, dict[str, str]] = {}
+    for row in rows:
+        known = {name: value for name, value in row.items() if value}
+        joined[row["step"]] = {**row, **joined.get(row["step"], {}), **known}
+    return list(joined.values())

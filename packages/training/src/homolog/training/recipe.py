@@ -1,4 +1,4 @@
-"""A training as data: a matcher, an objective, sources, and stages that build on one another."""
+"""A recipe: the matcher, the objective, the data sources and the stages of a training."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,38 +6,35 @@ from typing import Any
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, did_you_mean
+from homolog.training.data import Source, SparseSource
 from homolog.training.map_cache import MapCache
-from homolog.training.mixture import Source
-from homolog.training.objective import Objective
-from homolog.training.sparse_source import SparseSource
+from homolog.training.objectives.base import Objective
 from homolog.training.stage import Stage
 from homolog.training.validation import Validation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What `homolog train` runs; a recipe's YAML gives it.
+    """A training for `homolog train`, from a YAML file in `configs/recipe`.
 
     Attributes:
-        matcher: name of the product that is trained.
-        settings: of it, as for `homolog match`: `head.width=64`.
-        parts: what is exported after each stage: paths of the matcher's parts (`head`, `backbone.fusion`) whose
-            setting `checkpoint` reads a `state_dict`. All that learns has to lie in one of them.
-        objective: how the terms of the loss come about.
-        sources: by name, what makes each; made when a stage asks for it, so that nobody needs the data of
-            stages that do not run.
-        stages: by name, in their order.
-        size: (height, width) of the images that networks see, pixels.
-        sparse: names of the sources of which keypoints, boxes and masks may be read, and no dense truth: what
-            stands in for annotated photos.
-        swap: how often the images of a pair change places, so that no network learns their order.
-        seed: of everything that is drawn.
-        cache: remembers the maps of frozen backbones; None computes them in every step.
-        validation: held-out samples that are looked at every so many steps; None looks at none.
-        checkpoint_every: steps between two checkpoints.
-        log_every: steps between two rows of the log.
+        matcher: name of the product to train.
+        objective: computes the loss terms.
+        sources: factories of the data sources by name; called only for stages that use the source.
+        stages: stages by name, in order.
+        size: (height, width) of the network's input images, in pixels.
+        parts: paths of the parts to export after each stage (`head`, `backbone.fusion`); their setting
+            `checkpoint` reads a `state_dict`. Every trainable parameter must be in one of them.
+        settings: settings of the product, as for `homolog match`: `head.width=64`.
+        sparse: names of sources whose dense labels are hidden: stand-ins for photos with annotated keypoints.
+        swap: probability of swapping the images of a pair, so that no network learns their order.
+        seed: seed of all random numbers.
+        cache: cache of the feature maps of frozen backbones; None computes them in every step.
+        validation: held-out samples to evaluate at intervals; None evaluates none.
+        checkpoint_every: steps between checkpoints.
+        log_every: steps between rows of the log.
         trainer: further arguments of Lightning's Trainer: `strategy`, `devices`, `num_nodes`.
-        loggers: by name, further loggers beside the CSV; each is called with `save_dir`.
+        loggers: factories of further loggers by name; each is called with `save_dir`.
     """
 
     matcher: str
@@ -58,11 +55,10 @@ class Recipe:
     loggers: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run, before anything is.
+        """Validate the recipe.
 
         Raises:
-            ConfigError: no stages, numbers out of range, or a stage that asks for a term or a source that
-                does not exist.
+            ConfigError: no stages, numbers out of range, or a stage with an unknown loss term or source.
         """
         if not self.stages or len(self.size) != 2 or min(self.size) < 1 or not self.parts:
             raise ConfigError(
@@ -84,23 +80,23 @@ class Recipe:
         """(height, width) in pixels."""
         return self.size[0], self.size[1]
 
-    def chosen(self, names: Iterable[str] | None) -> list[str]:
-        """Return the names of some of the stages, in the order of the recipe; None takes all.
+    def select(self, names: Iterable[str] | None) -> list[str]:
+        """Return the names of the given stages in the order of the recipe; None selects all.
 
         Raises:
-            ConfigError: no such stage.
+            ConfigError: an unknown stage.
         """
         wanted = list(self.stages) if names is None else list(names)
         _check_names("no stage", wanted, self.stages)
         return [name for name in self.stages if name in wanted]
 
     def sources_of(self, stage: str) -> dict[str, Source]:
-        """Make the sources that a stage draws from.
+        """Make the data sources of a stage.
 
         Raises:
-            DataError: one that is not there.
+            DataError: missing data.
         """
-        made = {name: self.sources[name]() for name, share in self.stages[stage].data.items() if share}
+        made = {name: self.sources[name]() for name, weight in self.stages[stage].data.items() if weight}
         return {
             name: SparseSource(source) if name in self.sparse else source for name, source in made.items()
         }

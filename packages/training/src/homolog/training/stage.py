@@ -1,11 +1,14 @@
-"""One stage of a training: what is learnt, from what, how long and how fast."""
+"""One stage of a training: steps, losses, data, which parameters are trained, and the learning rate."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Literal, get_args
 
-from homolog.core.errors import ConfigError, did_you_mean
+from torch import nn
+
+from homolog.core.errors import ConfigError, one_of
 
 Schedule = Literal["constant", "cosine", "linear"]
 Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true"]
@@ -13,26 +16,26 @@ Precision = Literal["32-true", "64-true", "bf16-mixed", "bf16-true"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Plain numbers; the recipe's YAML gives them.
+    """Settings of a stage, from the recipe's YAML.
 
     Attributes:
-        steps: how many times the optimiser moves.
-        losses: weight of each term.
-        data: share of each source.
-        trainable: patterns of parameter names (`head.*`); everything else is frozen.
-        batch: pairs per step and process.
-        accumulate: batches per step.
-        learning_rate: of the parameters.
-        factors: of the learning rate, by pattern of parameter names; the last that fits counts.
-        weight_decay: of AdamW.
-        warmup: steps in which the learning rate grows from 0.
-        schedule: what it does afterwards: stays, or falls to `floor` along a cosine or a line.
-        floor: share of the learning rate at the end.
-        clip: gradients are scaled down to this norm; None leaves them.
-        precision: of Lightning: `32-true`, `bf16-mixed`; float16 is none of them, its gradients overflow by
-            design and would end a training.
-        alternate: sources take turns batch by batch, instead of being mixed within batches.
-        options: settings of the objective that only this stage has, such as an active confidence.
+        steps: number of optimiser steps.
+        losses: weight of each loss term.
+        data: weight of each source.
+        trainable: patterns of parameter names (`head.*`); all other parameters are frozen.
+        batch: pairs per batch and process.
+        accumulate: batches per step (gradient accumulation).
+        learning_rate: base learning rate.
+        factors: factors of the learning rate by pattern of parameter names; the last matching pattern wins.
+        weight_decay: AdamW's weight decay.
+        warmup: number of steps in which the learning rate rises linearly from 0.
+        schedule: after the warm-up, `constant`, or `cosine` or `linear` decay to `floor`.
+        floor: final learning rate, as a fraction of `learning_rate`.
+        clip: maximum norm of the gradients; None does not clip.
+        precision: Lightning's name: `32-true`, `bf16-mixed`. float16 is not offered: its gradient scaler
+            overflows by design, and a gradient that is not finite ends the training.
+        alternate: sources take turns batch by batch instead of being mixed within a batch.
+        options: settings of the objective for this stage only, such as `weighting: active`.
     """
 
     steps: int
@@ -53,10 +56,10 @@ class Stage:
     options: Mapping[str, object] = field(default_factory=dict[str, object])
 
     def __post_init__(self) -> None:
-        """Refuse numbers that no training can run with.
+        """Validate the settings.
 
         Raises:
-            ConfigError: see above.
+            ConfigError: numbers out of range, no losses, or an unknown precision or schedule.
         """
         if self.steps < 1 or self.batch < 1 or self.accumulate < 1 or self.learning_rate <= 0:
             raise ConfigError(
@@ -68,15 +71,11 @@ class Stage:
                 "expected at least one loss with a weight and one pattern of trainable parameters, got "
                 f"{dict(self.losses)} and {list(self.trainable)}"
             )
-        if self.precision not in get_args(Precision):
-            raise ConfigError(
-                f"no precision {self.precision}{did_you_mean(self.precision, get_args(Precision))}"
-            )
-        if self.schedule not in get_args(Schedule):
-            raise ConfigError(f"no schedule {self.schedule}{did_you_mean(self.schedule, get_args(Schedule))}")
+        one_of("precision", self.precision, get_args(Precision))
+        one_of("schedule", self.schedule, get_args(Schedule))
 
     def rate(self, step: int) -> float:
-        """Return the share of the learning rate at a step, counted from 0.
+        """Return the learning rate at a step (counted from 0) as a fraction of `learning_rate`.
 
         >>> Stage(steps=9, losses={"dense": 1}, data={"a": 1}, trainable=["*"], warmup=2).rate(0)
         0.5
@@ -88,3 +87,72 @@ class Stage:
         done = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
         fall = done if self.schedule == "linear" else (1 - math.cos(math.pi * done)) / 2
         return 1 - (1 - self.floor) * fall
+
+
+def freeze(module: nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Freeze all parameters except those whose names match the patterns.
+
+    Modules with a trainable parameter are put into training mode, all others into evaluation mode.
+
+    Args:
+        module: the matcher.
+        patterns: shell patterns: `head.*`, `backbone.fusion.blocks.?.*`. A leading `!` excludes parameters
+            that earlier patterns selected.
+
+    Returns:
+        The names of the trainable parameters.
+
+    Raises:
+        ConfigError: a pattern that matches no parameter, or nothing left to train.
+    """
+    names = [name for name, _ in module.named_parameters()]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names):
+            raise ConfigError(
+                f"trainable: no parameter matches {pattern}; parts are {', '.join(_prefixes(names))}"
+            )
+    trainable = [name for name in names if _selected(name, patterns)]
+    if not trainable:
+        raise ConfigError(f"trainable: the patterns {list(patterns)} leave nothing to train")
+    selected = set(trainable)
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(name in selected)
+    _set_modes(module, training=False)
+    return trainable
+
+
+def _set_modes(module: nn.Module, *, training: bool) -> None:
+    own = [parameter.requires_grad for parameter in module.parameters()]
+    # A module without parameters, such as dropout, follows its parent.
+    module.training = any(own) if own else training
+    for part in module.children():
+        _set_modes(part, training=module.training)
+
+
+def parameter_groups(module: nn.Module, stage: Stage) -> list[dict[str, object]]:
+    """Return the optimiser's parameter groups, one for each learning rate."""
+    rates: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            rates.setdefault(_factor(name, stage), []).append(parameter)
+    return [
+        {"params": parameters, "lr": stage.learning_rate * factor}
+        for factor, parameters in sorted(rates.items())
+    ]
+
+
+def _selected(name: str, patterns: Sequence[str]) -> bool:
+    selected = False
+    for pattern in patterns:
+        if fnmatchcase(name, pattern.removeprefix("!")):
+            selected = not pattern.startswith("!")
+    return selected
+
+
+def _factor(name: str, stage: Stage) -> float:
+    matching = [factor for pattern, factor in stage.factors.items() if fnmatchcase(name, pattern)]
+    return float(matching[-1]) if matching else 1.0
+
+
+def _prefixes(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(".".join(name.split(".")[:2]) for name in names))[:12]

@@ -1,4 +1,4 @@
-"""Terms of samples that nothing is learnt from, every so many steps, without a trace in the training."""
+"""Validation: loss terms of held-out samples at intervals, without any effect on the training."""
 
 import json
 from collections.abc import Callable, Generator, Iterator
@@ -16,24 +16,23 @@ from homolog.core.atomic import write_json
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.training.batch import PairBatch, collate
-from homolog.training.mixture import Source
-from homolog.training.module import Learning
-from homolog.training.objective import Step
-from homolog.training.seeds import mixed_seed
+from homolog.training.data import Source, mixed_seed
+from homolog.training.module import MatcherModule
+from homolog.training.objectives.base import Step
 
 BEST, RECORD = "best", "best.json"
-"""A folder of a stage's folder, and what it says there: the step and its loss."""
+"""Folder of the best weights within a stage's folder, and its record of step and loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """What is held out, and how often it is looked at; a recipe's YAML gives it.
+    """Settings of the validation, from the recipe's YAML.
 
     Attributes:
-        source: makes the held-out samples; when a stage begins.
-        pairs: how many of them, drawn once by the recipe's seed; all, if there are no more.
-        every: steps between two looks; there is one after the last step of a stage too.
-        keep_best: export the weights with the lowest loss on them, beside those of the last step.
+        source: makes the source of held-out samples; called when a stage begins.
+        pairs: number of samples, drawn once with the recipe's seed; at most all of them.
+        every: steps between validations; the last step of a stage is always validated.
+        keep_best: also export the weights with the lowest validation loss.
     """
 
     source: Callable[[], Source]
@@ -42,10 +41,10 @@ class Validation:
     keep_best: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse numbers that say nothing.
+        """Validate the settings.
 
         Raises:
-            ConfigError: see above.
+            ConfigError: numbers below 1.
         """
         if self.pairs < 1 or self.every < 1:
             raise ConfigError(
@@ -53,76 +52,75 @@ class Validation:
             )
 
 
-class Validator(pl.Callback):
+class ValidationCallback(pl.Callback):
     """Logs the unweighted terms of held-out samples as `valid/<term>`, and their weighted sum as `valid/loss`.
 
-    Each look sees the same samples in the same batches, in the order of their files, and lets the objective draw
-    the same numbers, so that two looks differ by the weights alone. The matcher is in evaluation mode meanwhile.
-    What the training draws, its mode and its gradients are as they were afterwards. Every process does all of
-    it, because with sharded weights none could alone.
+    Every validation uses the same samples, batches and random numbers, so results differ by the weights alone.
+    The matcher is in evaluation mode meanwhile. Afterwards the random state, the modes and the gradients of the
+    training are as before. Every process evaluates all samples, because with sharded weights none could alone.
     """
 
     def __init__(
-        self, validation: Validation, *, size: Size, seed: int, best: Callable[[Path], None]
+        self, validation: Validation, *, size: Size, seed: int, save_best: Callable[[Path], None]
     ) -> None:
-        """Choose the samples.
+        """Draw the samples.
 
         Args:
-            validation: of the recipe.
-            size: (height, width) of the images that networks see.
-            seed: of the choice, and of what the objective draws.
-            best: exports the weights into a folder.
+            validation: settings of the recipe.
+            size: (height, width) of the network's input images.
+            seed: seed of the choice of samples and of the objective's random numbers.
+            save_best: exports the weights into a folder.
 
         Raises:
             ConfigError: a source without samples.
         """
-        self.validation, self.size, self.seed, self._export = validation, size, seed, best
-        self.values: dict[str, Tensor] = {}  # of the last look
+        self.validation, self.size, self.seed, self._export = validation, size, seed, save_best
+        self.values: dict[str, Tensor] = {}  # of the last validation
         self._source = validation.source()
         if not len(self._source):
             raise ConfigError("validation: expected samples in its source, got none")
         drawn = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(self._source))
-        self.chosen = sorted(int(index) for index in drawn[: validation.pairs])
-        self._looked = 0
+        self.selected = sorted(int(index) for index in drawn[: validation.pairs])
+        self._validated = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember where a resumed training begins: what was held out was looked at before it was kept."""
+        """Remember the first step of a resumed training: it was validated before its checkpoint was written."""
         del pl_module
-        self._looked = trainer.global_step
+        self._validated = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Look, if it is time."""
+        """Validate if it is due."""
         del outputs, batch, batch_idx
         step, every = trainer.global_step, self.validation.every
-        if step == self._looked or not (step % every == 0 or step == trainer.max_steps):
+        if step == self._validated or not (step % every == 0 or step == trainer.max_steps):
             return
-        self._looked = step
-        if not isinstance(pl_module, Learning):
-            raise TypeError(f"expected to look at a Learning, got {type(pl_module).__name__}")
+        self._validated = step
+        if not isinstance(pl_module, MatcherModule):
+            raise TypeError(f"expected a MatcherModule, got {type(pl_module).__name__}")
         self.values.update(self._terms(trainer, pl_module))
-        told = {name: float(value) for name, value in self.values.items()}
+        values = {name: float(value) for name, value in self.values.items()}
         for each in trainer.loggers:
-            # Into the row of the step that was just made, whose number is counted from 0.
-            each.log_metrics(told, step=step - 1)
+            # Into the row of the step just finished; rows are counted from 0.
+            each.log_metrics(values, step=step - 1)
         if self.validation.keep_best and trainer.is_global_zero:
-            self._keep(Path(trainer.default_root_dir) / BEST, step, told["valid/loss"])
+            self._keep(Path(trainer.default_root_dir) / BEST, step, values["valid/loss"])
 
-    def _terms(self, trainer: pl.Trainer, learning: Learning) -> dict[str, Tensor]:
-        stage = learning.stage
+    def _terms(self, trainer: pl.Trainer, module: MatcherModule) -> dict[str, Tensor]:
+        stage = module.stage
         wanted = [name for name, weight in stage.losses.items() if weight]
-        sums = {name: torch.zeros((), device=learning.device) for name in wanted}
-        with _aside(learning), torch.no_grad(), trainer.precision_plugin.val_step_context():
+        sums = {name: torch.zeros((), device=module.device) for name in wanted}
+        with _without_trace(module), torch.no_grad(), trainer.precision_plugin.val_step_context():
             for number, batch in enumerate(self._batches(stage.batch)):
                 batch = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch))
                 drawn = mixed_seed(self.seed, number)
                 torch.manual_seed(drawn)
                 generator = torch.Generator().manual_seed(drawn)
                 step = Step(wanted=wanted, generator=generator, options=stage.options)
-                for name, value in learning(batch, step).items():
-                    # Terms are means over all pairs of their batch.
-                    sums[name] += value.detach() * (len(batch) / len(self.chosen))
+                for name, value in module(batch, step).items():
+                    # Terms are means over the pairs of a batch.
+                    sums[name] += value.detach() * (len(batch) / len(self.selected))
         total = sum((stage.losses[name] * value for name, value in sums.items()), torch.zeros(()))
         return {
             **{f"valid/{name}": value for name, value in sums.items()},
@@ -130,13 +128,13 @@ class Validator(pl.Callback):
         }
 
     def _batches(self, count: int) -> Iterator[PairBatch]:
-        for first in range(0, len(self.chosen), count):
-            samples = [self._source[index] for index in self.chosen[first : first + count]]
+        for first in range(0, len(self.selected), count):
+            samples = [self._source[index] for index in self.selected[first : first + count]]
             yield collate(samples, size=self.size)
 
     def _keep(self, folder: Path, step: int, loss: float) -> None:
         record = folder / RECORD
-        # After an interruption the steps since the checkpoint come again, and give the same numbers.
+        # A resumed training repeats the steps since its checkpoint, with the same values.
         if record.is_file() and not loss < _loss_of(record):
             return
         if np.isfinite(loss):
@@ -145,8 +143,8 @@ class Validator(pl.Callback):
 
 
 @contextmanager
-def _aside(module: nn.Module) -> Generator[None]:
-    """Put a module into evaluation mode, and leave no trace of what is drawn."""
+def _without_trace(module: nn.Module) -> Generator[None]:
+    """Put a module into evaluation mode, then restore its modes and the random state."""
     modes = [(part, part.training) for part in module.modules()]
     device = next(module.parameters()).device
     try:

@@ -1,1 +1,1 @@
-"""What a mistake costs; each file is one loss, a pure function."""
+"""Losses: pure functions of tensors."""

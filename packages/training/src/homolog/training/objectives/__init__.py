@@ -1,1 +1,1 @@
-"""How each family of methods turns a batch into the terms of its loss."""
+"""Objectives: how each family of methods computes its loss terms from a batch."""

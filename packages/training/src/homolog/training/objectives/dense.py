@@ -1,4 +1,4 @@
-"""What a dense matcher learns from: the six losses of the VGGT-prior semantic matcher."""
+"""The objective of dense matchers: the six losses of the VGGT-prior semantic matcher."""
 
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -8,28 +8,32 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.core.dense import DenseField
-from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.errors import ConfigError, one_of
 from homolog.core.protocols import Backbone, DenseHead
 from homolog.training.batch import PairBatch
-from homolog.training.losses.dense_l2 import Unit, dense_l2
-from homolog.training.losses.keypoint_l2 import keypoint_l2
-from homolog.training.losses.map_distance import Weighting, distance_map
-from homolog.training.losses.masked import area_share, length
-from homolog.training.losses.matching import matching_loss
-from homolog.training.losses.reconstruction import reconstruction_loss
-from homolog.training.losses.smoothness import Form, smoothness_loss
-from homolog.training.losses.uncertainty import uncertainty_loss
-from homolog.training.objective import Step
-from homolog.training.parts import part
+from homolog.training.losses.common import area_fraction, length
+from homolog.training.losses.dense import (
+    Form,
+    Unit,
+    Weighting,
+    dense_l2,
+    distance_map,
+    keypoint_l2,
+    matching_loss,
+    reconstruction_loss,
+    smoothness_loss,
+    uncertainty_loss,
+)
+from homolog.training.objectives.base import Step, part
 
 Error = Literal["matching", "reconstruction", "truth"]
 
 
 class DenseObjective(nn.Module):
-    """Terms of a matcher with a joint backbone and a dense head; each the mean over both directions and all pairs.
+    """Terms of a matcher with a joint backbone and a dense head: means over both directions and all pairs.
 
-    `dense` and `keypoint` read labels; `matching`, `reconstruction` and `smoothness` the images and their
-    foreground; `uncertainty` teaches the confidence. A pair without the truth of a term adds 0 to its mean.
+    `dense` and `keypoint` use labels; `matching`, `reconstruction` and `smoothness` use the images and the
+    foreground; `uncertainty` trains the confidence. A pair without the labels of a term adds 0 to its mean.
     """
 
     def __init__(
@@ -44,28 +48,25 @@ class DenseObjective(nn.Module):
         error: Error = "matching",
         lambda_conf: float | int = 0.1,
     ) -> None:
-        """Choose what the paper leaves open; every choice is explained with its loss.
+        """Set options that the paper leaves open; see the losses.
 
         Args:
-            encoder: frozen, says what images show, for `matching`; None when no stage asks for that.
-            map: of the encoder; None takes its only one.
-            dense_unit: of `dense`.
-            keypoint_unit: of `keypoint`.
-            form: of `smoothness`.
-            weighting: what the confidence does in `matching` and `reconstruction`. A stage's option
-                `weighting` wins: the paper's last stage makes it active.
-            error: which error the confidence learns to foresee: that of `matching` (eq. 7), of
-                `reconstruction`, or the distance from the truth where that is known.
-            lambda_conf: of `uncertainty`.
+            encoder: frozen backbone for `matching`; None if no stage uses that term.
+            map: name of the encoder's map; None takes its only map.
+            dense_unit: unit of `dense`.
+            keypoint_unit: unit of `keypoint`.
+            form: form of `smoothness`.
+            weighting: role of the confidence in `matching` and `reconstruction`. A stage's option `weighting`
+                overrides it: the paper's last stage makes it `active`.
+            error: the error that the confidence predicts: that of `matching` (eq. 7), of `reconstruction`, or
+                the distance from the label (`truth`).
+            lambda_conf: see `uncertainty_loss`.
 
         Raises:
-            ConfigError: no such error, or an encoder that has several maps of which none was chosen.
+            ConfigError: an unknown error, or an encoder with several maps and no `map`.
         """
         super().__init__()
-        if error not in get_args(Error):
-            raise ConfigError(
-                f"dense objective: no error named {error}{did_you_mean(error, get_args(Error))}"
-            )
+        one_of("error", error, get_args(Error))
         self.encoder = encoder
         if encoder is not None:
             if map is None and len(encoder.channels) != 1:
@@ -87,13 +88,13 @@ class DenseObjective(nn.Module):
         """Return the wanted terms.
 
         Raises:
-            ConfigError: a head that is not dense, or a term that needs an encoder, and there is none.
+            ConfigError: a head that is not dense, or a term that needs the missing encoder.
         """
         head, backbone = part(matcher, "head", DenseHead), part(matcher, "backbone", Backbone)
         fields = head(backbone(batch.images))
         sides = _Sides(batch, fields)
         weighting: Weighting = step.options.get("weighting", self.weighting)
-        ways: dict[str, Callable[[int], Tensor]] = {
+        losses: dict[str, Callable[[int], Tensor]] = {
             "dense": lambda side: self._dense(sides, side),
             "keypoint": lambda side: self._keypoint(sides, side),
             "smoothness": lambda side: smoothness_loss(
@@ -110,7 +111,7 @@ class DenseObjective(nn.Module):
             "uncertainty": lambda side: self._uncertainty(sides, side),
         }
         return {
-            name: torch.stack([ways[name](side).mean() for side in (0, 1)]).mean()
+            name: torch.stack([losses[name](side).mean() for side in (0, 1)]).mean()
             for name in self.terms
             if name in step.wanted
         }
@@ -125,7 +126,7 @@ class DenseObjective(nn.Module):
             sides.fields[side],
             sides.points[side],
             sides.points[1 - side],
-            sides.seen,
+            sides.visible,
             query_size=sides.size,
             reference_size=sides.size,
             unit=self.keypoint_unit,
@@ -149,10 +150,10 @@ class DenseObjective(nn.Module):
             with torch.no_grad():
                 error = distance_map(*self._encoded(sides, side))
             size = int(error.shape[1]), int(error.shape[2])
-            # A cell of the map belongs to the foreground if most of its pixels do.
-            coarse = area_share(mask, size) > 0.5
+            # A cell belongs to the foreground if most of its pixels do.
+            coarse = area_fraction(mask, size) > 0.5
             return uncertainty_loss(
-                area_share(field.confidence, size), error, coarse, lambda_conf=float(self.lambda_conf)
+                area_fraction(field.confidence, size), error, coarse, lambda_conf=float(self.lambda_conf)
             )
         return uncertainty_loss(field.confidence, error, mask, lambda_conf=float(self.lambda_conf))
 
@@ -167,7 +168,7 @@ class DenseObjective(nn.Module):
 
 
 class _Sides:
-    """Both directions of a batch, by side."""
+    """Both directions of a batch; index 0 or 1 selects the image."""
 
     def __init__(self, batch: PairBatch, fields: tuple[DenseField, DenseField]) -> None:
         self.size = batch.size
@@ -176,4 +177,4 @@ class _Sides:
         self.truths = batch.field0, batch.field1
         self.masks = batch.mask0, batch.mask1
         self.points = batch.xy0, batch.xy1
-        self.seen = batch.seen
+        self.visible = batch.visible

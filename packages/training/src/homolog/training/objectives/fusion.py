@@ -1,4 +1,4 @@
-"""What MATCHA's fusion learns from: semantic pairs teach F_s, geometric ones F_g; their union is never supervised."""
+"""The objective of MATCHA's fusion: semantic pairs train F_s, geometric pairs train F_g."""
 
 import math
 
@@ -8,12 +8,10 @@ from torch import Tensor, nn
 
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone
-from homolog.training.batch import PairBatch, known_points, sampled
-from homolog.training.losses.contrastive import contrastive_loss
-from homolog.training.losses.dense_flow import Focus, dense_flow_loss
-from homolog.training.losses.dual_softmax import dual_softmax_loss
-from homolog.training.objective import Step
-from homolog.training.parts import part
+from homolog.training.batch import PairBatch, known_points, sample_maps
+from homolog.training.losses.matcha import Focus, contrastive_loss, dense_flow_loss
+from homolog.training.losses.sparse import dual_softmax_loss
+from homolog.training.objectives.base import Step, part
 
 _TERMS = {
     "contrastive": ("semantic", "semantic", "contrastive"),
@@ -24,31 +22,32 @@ _TERMS = {
     "joint_softmax": ("geometric", "joint", "dual_softmax"),
     "joint_transfer": ("geometric", "joint", "flow"),
 }
-"""Kind of the pairs, map and loss of each term."""
+"""For each term: kind of the pairs, map and loss."""
 
 
 class FusionObjective(nn.Module):
-    """Terms of a backbone that gives a semantic and a geometric map (MATCHA, section 3.3).
+    """Terms of a backbone with a semantic map F_s and a geometric map F_g (MATCHA, section 3.3).
 
-    A pair is geometric if its pose or its homography is known, semantic otherwise. The points of a
-    semantic pair are its keypoints, those of a geometric one pixels of its dense truth, drawn anew each
-    step. Terms are sums over the pairs of their kind, divided by all pairs of the batch, so that every pair
-    counts the same however kinds are mixed and batches shared among processes; where batches alternate, that
-    is the mean. A pair of the other kind, or without points, adds 0.
+    A pair is geometric if it has a pose or a homography, otherwise semantic. The points of a semantic pair are
+    its keypoints; those of a geometric pair are pixels with dense labels, drawn anew in each step. A term is
+    the sum over the pairs of its kind divided by the number of all pairs in the batch. So every pair has the
+    same weight, however kinds are mixed and batches are distributed among processes. A pair of the other kind,
+    or without points, adds 0.
 
     | term | of | on |
     |---|---|---|
     | `contrastive`, `flow` | semantic pairs | F_s |
     | `dual_softmax` | geometric pairs | F_g |
-    | `joint_contrastive`, `joint_flow` | semantic pairs | their union; ours |
-    | `joint_softmax`, `joint_transfer` | geometric pairs | their union; ours: dual softmax, and the error of `flow` |
-    | `likeness` | images of different pairs | what resembles what across photos, by the union now and before; ours, as `kept` |
-    | `kept` | all pairs | 1 - the cosine of F_s and F_g with what they were; ours, for a fusion with `start: union` |
+    | `joint_contrastive`, `joint_flow` | semantic pairs | joint map (ours) |
+    | `joint_softmax`, `joint_transfer` | geometric pairs | joint map (ours); dual softmax, and the error of `flow` |
+    | `similarity` | images of different pairs | joint map and its input (ours) |
+    | `anchor` | all pairs | 1 - the cosine of F_s and F_g with their inputs (ours) |
 
-    The paper never supervises the union. But it is the union that is matched, and how the two cosines balance
-    is learnt nowhere else. `likeness` is the Kullback-Leibler divergence of the softmax over all cells of another
-    photo: what tells the points of one scene apart may change, what a point of one photo resembles in one of
-    something else may not, and that is what objects of one category are matched by.
+    The paper never supervises the joint map, although it is the map that is matched and nothing else trains the
+    balance of its two parts. `similarity` is the Kullback-Leibler divergence of the softmax over all cells of
+    another pair's image, before and after the fusion: features may change within a scene, but not which points
+    of different objects look alike. That is what semantic matching relies on. `similarity` and `anchor` need a
+    fusion with `start: union`, which returns its inputs too.
     """
 
     def __init__(
@@ -64,20 +63,19 @@ class FusionObjective(nn.Module):
         scale: float | int = 1 / 0.07,
         learn_scale: bool = True,
     ) -> None:
-        """Choose what the paper leaves open.
+        """Set options that the paper leaves open.
 
         Args:
-            semantic: name of F_s.
-            geometric: name of F_g.
-            joint: name of their union.
-            points: drawn of a pair that has dense truth and no keypoints.
-            semantic_points: drawn of the dense truth of a semantic pair, if it has any, in place of its
-                keypoints; 0 takes the keypoints.
-            temperature: of the soft argmax of `flow`.
-            focus: of the same.
-            scale: that multiplies cosines in `contrastive` at first and in `dual_softmax`; descriptors are
-                brought to unit length.
-            learn_scale: the first of these is learnt, as CLIP does.
+            semantic: name of the map F_s.
+            geometric: name of the map F_g.
+            joint: name of the joint map.
+            points: number of points drawn from dense labels.
+            semantic_points: number of points drawn from the dense labels of a semantic pair, if it has any,
+                instead of its keypoints; 0 uses the keypoints.
+            temperature: temperature of the soft argmax in `flow`.
+            focus: see `dense_flow_loss`.
+            scale: multiplies cosines in `dual_softmax`, and in `contrastive` at the start.
+            learn_scale: train the scale of `contrastive`, as CLIP does.
         """
         super().__init__()
         self.semantic, self.geometric, self.joint = semantic, geometric, joint
@@ -85,7 +83,7 @@ class FusionObjective(nn.Module):
         self.points, self.temperature, self.scale = points, float(temperature), float(scale)
         self.focus: Focus = focus
         self.log_scale = nn.Parameter(torch.tensor(math.log(scale)), requires_grad=learn_scale)
-        self.terms = (*_TERMS, "kept", "likeness")
+        self.terms = (*_TERMS, "anchor", "similarity")
 
     def forward(self, matcher: nn.Module, batch: PairBatch, step: Step) -> dict[str, Float[Tensor, ""]]:
         """Return the wanted terms.
@@ -103,10 +101,10 @@ class FusionObjective(nn.Module):
             for name in found:
                 if name in _TERMS and _TERMS[name][0] == kind and len(points[0]):
                     found[name].append(self._term(name, features, batch, index, points))
-        if "kept" in found:
-            found["kept"] = [self._kept(features) * len(batch)]
-        if "likeness" in found and len(batch) > 1:
-            found["likeness"] = self._likeness(features, step)
+        if "anchor" in found:
+            found["anchor"] = [self._anchor(features) * len(batch)]
+        if "similarity" in found and len(batch) > 1:
+            found["similarity"] = self._similarity(features, step)
         return {name: sum(values, zero) / len(batch) for name, values in found.items()}
 
     def _term(
@@ -132,23 +130,23 @@ class FusionObjective(nn.Module):
         one, two = (nn.functional.normalize(each, dim=1) for each in (one, two))
         return dual_softmax_loss(one, two, scale=self.scale)[0]
 
-    def _kept(self, features: Features) -> Tensor:
+    def _anchor(self, features: Features) -> Tensor:
         away = [
             1 - nn.functional.cosine_similarity(features[name], features[f"{name}_input"], dim=2).mean()
             for name in (self.semantic, self.geometric)
         ]
         return away[0] + away[1]
 
-    def _likeness(self, features: Features, step: Step) -> list[Tensor]:
+    def _similarity(self, features: Features, step: Step) -> list[Tensor]:
         now, before = (
             nn.functional.normalize(features[name][:, 0].flatten(2), dim=1)
             for name in (self.joint, f"{self.joint}_input")
         )
         cells = torch.randint(now.shape[2], (self.points,), generator=step.generator).to(now.device)
-        there = now.roll(1, dims=0), before.roll(1, dims=0)
+        other = now.roll(1, dims=0), before.roll(1, dims=0)
         found, wanted = (
             ((one[:, :, cells].mT @ two) / self.temperature).log_softmax(dim=2)
-            for one, two in zip((now, before), there, strict=True)
+            for one, two in zip((now, before), other, strict=True)
         )
         divergence = nn.functional.kl_div(found, wanted.detach(), reduction="none", log_target=True)
         return list(divergence.sum(dim=2).mean(dim=1))
@@ -157,15 +155,15 @@ class FusionObjective(nn.Module):
         self, batch: PairBatch, index: int, drawn: tuple[Tensor, ...], kind: str
     ) -> tuple[Tensor, Tensor]:
         xy0, xy1, known = (part[index] for part in drawn)
-        seen = batch.seen[index]
+        visible = batch.visible[index]
         if kind == "geometric":
             return xy0[known], xy1[known]
-        if bool(seen.any()) and not (self.semantic_points and bool(known.any())):
-            return batch.xy0[index][seen], batch.xy1[index][seen]
-        # Without keypoints, as many as of any other pair.
+        if bool(visible.any()) and not (self.semantic_points and bool(known.any())):
+            return batch.xy0[index][visible], batch.xy1[index][visible]
+        # Without keypoints, use dense labels.
         few = self.semantic_points or self.points
         return xy0[known][:few], xy1[known][:few]
 
     def _read(self, maps: Tensor, xy0: Tensor, xy1: Tensor, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        one = sampled(maps[:1], xy0[None].to(maps), batch.size)[0]
-        return one, sampled(maps[1:], xy1[None].to(maps), batch.size)[0]
+        one = sample_maps(maps[:1], xy0[None].to(maps), batch.size)[0]
+        return one, sample_maps(maps[1:], xy1[None].to(maps), batch.size)[0]

@@ -1,4 +1,4 @@
-"""What a semi-dense matcher learns from: which cells match, where exactly, and which Gaussians they show."""
+"""The objective of semi-dense matchers: coarse matches, their refinement, and alignment with 3D Gaussians."""
 
 import torch
 from jaxtyping import Float, Int
@@ -10,20 +10,17 @@ from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.protocols import Backbone
 from homolog.training.batch import PairBatch
-from homolog.training.coarse_truth import CoarseTruth, Rest, coarse_truth
-from homolog.training.losses.alignment import Positives, alignment_loss
-from homolog.training.losses.coarse_focal import coarse_focal_loss
-from homolog.training.losses.fine import fine_loss
-from homolog.training.objective import Step
-from homolog.training.parts import CellHead, part
+from homolog.training.ground_truth import CoarseTruth, Rest, coarse_truth
+from homolog.training.losses.semidense import Positives, alignment_loss, coarse_focal_loss, fine_loss
+from homolog.training.objectives.base import CoarseToFineHead, Step, part
 
 
 class SemidenseObjective(nn.Module):
     """Terms of a coarse-to-fine head.
 
-    `coarse` (focal loss) and `fine` are LoFTR's, section 3.5. `alignment` is MatchGS's: what a coarse cell
-    looks like is drawn to what the Gaussian that it shows is like, as an encoder tells it that learns too.
-    It is part of this objective, not of the matcher: matching never reads it.
+    `coarse` (focal loss) and `fine` are LoFTR's, section 3.5. `alignment` is MatchGS's: it pulls the feature of a
+    coarse cell towards the encoded attributes of the Gaussian that the cell shows. The encoder is trained too; it
+    belongs to this objective, not to the matcher, because matching never uses it.
     """
 
     def __init__(
@@ -39,19 +36,19 @@ class SemidenseObjective(nn.Module):
         temperature: float | int = 0.07,
         positives: Positives = "mean",
     ) -> None:
-        """Choose the labels.
+        """Set the options of the losses.
 
         Args:
-            rest: what cells of unknown partner are; see `coarse_truth`.
-            negative_weight: of pairs of cells that do not match.
-            gamma: of the focal loss.
-            matches: true matches of each pair that `fine` refines, drawn anew each step.
-            alignment_channels: of the encoded Gaussians: those of the head, `head.alignment_channels`; None
-                makes no encoder, and `alignment` is an error.
-            attributes: numbers of a Gaussian in the samples.
-            cells: of both images together that `alignment` compares, drawn anew each step.
-            temperature: of `alignment`.
-            positives: of `alignment`; see `alignment_loss`.
+            rest: label of cells without a known match; see `coarse_truth`.
+            negative_weight: weight of pairs of cells that do not match; see `coarse_focal_loss`.
+            gamma: exponent of the focal loss.
+            matches: number of true matches per pair that `fine` refines, drawn anew in each step.
+            alignment_channels: channels of the encoded Gaussians, equal to `head.alignment_channels`; None makes
+                no encoder, so the term `alignment` is an error.
+            attributes: number of attributes of a Gaussian in the samples.
+            cells: number of cells of both images together in `alignment`, drawn anew in each step.
+            temperature: temperature of `alignment`.
+            positives: see `alignment_loss`.
         """
         super().__init__()
         self.rest: Rest = rest
@@ -65,10 +62,10 @@ class SemidenseObjective(nn.Module):
         """Return the wanted terms.
 
         Raises:
-            ConfigError: a head that matches no cells, or `alignment` is wanted, but there is no encoder.
+            ConfigError: a head that matches no cells, or `alignment` is wanted without an encoder.
             CapabilityError: `alignment` is wanted of a head without `alignment_channels`.
         """
-        head, backbone = part(matcher, "head", CellHead), part(matcher, "backbone", Backbone)
+        head, backbone = part(matcher, "head", CoarseToFineHead), part(matcher, "backbone", Backbone)
         one, two = (backbone(batch.images[:, side, None]) for side in (0, 1))
         features = one, two
         maps = [each[head.coarse] for each in features]
@@ -98,7 +95,7 @@ class SemidenseObjective(nn.Module):
 
     def _fine(
         self,
-        head: CellHead,
+        head: CoarseToFineHead,
         batch: PairBatch,
         index: int,
         features: tuple[Features, Features],
@@ -116,14 +113,14 @@ class SemidenseObjective(nn.Module):
         xy1 = _centres(coarse1, size)[matches0[index][chosen]]
         refined = head.refine(xy0, xy1, one, two)
         fine = two[head.fine]
-        # Half a window of the fine map, in pixels: what LoFTR measures in.
+        # Half a window of the fine map, in pixels: LoFTR's unit.
         half = (head.window // 2) * size[1] / fine.shape[-1]
         truth = normalised_to_pixel(place0[index][chosen], size)
         return fine_loss((refined - xy1) / half, (truth - xy1) / half, weight="none")
 
     def _alignment(
         self,
-        head: CellHead,
+        head: CoarseToFineHead,
         batch: PairBatch,
         features: tuple[Features, Features],
         truth: CoarseTruth,
@@ -134,8 +131,8 @@ class SemidenseObjective(nn.Module):
                 "semidense: expected alignment_channels for the term alignment, got none; set "
                 "objective.alignment_channels to those of the head"
             )
-        seen = torch.cat([head.aligned(each) for each in features], dim=1)
-        losses = [seen.sum() * 0]
+        aligned = torch.cat([head.aligned(each) for each in features], dim=1)
+        losses = [aligned.sum() * 0]
         for index, sample in enumerate(batch.samples):
             if sample.gaussians is None:
                 continue
@@ -148,13 +145,13 @@ class SemidenseObjective(nn.Module):
             )
             ids = torch.cat((id0, _as_partners(id0, id1, truth.matches1[index])))
             order = torch.randperm(len(ids), generator=step.generator)[: self.cells]
-            ids, chosen = ids[order], seen[index][order.to(seen.device)]
-            told = sample.gaussians.attributes[ids.clamp_min(0)].to(seen.device)
+            ids, chosen = ids[order], aligned[index][order.to(aligned.device)]
+            attributes = sample.gaussians.attributes[ids.clamp_min(0)].to(aligned.device)
             losses.append(
                 alignment_loss(
                     chosen,
-                    self.encoder(told),
-                    ids.to(seen.device),
+                    self.encoder(attributes),
+                    ids.to(aligned.device),
                     temperature=self.temperature,
                     positives=self.positives,
                 )
@@ -174,7 +171,7 @@ def _encoder(attributes: int, channels: int) -> nn.Module:
 
 
 def _shown(ids: Int[Tensor, "H W"], image: Image, centres: Float[Tensor, "N 2"]) -> Int[Tensor, " N"]:
-    """Return the Gaussian at the pixel of the original file that is nearest to the centre of each cell."""
+    """Return the Gaussian at the pixel of the original file nearest to the centre of each cell."""
     last = torch.tensor((ids.shape[1] - 1, ids.shape[0] - 1))
     at = (image.xy_to_original(centres.cpu()) + 0.5).floor().long().clamp_min(0).minimum(last)
     return ids[at[:, 1], at[:, 0]].long()
@@ -183,10 +180,10 @@ def _shown(ids: Int[Tensor, "H W"], image: Image, centres: Float[Tensor, "N 2"])
 def _as_partners(
     id0: Int[Tensor, " N"], id1: Int[Tensor, " M"], matches1: Int[Tensor, " M"]
 ) -> Int[Tensor, " M"]:
-    """Give cells of image 1 the Gaussians of the cells that they match.
+    """Assign to cells of image 1 the Gaussians of the cells that they match.
 
-    Gaussians are smaller than cells: at the centres of two cells that match there are two neighbours of one
-    surface, which would be told apart.
+    Gaussians are smaller than cells: the centres of two matching cells show two neighbouring Gaussians of one
+    surface, which would count as different.
     """
     matches1 = matches1.cpu()
     theirs = id0[matches1.clamp_min(0)]

@@ -1,1 +1,0 @@
-"""What is watched while a loss falls; each file is one number, a pure function without gradient."""
