@@ -24,7 +24,7 @@ RELATIVE_THRESHOLD = 0.003
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verdict:
+class Verification:
     """What a geometric check says of matches.
 
     Attributes:
@@ -43,7 +43,9 @@ class Verdict:
     note: str = ""
 
 
-def verify(xy0: NDArray[np.float32], xy1: NDArray[np.float32], *, check: Check, threshold: float) -> Verdict:
+def verify(
+    xy0: NDArray[np.float32], xy1: NDArray[np.float32], *, check: Check, threshold: float
+) -> Verification:
     """Fit a model to matches and tell which agree with it.
 
     Args:
@@ -58,17 +60,19 @@ def verify(xy0: NDArray[np.float32], xy1: NDArray[np.float32], *, check: Check, 
         The verdict; without a model all matches are outliers, and the note says why.
     """
     if check == "none":
-        return Verdict(check=check, inlier=np.ones(len(xy0), dtype=bool), model=None, threshold=threshold)
+        return Verification(
+            check=check, inlier=np.ones(len(xy0), dtype=bool), model=None, threshold=threshold
+        )
     nothing = np.zeros(len(xy0), dtype=bool)
     if len(xy0) < FEWEST[check]:
         note = f"too few matches for a {check} check: {len(xy0)} of at least {FEWEST[check]}"
-        return Verdict(check=check, inlier=nothing, model=None, threshold=threshold, note=note)
+        return Verification(check=check, inlier=nothing, model=None, threshold=threshold, note=note)
     model, report = _estimate(xy0.astype(np.float64), xy1.astype(np.float64), check, threshold)
     inlier = np.asarray(report["inliers"], dtype=bool)
     if inlier.sum() < FEWEST[check] or not np.isfinite(model).all():
         note = f"no {check} model: no more matches agree than would by chance"
-        return Verdict(check=check, inlier=nothing, model=None, threshold=threshold, note=note)
-    return Verdict(check=check, inlier=inlier, model=model, threshold=threshold)
+        return Verification(check=check, inlier=nothing, model=None, threshold=threshold, note=note)
+    return Verification(check=check, inlier=inlier, model=model, threshold=threshold)
 
 
 def default_threshold(size0: Size, size1: Size) -> float:

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from homolog.cli.notes import say
-from homolog.cli.outcome import FINE, INTERRUPTED, SOME_FAILED
+from homolog.cli.console import FINE, INTERRUPTED, SOME_FAILED, say
 from homolog.core.errors import HomologError
 from homolog.core.whereabouts import Whereabouts
 from homolog.zoo.weight_files import Piece, Verdict, WeightFile, choose_weights, list_weights, obtain, verify
