@@ -186,7 +186,7 @@ def test_too_few_photos_are_one_line(homolog, words: tuple[str, ...], expected: 
         ("a.png b.png\na.png\n", "pairs.txt:2: expected two paths, got 'a.png'"),
         ('a.png "b.png\n', "pairs.txt:1: expected two paths"),
         ("# only remarks\n\n", "pairs.txt: expected a list of pairs, got none"),
-        (b"\xff\xfe\x00a", "pairs.txt: expected a list of pairs, but cannot read it (it is no UTF-8 text)"),
+        (b"\xff\xfe\x00a", "pairs.txt: expected a list of pairs, but cannot read it (not UTF-8 text)"),
         (
             None,
             "pairs.txt: expected a list of pairs, but cannot read it (No such file or directory); check the path",
@@ -218,7 +218,7 @@ def test_a_pair_list_that_lies_in_the_folder_is_found_by_name_in_the_message(hom
 def test_a_list_beside_single_photos_is_refused(homolog, photos: Path):
     said = homolog("match", photos / "a.png", photos / "b.png", "--pairs", "pairs.txt")
     assert said.code == 2
-    assert "expected one folder beside --pairs" in said.err
+    assert "expected one folder with --pairs" in said.err
 
 
 def test_an_output_folder_that_is_a_file_is_refused(homolog, photos: Path):

@@ -113,13 +113,13 @@ def check_room(folder: str | Path, description: Description) -> None:
         if there.digest != description.digest:
             raise ConfigError(
                 f"{place}: expected shards of these settings, got others ({description.differences(there)}); "
-                "choose another folder, or --force to replace them"
+                "choose another folder, or --overwrite to replace them"
             )
     strange = [shard for shard in numbers(place) if _is_of_another(place, shard, description)]
     if strange:
         raise ConfigError(
             f"{place}: expected shards of these settings, got {shard_path(place, strange[0]).name} of others; "
-            "choose another folder, or --force to replace them"
+            "choose another folder, or --overwrite to replace them"
         )
 
 
