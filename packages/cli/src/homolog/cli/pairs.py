@@ -74,7 +74,9 @@ def photos_in(folder: Path) -> list[Path]:
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     except OSError as error:
-        raise DataError(f"{folder}: cannot list the folder ({error.strerror}); check its permissions") from error
+        raise DataError(
+            f"{folder}: cannot list the folder ({error.strerror}); check its permissions"
+        ) from error
     photos = [path for path in files if path.is_file() and not path.name.startswith(".")]
     if len(photos) < 2:
         raise DataError(
