@@ -11,7 +11,7 @@ import torch
 from pairs import Kind, Stored
 from safetensors.torch import load_file, save_file
 
-from homolog.cli.train import composed
+from homolog.cli.commands.train import composed
 from homolog.training.recipe import Recipe
 from homolog.training.trainer import fit
 from homolog.zoo.build import build

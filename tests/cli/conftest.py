@@ -1,7 +1,6 @@
 """Photos to match, and a command to call."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +59,6 @@ def homolog(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave `homolog match` its pictures, but blank: to draw them takes longer than all else that it does."""
+    """Replace the pictures of `homolog match` by a few bytes, because drawing takes most of its time."""
     blank = {"matches.png": b"blank", "transfer.png": b"blank"}
-    monkeypatch.setattr("homolog.cli.match.studio", lambda pairs: ThreadPoolExecutor(1))
-    monkeypatch.setattr("homolog.cli.batch.draw_page", lambda page: blank)
+    monkeypatch.setattr("homolog.cli.matching.draw_pictures", lambda page: blank)

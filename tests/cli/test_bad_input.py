@@ -140,19 +140,22 @@ WRONG_WORDS: dict[str, tuple[tuple[str, ...], str]] = {
     "no configs": (("--configs", "nowhere"), "nowhere: expected a configs folder"),
     "unknown option": (("--verfy", "none"), "no option --verfy; did you mean --verify?"),
     "unknown check": (("--verify", "essential"), "argument --verify: invalid choice: 'essential'"),
-    "negative limit": (("--limit", "-1"), "argument --limit: invalid number above 0 value: '-1'"),
-    "no limit": (("--limit", "many"), "argument --limit: invalid number above 0 value: 'many'"),
+    "negative number": (
+        ("--max-matches", "-1"),
+        "argument --max-matches: invalid positive number value: '-1'",
+    ),
+    "no number": (("--max-matches", "many"), "argument --max-matches: invalid positive number value: 'many'"),
     "infinite threshold": (
         ("--threshold", "inf"),
-        "argument --threshold: invalid number above 0 value: 'inf'",
+        "argument --threshold: invalid positive number value: 'inf'",
     ),
-    "demo and photos": (("--demo",), "--demo brings its own photos"),
+    "demo and photos": (("--demo",), "--demo uses its own photos"),
     "a third photo": (("third.jpg",), "expected two photos or one folder, got "),
 }
 
 
 @pytest.mark.parametrize("what", WRONG_WORDS)
-def test_wrong_words_are_one_line_and_exit_code_two(homolog, photos: Path, what: str):
+def test_wrong_arguments_are_one_line_and_exit_code_two(homolog, photos: Path, what: str):
     words, expected = WRONG_WORDS[what]
     said = homolog("match", photos / "a.png", photos / "b.png", *words)
     assert said.code == 2
@@ -183,7 +186,7 @@ def test_too_few_photos_are_one_line(homolog, words: tuple[str, ...], expected: 
         ("a.png b.png\na.png\n", "pairs.txt:2: expected two paths, got 'a.png'"),
         ('a.png "b.png\n', "pairs.txt:1: expected two paths"),
         ("# only remarks\n\n", "pairs.txt: expected a list of pairs, got none"),
-        (b"\xff\xfe\x00a", "pairs.txt: expected a list of pairs, but cannot read it (it is no UTF-8 text)"),
+        (b"\xff\xfe\x00a", "pairs.txt: expected a list of pairs, but cannot read it (not UTF-8 text)"),
         (
             None,
             "pairs.txt: expected a list of pairs, but cannot read it (No such file or directory); check the path",
@@ -215,7 +218,7 @@ def test_a_pair_list_that_lies_in_the_folder_is_found_by_name_in_the_message(hom
 def test_a_list_beside_single_photos_is_refused(homolog, photos: Path):
     said = homolog("match", photos / "a.png", photos / "b.png", "--pairs", "pairs.txt")
     assert said.code == 2
-    assert "expected one folder beside --pairs" in said.err
+    assert "expected one folder with --pairs" in said.err
 
 
 def test_an_output_folder_that_is_a_file_is_refused(homolog, photos: Path):
@@ -224,7 +227,7 @@ def test_an_output_folder_that_is_a_file_is_refused(homolog, photos: Path):
         said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--out", out)
         assert said.code == 2
         (line,) = said.err.splitlines()
-        assert f"{out}: expected a folder for the results, but " in line
+        assert f"{out}: expected an output folder, but " in line
     assert Path("taken").read_text() == "mine"
     assert [path.name for path in Path().iterdir()] == ["taken"]
 
@@ -257,13 +260,13 @@ def test_debug_shows_the_traceback(homolog, photos: Path):
     assert "no matcher named 'nope'" in said.err.splitlines()[-1]
 
 
-def test_a_mistake_of_ours_is_one_line_too(homolog, photos: Path, monkeypatch: pytest.MonkeyPatch):
-    import homolog.cli.match as story
+def test_an_unexpected_error_is_one_line_too(homolog, photos: Path, monkeypatch: pytest.MonkeyPatch):
+    import homolog.cli.pairs as pairs
 
     def broken(*_: object) -> None:
         raise KeyError("what")
 
-    monkeypatch.setattr(story, "find_pairs", broken)
+    monkeypatch.setattr(pairs, "find_pairs", broken)
     said = homolog("match", photos / "a.png", photos / "b.png")
     assert said.code == 1
-    assert said.err == "homolog: error: KeyError: 'what'; --debug shows where\n"
+    assert said.err == "homolog: error: KeyError: 'what'; --debug shows the traceback\n"

@@ -25,7 +25,7 @@ def test_an_empty_cache_is_told_and_not_made(homolog, folder: Path):
     assert (said.code, said.err) == (0, "")
     assert said.out.splitlines() == [
         str(folder),
-        "0 entries, 0.0 MB, at most 20.0 GB; the least recently used go first",
+        "0 entries, 0.0 MB, at most 20.0 GB; the least recently used are removed first",
     ]
     assert homolog("cache", "clear").out == "removed 0 entries, 0.0 MB\n"
     assert not cache_folder().exists()

@@ -1,4 +1,4 @@
-"""`homolog data check`, below the words."""
+"""`homolog data check`."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from homolog.cli.data import run
+from homolog.cli.commands.data import run
 from homolog.core.errors import DataError
 
 
@@ -47,7 +47,7 @@ def test_only_incomplete_data_sets_are_exit_code_1(
 
 def test_nothing_recognised_is_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(tmp_path) == 3
-    assert "no data set that homolog knows" in capsys.readouterr().out
+    assert "no known data set" in capsys.readouterr().out
 
 
 def test_json_has_what_the_tables_have(complete: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ def test_the_demo_matches_both_pairs_measures_the_error_and_says_where_the_pictu
     pictures = [Path(line.strip()) for line in said.out.splitlines() if re.match(r"  \S+\.png$", line)]
     assert len(pictures) >= 4
     assert all(picture.is_file() for picture in pictures)
-    assert "measured against the exact truth" in said.out
+    assert "errors against the exact homography" in said.out
     medians = re.findall(
         r"(\d+) (inliers|matches|transferred points[^:]*): median error ([\d.]+) px", said.out
     )

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from homolog.cli.board import CAPTION
-from homolog.cli.comparison import Comparison
 from homolog.cli.dense_presentation import HEIGHT, present_fields, row_sizes
+from homolog.cli.matching import Comparison, draw_pictures
 from homolog.cli.page import GAP, DenseView
 from homolog.cli.place_colours import CORNERS, own_places, paint_places, place_colours, striped
 from homolog.cli.presentation import present
 from homolog.cli.sheet import HEADER, MARGIN
-from homolog.cli.studio import draw_page
 from homolog.core.dense import DenseField, Transfer
 from homolog.core.image import Image
 from homolog.core.keypoints import Matches
@@ -95,7 +94,7 @@ def test_the_picture_has_the_five_panels_of_each_photo(images):
         image0=images[0], image1=images[1], found=found, matches=nothing, verdict=verdict, seconds=0.0
     )
     page = present(comparison, title="a + b")
-    pictures = draw_page(page)
+    pictures = draw_pictures(page)
     assert set(pictures) == {"matches.png", "dense.png"}
     drawn = np.asarray(PIL.Image.open(io.BytesIO(pictures["dense.png"])))
     assert page.dense is not None

@@ -10,8 +10,8 @@ import PIL.Image
 import pytest
 from skimage import data
 
-import homolog.cli.cell as cell_module
-from homolog.cli.cell import Cell, run_cell
+import homolog.cli.evaluation as evaluation
+from homolog.cli.evaluation import Cell, run_cell
 from homolog.evaluators.benchmark import Benchmark
 from homolog.evaluators.records import load_records
 
@@ -104,7 +104,7 @@ def test_a_finished_cell_is_not_run_again_until_its_settings_change(
     assert run_cell(cell(root, tmp_path, limit=2))["samples"] == 2
 
 
-def test_an_interrupted_run_goes_on_from_its_answers_to_the_same_result(
+def test_an_interrupted_run_resumes_from_its_predictions_to_the_same_result(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     whole = run_cell(cell(root, tmp_path / "whole"))
@@ -118,7 +118,7 @@ def test_an_interrupted_run_goes_on_from_its_answers_to_the_same_result(
             yield record
 
     monkeypatch.setattr(Benchmark, "answers", breaking)
-    monkeypatch.setattr(cell_module, "PARTIAL_EVERY", 0.0)
+    monkeypatch.setattr(evaluation, "PARTIAL_EVERY", 0.0)
     with pytest.raises(KeyboardInterrupt):
         run_cell(cell(root, tmp_path / "broken"))
     assert not (tmp_path / "broken" / "result.json").exists()
@@ -136,7 +136,7 @@ def test_a_sweep_records_what_fails_and_a_report_shows_it(root: Path, homolog: A
     assert failed["status"] == "failed"
     assert "sparse matches only" in failed["reason"]
     again = homolog(*words, "--limit", "2", "--out", "out")
-    assert "2 cells, 1 of them have a result" in again.err
+    assert "2 evaluations, 1 of them already have a result" in again.err
     said = homolog("report", "out")
     assert said.code == 0
     page = Path("out/report.html").read_text()

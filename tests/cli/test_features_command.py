@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from homolog.cli.board import CAPTION
-from homolog.cli.features import SIDE
+from homolog.cli.commands.features import SIDE
 from homolog.cli.page import GAP
 from homolog.cli.principal_colours import principal_colours
 from homolog.cli.sheet import HEADER, MARGIN
@@ -67,7 +67,7 @@ def test_every_photo_stands_beside_its_features(homolog, photos: Path):
     said = homolog("features", photos / "a.png", same, *words, "--map", "blocks.2")
     assert said.code == 0
     assert said.out.startswith(
-        "blocks.2: similar colours are similar features, across the 2 photos; 3 of 40 directions"
+        "blocks.2: similar colours are similar features, across the 2 photos; 3 of 40 components"
     )
     first = PICTURE.read_bytes()
     picture = np.asarray(PIL.Image.open(PICTURE)).astype(int)
@@ -105,8 +105,8 @@ def test_a_joint_backbone_sees_all_photos_as_one_scene(homolog, photos: Path):
 @pytest.mark.parametrize(
     ("words", "code", "expected"),
     [
-        (("a.png",), 2, "homolog features: error: expected photos and one backbone=NAME"),
-        (("backbone=mini",), 2, "homolog features: error: expected photos and one backbone=NAME"),
+        (("a.png",), 2, "homolog: error: expected photos and one backbone=NAME"),
+        (("backbone=mini",), 2, "homolog: error: expected photos and one backbone=NAME"),
         (("a.png", "backbone=mni"), 2, "homolog: error: no backbone named 'mni'; did you mean mini?"),
         (
             ("a.png", "backbone=efficientnet_lite0", "--map", "block.2", "--device", "cpu"),

@@ -49,7 +49,9 @@ def test_the_pictures_show_both_photos_and_something_on_them(homolog, photos: Pa
 
 
 def test_the_summary_names_counts_seconds_and_the_folder(homolog, photos: Path):
-    said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--limit", "100", "--out", "res")
+    said = homolog(
+        "match", photos / "a.png", photos / "b.png", *LIGHT, "--max-matches", "100", "--out", "res"
+    )
     for word in (
         "a.png + b.png",
         "matches",
@@ -65,7 +67,7 @@ def test_the_summary_names_counts_seconds_and_the_folder(homolog, photos: Path):
     assert summary["versions"].keys() >= {"python", "torch", "homolog-core", "poselib"}
     assert summary["config"]["_target_"].startswith("homolog.matchers")
     assert summary["config"]["resize"] == 208
-    assert summary["options"] == {"check": "fundamental", "threshold": None, "limit": 100}
+    assert summary["options"] == {"check": "fundamental", "threshold": None, "max_matches": 100}
     (row,) = summary["pairs"]
     assert row["matches"] == 100
     assert row["image0"] == str(photos / "a.png")
@@ -149,7 +151,7 @@ def test_a_second_run_replaces_the_first_and_leaves_no_stale_picture(homolog, ph
 
 
 def test_too_few_matches_are_said_and_are_all_outliers(homolog, photos: Path):
-    said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--limit", "7")
+    said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--max-matches", "7")
     assert said.code == 0
     assert "note: a.png + b.png: too few matches for a fundamental check: 7 of at least 8" in said.out
     with np.load("homolog-results/a__b/matches.npz") as found:

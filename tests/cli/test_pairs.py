@@ -47,7 +47,7 @@ def test_a_pair_that_is_listed_twice_is_matched_once_and_said(
     file = tmp_path / "pairs.txt"
     file.write_text("a b\nb a\na b\n")
     assert read_list(file, Path()) == [(Path("a"), Path("b")), (Path("b"), Path("a"))]
-    assert "pairs.txt:3: this pair is in the list already" in caplog.text
+    assert "pairs.txt:3: duplicate pair" in caplog.text
 
 
 def test_without_a_folder_a_list_is_relative_to_itself(tmp_path: Path):

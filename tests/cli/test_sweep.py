@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from homolog.cli import launchers
-from homolog.cli.cell import Cell, finished, record_failure
+from homolog.cli.evaluation import Cell, combinations, finished, make_cells, record_failure, run_safely
+from homolog.cli.launchers import make_launcher
 from homolog.cli.leaderboard import find_results, read_results
-from homolog.cli.sweep import attempt, combinations, make_cells, make_launcher
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 
 
@@ -85,7 +85,7 @@ def test_a_launcher_runs_every_cell_and_their_errors_are_results(
     settings: list[str], count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    results = list(make_launcher(settings, None)(attempt, cells(count, tmp_path / "out")))
+    results = list(make_launcher(settings, None)(run_safely, cells(count, tmp_path / "out")))
     assert sorted(result["matcher"] for result in results) == [f"m{number}" for number in range(count)]
     for result in results:
         assert result["status"] == "failed"

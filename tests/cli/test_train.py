@@ -76,7 +76,7 @@ def test_a_recipe_is_trained_resumed_and_used(tmp_path, photo, capsys):
         (["recipe=mini_dense", "stages.spars.steps=3", "--out", "x"], "no setting stages.spars"),
         (["recipe=mini_dense", "matcher.heads.width=3", "--out", "x"], "no setting heads"),
         (["recipe=mini_dense"], "--out"),
-        (["@nothing.txt", "--out", "x"], "@nothing.txt: expected a file of words"),
+        (["@nothing.txt", "--out", "x"], "@nothing.txt: expected a file of arguments"),
         (["recipe=mini_dense", "--workers", "-1", "--out", "x"], "workers"),
     ],
 )
@@ -87,19 +87,3 @@ def test_wrong_words_are_told_before_anything_is_made(words, said, tmp_path, mon
     assert said in error
     assert len(error.splitlines()) == 1
     assert not list(tmp_path.iterdir())
-
-
-def test_help_teaches(capsys):
-    assert main(["train", "--help"]) == 0
-    told = capsys.readouterr().out
-    for word in ("--resume", "--from", "--stages", "matcher.", "metrics.csv", "@OUT/<stage>/overrides.txt"):
-        assert word in told
-
-
-def test_words_may_lie_in_files_and_photos_may_begin_with_an_at(tmp_path, monkeypatch):
-    from homolog.cli.word_files import expanded
-
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "words.txt").write_text("a=1  # one\n'b=[1, 2]'\n")
-    (tmp_path / "@odd.jpg").write_text("")
-    assert expanded(["match", "@words.txt", "@odd.jpg"]) == ["match", "a=1", "b=[1, 2]", "@odd.jpg"]

@@ -123,7 +123,7 @@ def test_a_folder_of_other_settings_is_refused_and_untouched(
 ):
     write(pairs(), tmp_path)
     before = content(tmp_path)
-    with pytest.raises(ConfigError, match=f"got others .*{message}.*choose another folder, or --force"):
+    with pytest.raises(ConfigError, match=f"got others .*{message}.*choose another folder, or --overwrite"):
         write(pairs(**other), tmp_path, **options)
     assert content(tmp_path) == before
 

@@ -1,7 +1,7 @@
-"""Where the cells of a sweep run: here, on the cores of this machine, on a cluster.
+"""Launchers of a sweep: run its cells in this process, in several processes, or on a cluster.
 
-Each launcher takes cells and a function, and yields what came out as it comes out. The function
-catches its own errors, so a launcher has none of a cell to report.
+A launcher takes cells and a function, and yields the results as they complete. The function catches
+the errors of a cell, so a launcher only reports lost jobs.
 """
 
 import importlib
@@ -12,23 +12,41 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from homolog.cli.cell import Cell
+from homolog.cli.evaluation import Cell, record_failure
 from homolog.core.errors import ConfigError, MissingDependencyError
+from homolog.zoo.build import build
+from homolog.zoo.compose import compose
 
 Work = Callable[[Cell], dict[str, Any]]
 
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Runs cells, in any order."""
+    """Runs cells in any order."""
 
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        """Yield the result of each cell as soon as it is there."""
+        """Yield the result of each cell when it is complete."""
         ...
 
 
+def make_launcher(settings: Sequence[str], configs: Path | None) -> Launcher:
+    """Build the launcher for settings such as `launcher=joblib launcher.jobs=4`.
+
+    Raises:
+        ConfigError: no such launcher or setting.
+        MissingDependencyError: its package is not installed.
+    """
+    chosen = [
+        word.replace("launcher=", "launcher@_global_=", 1)
+        for word in settings
+        if word.startswith("launcher=")
+    ]
+    others = [word.replace("launcher.", "", 1) for word in settings if not word.startswith("launcher=")]
+    return build(compose("sweep", [*chosen, *others], configs=configs))
+
+
 class Serial:
-    """One after the other, in this process: the networks' libraries are loaded once."""
+    """Run cells one after the other in this process; libraries are imported once."""
 
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Yield the result of each cell, in order."""
@@ -36,13 +54,13 @@ class Serial:
 
 
 class Joblib:
-    """Several at a time on this machine, in processes of their own, through joblib."""
+    """Run several cells at a time in processes of this machine, with joblib."""
 
     def __init__(self, *, jobs: int = -1) -> None:
-        """Choose how many run at a time.
+        """Set how many cells run at a time.
 
         Args:
-            jobs: -1 for as many as there are cores, which share the cores among them.
+            jobs: number of processes, which share the cores; -1 for one per core.
 
         Raises:
             MissingDependencyError: joblib is not installed.
@@ -54,7 +72,7 @@ class Joblib:
             raise ConfigError(f"expected launcher.jobs of at least 1, or -1 for all cores, got {jobs}")
 
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        """Yield the result of each cell as it comes."""
+        """Yield the result of each cell when it is complete."""
         workers = min(self.jobs, max(len(cells), 1))
         threads = max(1, (os.cpu_count() or 1) // workers)
         parallel = self._joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
@@ -62,7 +80,7 @@ class Joblib:
 
 
 class Submitit:
-    """Each cell as a job of a SLURM cluster, or of submitit's local executor, through submitit."""
+    """Run each cell as a job of a SLURM cluster, or of submitit's local executor."""
 
     def __init__(
         self,
@@ -72,14 +90,14 @@ class Submitit:
         parameters: dict[str, Any] | None = None,
         poll: float = 2.0,
     ) -> None:
-        """Choose where jobs go.
+        """Set where jobs run.
 
         Args:
-            cluster: `slurm`, or `local` for processes of this machine; None takes SLURM where there is one.
-            folder: for the logs of jobs; it must be visible from the nodes.
-            parameters: as submitit's `update_parameters` takes them: `timeout_min`, `slurm_partition`,
+            cluster: `slurm`, or `local` for processes of this machine; None uses SLURM if available.
+            folder: for the logs of jobs; must be visible from the nodes.
+            parameters: for submitit's `update_parameters`: `timeout_min`, `slurm_partition`,
                 `gpus_per_node`, `cpus_per_task`.
-            poll: seconds between two looks at the jobs.
+            poll: seconds between two checks of the jobs.
 
         Raises:
             MissingDependencyError: submitit is not installed.
@@ -93,7 +111,7 @@ class Submitit:
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
         """Submit all cells at once, and yield their results as jobs end.
 
-        A job that is lost (killed, out of time) gives a result that says so.
+        A lost job (killed, out of time) becomes a failed result.
         """
         executor = self._submitit.AutoExecutor(folder=str(self.folder), cluster=self.cluster)
         executor.update_parameters(**self.parameters)
@@ -108,15 +126,15 @@ class Submitit:
 
 
 class Ray:
-    """Each cell as a task of a Ray cluster, or of this machine, through ray."""
+    """Run each cell as a task of a Ray cluster, or of this machine."""
 
     def __init__(self, *, address: str | None = None, cpus: float = 1, gpus: float = 0) -> None:
-        """Choose the cluster and what each cell takes of it.
+        """Set the cluster and the resources of each cell.
 
         Args:
             address: of a running cluster; None starts one on this machine.
-            cpus: of each cell.
-            gpus: of each cell.
+            cpus: per cell.
+            gpus: per cell.
 
         Raises:
             MissingDependencyError: ray is not installed.
@@ -127,7 +145,7 @@ class Ray:
         self.gpus = gpus
 
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        """Yield the result of each cell as it comes."""
+        """Yield the result of each cell when it is complete."""
         self._ray.init(address=self.address, ignore_reinit_error=True)
         remote = self._ray.remote(num_cpus=self.cpus, num_gpus=self.gpus)(work)
         of = {remote.remote(cell): cell for cell in cells}
@@ -146,14 +164,12 @@ def _outcome(cell: Cell, job: Any) -> dict[str, Any]:
 
 
 def _lost(cell: Cell, error: BaseException) -> dict[str, Any]:
-    from homolog.cli.cell import record_failure
-
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return record_failure(cell, ConfigError(f"its job ended without a result: {lines[-1]}"))
 
 
 def _with_threads(work: Work, cell: Cell, threads: int) -> dict[str, Any]:
-    # Several processes that each take all cores get in each other's way.
+    # Several processes that each use all cores slow each other down.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     torch = sys.modules.get("torch")
     if torch is not None:

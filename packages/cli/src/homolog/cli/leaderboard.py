@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from homolog.cli.cell import FORMAT
+from homolog.cli.evaluation import FORMAT
 from homolog.core.errors import DataError
 
 

@@ -1,4 +1,4 @@
-"""Which pairs a user asks for: two photos, all pairs of a folder, or the pairs of a list."""
+"""Find the pairs to match: two photos, all pairs of a folder, or the pairs of a list."""
 
 import itertools
 import logging
@@ -11,13 +11,13 @@ from homolog.core.errors import ConfigError, DataError, did_you_mean
 
 logger = logging.getLogger(__name__)
 
-LONGEST_STEM = 80
-"""Bytes of a file's name that enter the folder's name; file systems stop at 255 for the whole."""
+MAX_STEM = 80
+"""Bytes of a file name used in the name of the output folder; file systems allow 255 in total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """Two photos and the name of the folder for their results.
+    """Two photos and the name of their output folder.
 
     Attributes:
         path0: the first photo.
@@ -31,19 +31,19 @@ class Pair:
 
     @property
     def title(self) -> str:
-        """The two file names, for people."""
+        """Both file names, for messages."""
         return f"{self.path0.name} + {self.path1.name}"
 
 
 def find_pairs(inputs: Sequence[Path], list_file: Path | None) -> list[Pair]:
-    """Turn what was given on the command line into pairs.
+    """Return the pairs that the command line names.
 
     Args:
-        inputs: two photos, or one folder; nothing when a list names the photos.
-        list_file: two paths a line, relative to the folder, or to the list's own folder.
+        inputs: two photos, or one folder; may be empty if a list names the photos.
+        list_file: two paths per line, relative to the folder, or else to the folder of the list.
 
     Raises:
-        ConfigError: something else was given, or the list cannot be used.
+        ConfigError: other inputs, or an invalid list.
         DataError: a photo does not exist, or the folder holds fewer than two.
     """
     if list_file is not None:
@@ -52,29 +52,31 @@ def find_pairs(inputs: Sequence[Path], list_file: Path | None) -> list[Pair]:
         return named(itertools.combinations(photos_in(inputs[0]), 2))
     if len(inputs) != 2:
         raise ConfigError(
-            f"expected two photos or one folder, got {_count(inputs)}; settings are written key=value, "
-            "and homolog match --help has examples"
+            f"expected two photos or one folder, got {_count(inputs)}; settings are written key=value; "
+            "see homolog match --help for examples"
         )
     for path in inputs:
-        # Told before the networks are built, which takes seconds.
+        # Checked before the networks are built, which takes seconds.
         if not path.exists():
             raise DataError(f"{path}: no such file{_similar(path)}")
     return named([(inputs[0], inputs[1])])
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Return the photos of a folder by name; hidden files and folders inside it are left out.
+    """Return the photos of a folder sorted by name, without hidden files and subfolders.
 
     Raises:
         DataError: it cannot be listed, or holds fewer than two.
     """
-    # Here, because it brings torch along, and the other ways to name pairs do without.
+    # Imported here because it imports torch, which is not needed otherwise.
     from homolog.core.io import IMAGE_ENDINGS
 
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     except OSError as error:
-        raise DataError(f"{folder}: cannot list the folder ({error.strerror}); check its mode") from error
+        raise DataError(
+            f"{folder}: cannot list the folder ({error.strerror}); check its permissions"
+        ) from error
     photos = [path for path in files if path.is_file() and not path.name.startswith(".")]
     if len(photos) < 2:
         raise DataError(
@@ -85,21 +87,21 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def read_list(file: Path, folder: Path) -> list[tuple[Path, Path]]:
-    """Read a pair list: two paths a line, blank lines and lines that begin with # left out.
+    """Read a list of pairs: two paths per line. Blank lines and lines that begin with # are skipped.
 
-    A path with spaces stands in quotes; whatever follows the second path is ignored.
+    Quote paths with spaces. Anything after the second path is ignored.
 
     Args:
         file: the list, in UTF-8.
         folder: what its paths are relative to.
 
     Raises:
-        ConfigError: no such list, no text, a line without two paths, or no pair at all.
+        ConfigError: the list does not exist, is not text, has a line without two paths, or has no pair.
     """
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        reason = "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ConfigError(
             f"{file}: expected a list of pairs, but cannot read it ({reason}){_beside(file, folder)}"
         ) from error
@@ -110,19 +112,19 @@ def read_list(file: Path, folder: Path) -> list[tuple[Path, Path]]:
         names = _names(line)
         if len(names) < 2:
             raise ConfigError(
-                f"{file}:{number}: expected two paths, got {line.strip()!r}; quote a path that holds spaces"
+                f"{file}:{number}: expected two paths, got {line.strip()!r}; quote paths with spaces"
             )
         pair = (folder / names[0], folder / names[1])
         if pair in pairs:
-            logger.warning("%s:%d: this pair is in the list already and is matched once", file, number)
+            logger.warning("%s:%d: duplicate pair, matched once", file, number)
         pairs[pair] = None
     if not pairs:
-        raise ConfigError(f"{file}: expected a list of pairs, got none; write two paths a line")
+        raise ConfigError(f"{file}: expected a list of pairs, got none; write two paths per line")
     return list(pairs)
 
 
 def named(pairs: Iterable[tuple[Path, Path]]) -> list[Pair]:
-    """Give each pair a folder name of its own, also where file systems ignore case."""
+    """Give each pair a unique folder name, even on file systems that ignore case."""
     taken: set[str] = set()
     result: list[Pair] = []
     for path0, path1 in pairs:
@@ -143,7 +145,7 @@ def _names(line: str) -> list[str]:
 
 
 def _short(stem: str) -> str:
-    return stem.encode()[:LONGEST_STEM].decode(errors="ignore")
+    return stem.encode()[:MAX_STEM].decode(errors="ignore")
 
 
 def _folder_of_list(inputs: Sequence[Path], list_file: Path) -> Path:
@@ -151,7 +153,7 @@ def _folder_of_list(inputs: Sequence[Path], list_file: Path) -> Path:
         return list_file.parent
     if len(inputs) > 1 or not inputs[0].is_dir():
         raise ConfigError(
-            f"expected one folder beside --pairs, got {_count(inputs)}; its paths are relative to it"
+            f"expected one folder with --pairs, got {_count(inputs)}; paths in the list are relative to it"
         )
     return inputs[0]
 

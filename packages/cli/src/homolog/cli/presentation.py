@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from homolog.cli.comparison import Comparison
 from homolog.cli.dense_presentation import present_fields, to_bytes
+from homolog.cli.matching import Comparison
 from homolog.cli.page import Page, Points, shown_sizes
 from homolog.cli.spread import choose_spread
 from homolog.core.coords import Size, pixel_grid, resize_pixel

@@ -1,4 +1,4 @@
-"""Where a number comes from: code, libraries, machine."""
+"""Provenance of a result: code, libraries, machine."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed."""
+    """Return the versions of Python and of the installed ones among some packages."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:
@@ -35,13 +35,13 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """Return the commit of the checkout that homolog runs from, with `+changes` where files differ from it.
+    """Return the commit of the checkout that homolog runs from, with `+changes` if files were modified.
 
     None when homolog was installed from a package.
     """
     folder = Path(__file__).resolve().parent
     head = _git(folder, "rev-parse", "HEAD")
-    # A package installed somewhere below a checkout of something else is not part of that.
+    # A package installed below the checkout of another project is not part of that project.
     if head is None or _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None
     changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -49,7 +49,7 @@ def commit() -> str | None:
 
 
 def hardware() -> dict[str, str]:
-    """Return the processor, its cores that may be used, the memory and the accelerator, for people."""
+    """Return the processor, the number of usable cores, the memory and the GPU as text."""
     found = {"cpu": _processor(), "cores": str(_cores())}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
@@ -60,12 +60,12 @@ def hardware() -> dict[str, str]:
 
 
 def command() -> str:
-    """Return the words that were typed."""
+    """Return the command line of this process."""
     return shlex.join(["homolog", *sys.argv[1:]])
 
 
 def peak_memory() -> float:
-    """Return the largest memory that this process has held so far, in GB; NaN where the system does not tell."""
+    """Return the peak memory of this process in GB; NaN if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -87,10 +87,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _git(folder: Path, *words: str) -> str | None:
+def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

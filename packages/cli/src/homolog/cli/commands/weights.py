@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homolog.cli.notes import say
-from homolog.cli.outcome import FINE, INTERRUPTED, SOME_FAILED
+from homolog.cli.commands._shared import add_configs
+from homolog.cli.console import FINE, INTERRUPTED, SOME_FAILED, say
 from homolog.core.errors import ConfigError, HomologError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch", "verify", "where"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="weight files or products (default: all)")
     parser.add_argument("--json", action="store_true", help="list as JSON instead of a table")
+    add_configs(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

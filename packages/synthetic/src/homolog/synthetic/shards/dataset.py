@@ -365,7 +365,7 @@ def _read_json(path: Path, *, missing: str) -> dict[str, Any]:
     if version != FORMAT:
         raise DataError(
             f"{path}: expected format {FORMAT}, got {version}, of an older homolog or another program; "
-            "generate the shards again, in another folder or with --force"
+            "generate the shards again, in another folder or with --overwrite"
         )
     return found
 

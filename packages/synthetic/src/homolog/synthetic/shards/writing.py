@@ -173,7 +173,7 @@ def _prepare(place: Path, description: Description, *, force: bool) -> dict[int,
         others = strange[0].name if there is None or same else description.differences(there)
         raise ConfigError(
             f"{place}: expected shards of these settings, got others ({others}); "
-            "choose another folder, or --force to replace them"
+            "choose another folder, or --overwrite to replace them"
         )
     _sweep(place)
     for path in strange:

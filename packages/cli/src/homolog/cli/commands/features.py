@@ -1,4 +1,4 @@
-"""The story of `homolog features`: what a backbone sees in photos, as colours."""
+"""`homolog features`: show the features of a backbone as colours."""
 
 import argparse
 import logging
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homolog.cli.loading import loading
-from homolog.cli.outcome import FINE
+from homolog.cli.commands._shared import add_configs, add_device, add_out, positive, split_photos
+from homolog.cli.console import FINE, loading
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.zoo.compose import compose, configs_folder
 
 if TYPE_CHECKING:
     import torch
@@ -17,31 +16,78 @@ if TYPE_CHECKING:
     from homolog.core.image import Image
     from homolog.core.protocols import Backbone
 
+HELP = "show the features of a backbone as colours"
+
+USAGE = "homolog features PHOTO [PHOTO ...] backbone=NAME [KEY=VALUE ...] [options]"
+
+EXAMPLES = """\
+examples:
+  homolog features a.jpg backbone=dinov2_s
+      one photo and its features
+  homolog features a.jpg b.jpg c.jpg backbone=efficientnet_lite0 --map blocks.2
+      several photos in common colours, and another feature map
+  homolog features a.jpg b.jpg backbone=mini backbone.grid=xfeat --resize 1024
+      change settings of the backbone, and the size of the photos
+  homolog list
+      lists the backbones
+
+A principal component analysis over all photos reduces the channels of a map to red, green and blue. Parts
+of the same colour have similar features, within a photo and between photos. The colours change with the
+photos, the map and the backbone.
+
+output: OUT/features.png, and the fraction of the variance that the three colours explain
+"""
+
 logger = logging.getLogger(__name__)
 
 PICTURE = "features.png"
 
 SIDE = 520
-"""Pixels: the longer side of each photo as it is shown."""
+"""Pixels: the longer side of each photo in the picture."""
 
 ABREAST = 2
-"""Photos in a row, each beside its features, when there are more than this."""
+"""Photos in a row, each beside its features, if there are more than this."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--map", metavar="NAME", help="feature map (default: the last one of the backbone)")
+    parser.add_argument(
+        "--resize",
+        type=positive(int),
+        default=640,
+        metavar="PIXELS",
+        help="scale larger photos down to this longer side (default: %(default)s)",
+    )
+    add_out(parser, "homolog-results")
+    add_device(parser)
+    add_configs(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the features of the photos that the command line names.
+    """Draw the features of some photos.
 
     Args:
-        arguments: as `homolog.cli.main` parses them.
+        arguments: as `add_arguments` defines them.
 
     Returns:
         The exit code.
 
     Raises:
-        HomologError: wrong use, a wrong configuration, or a photo that cannot be read; nothing has been
+        HomologError: wrong arguments, a wrong configuration, or a photo that cannot be read; nothing was
             written.
     """
-    config = _composed(arguments.backbone, arguments.settings, arguments.configs)
+    photos, settings = split_photos(arguments.words)
+    chosen = [setting for setting in settings if setting.startswith("backbone=")]
+    if not photos or len(chosen) != 1:
+        raise ConfigError(
+            f"expected photos and one backbone=NAME, got {len(photos)} photos and "
+            f"{' '.join(chosen) or 'no backbone'}; for example a.jpg b.jpg backbone=mini"
+        )
+    settings.remove(chosen[0])
+    product = chosen[0].partition("=")[2]
+    config = _composed(product, settings, arguments.configs)
     with loading():
         from homolog.cli.principal_colours import principal_colours
         from homolog.cli.results import check_folder
@@ -50,21 +96,23 @@ def run(arguments: argparse.Namespace) -> int:
         from homolog.core.io import read_image
 
         check_folder(arguments.out)
-        images = [read_image(path) for path in arguments.photos]
+        images = [read_image(path) for path in photos]
         backbone = _built(config, choose_device(arguments.device))
     name = _chosen_map(backbone, arguments.map)
     seen = _fitted(images, backbone, longer_side=arguments.resize)
     maps = _extracted(backbone, seen, name)
     colours = principal_colours(maps)
     meaning = _meaning(len(maps[0]), len(maps), colours.explained)
-    picture = _picture(images, colours.maps, title=f"{arguments.backbone}: {name}", subtitle=meaning)
+    picture = _picture(images, colours.maps, title=f"{product}: {name}", subtitle=meaning)
     write_bytes(arguments.out / PICTURE, picture)
     print(f"{name}: {meaning}")
-    print(f"the picture is {arguments.out / PICTURE}")
+    print(f"saved {arguments.out / PICTURE}")
     return FINE
 
 
 def _composed(name: str, settings: Sequence[str], configs: Path | None) -> dict[str, Any]:
+    from homolog.zoo.compose import compose, configs_folder
+
     known = sorted(file.stem for file in (configs_folder(configs) / "backbone").glob("*.yaml"))
     if name not in known:
         raise ConfigError(f"no backbone named {name!r}{did_you_mean(name, known)}")
@@ -100,7 +148,7 @@ def _chosen_map(backbone: "Backbone", name: str | None) -> str:
 
 
 def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, longer_side: int) -> "list[Image]":
-    """Bring photos to sizes that the backbone takes: to one size if it sees them together."""
+    """Resize photos to sizes that the backbone accepts: to a common size if it is joint."""
     from homolog.core.image import fit, fitted_size, resize
 
     if not backbone.joint:
@@ -113,7 +161,7 @@ def _fitted(images: "Sequence[Image]", backbone: "Backbone", *, longer_side: int
 
 
 def _extracted(backbone: "Backbone", seen: "Sequence[Image]", name: str) -> "list[torch.Tensor]":
-    """Return the map [C h w] of each photo, on the CPU; a joint backbone sees all as views of one scene."""
+    """Return the map [C h w] of each photo, on the CPU; a joint backbone takes all as views of one scene."""
     import torch
     from torch import nn
 
@@ -130,11 +178,11 @@ def _extracted(backbone: "Backbone", seen: "Sequence[Image]", name: str) -> "lis
 
 def _meaning(channels: int, photos: int, explained: float) -> str:
     if channels == 1:
-        return "the only channel, as it is: the brighter, the higher"
+        return "a single channel; brighter is higher"
     common = "" if photos == 1 else f", across the {photos} photos"
     return (
-        f"similar colours are similar features{common}; 3 of {channels} directions hold {explained:.0%} of the "
-        "variance"
+        f"similar colours are similar features{common}; 3 of {channels} components explain {explained:.0%} of "
+        "the variance"
     )
 
 

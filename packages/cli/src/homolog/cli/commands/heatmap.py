@@ -1,0 +1,143 @@
+"""`homolog heatmap`: show where points of one photo are found in another, and what else looks similar."""
+
+import argparse
+import math
+from typing import TYPE_CHECKING
+
+from homolog.cli.commands._shared import (
+    add_cache,
+    add_configs,
+    add_device,
+    add_out,
+    feature_cache,
+    split_photos,
+)
+from homolog.cli.console import FINE, loading
+from homolog.core.errors import CapabilityError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+
+    from homolog.cli.pairs import Pair
+    from homolog.core.dense import Transfer
+    from homolog.core.image import Image
+
+HELP = "show the similarity of points in one photo to every part of another"
+
+USAGE = "homolog heatmap PHOTO PHOTO --at X,Y [--at X,Y ...] [KEY=VALUE ...] [options]"
+
+EXAMPLES = """\
+examples:
+  homolog heatmap a.jpg b.jpg --at 210,135
+      similarity of b.jpg to a point of a.jpg; x,y in pixels from the upper left corner
+  homolog heatmap a.jpg b.jpg --at 210,135 --at 88,140.5 matcher=dinov2_nn
+      several points, and another matcher; it needs head=nearest and a backbone
+  homolog heatmap a.jpg b.jpg --at 210,135 matcher=mini resize=1024
+      change settings of the matcher
+
+output: OUT/<photo0>__<photo1>/heatmap.png; and for each point its match, cosine similarity and confidence
+"""
+
+PICTURE = "heatmap.png"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--at",
+        action="append",
+        type=_point,
+        default=[],
+        metavar="X,Y",
+        help="a point of the first photo, in pixels; may be repeated",
+    )
+    add_out(parser, "homolog-results")
+    add_device(parser)
+    add_cache(parser)
+    add_configs(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Find points of the first photo in the second, and draw their similarity to all of it.
+
+    Args:
+        arguments: as `add_arguments` defines them.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        HomologError: wrong arguments, a wrong configuration, a matcher without feature maps to compare, or
+            a photo that cannot be read; nothing was written.
+    """
+    photos, settings = split_photos(arguments.words)
+    if len(photos) != 2 or not arguments.at:
+        raise ConfigError(
+            f"expected two photos and at least one --at X,Y, got {len(photos)} photos and "
+            f"{len(arguments.at)} points; for example a.jpg b.jpg --at 210,135"
+        )
+    from homolog.cli.pairs import find_pairs
+    from homolog.zoo.compose import compose
+
+    (pair,) = find_pairs(photos, None)
+    config = compose("match", settings, configs=arguments.configs)
+    with loading():
+        from homolog.cli.heatmap_figure import draw_heatmaps
+        from homolog.cli.results import check_folder
+        from homolog.core.atomic import write_bytes
+        from homolog.core.io import read_image
+        from homolog.core.protocols import ShowsSimilarity
+        from homolog.zoo.model import build_matcher
+
+        check_folder(arguments.out)
+        image0, image1 = read_image(pair.path0), read_image(pair.path1)
+        _check_points(arguments.at, image0, pair)
+        matcher = build_matcher(config, device=arguments.device, cache=feature_cache(arguments.cache))
+    found = matcher.match(image0, image1)
+    if not isinstance(found, ShowsSimilarity):
+        raise CapabilityError(
+            "this matcher has no similarity maps; use one with head=nearest and a backbone, such as matcher=mini"
+        )
+    cosines, moved = found.similarity(arguments.at), found.transfer(arguments.at)
+    picture = draw_heatmaps((image0, image1), arguments.at, cosines, moved)
+    path = arguments.out / pair.name / PICTURE
+    write_bytes(path, picture)
+    _print_points(arguments.at, cosines, moved)
+    print(f"saved {path}")
+    return FINE
+
+
+def _check_points(points: "Sequence[tuple[float, float]]", image: "Image", pair: "Pair") -> None:
+    height, width = image.size
+    for x, y in points:
+        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
+            raise ConfigError(
+                f"--at {x:g},{y:g}: expected a point inside {pair.path0}, from 0,0 to "
+                f"{width - 1},{height - 1}"
+            )
+
+
+def _print_points(
+    points: "Sequence[tuple[float, float]]", cosines: "torch.Tensor", moved: "Transfer"
+) -> None:
+    for number, ((x, y), cosine, (x1, y1), confidence) in enumerate(
+        zip(points, cosines, moved.xy.tolist(), moved.confidence.tolist(), strict=True), start=1
+    ):
+        print(
+            f"{number}: {x:g},{y:g} matches {x1:.1f},{y1:.1f}: cosine {float(cosine.max()):.2f}, "
+            f"confidence {confidence:.2f}"
+        )
+
+
+def _point(text: str) -> tuple[float, float]:
+    values = [float(part) for part in text.split(",")]
+    if len(values) != 2 or not all(map(math.isfinite, values)):
+        raise ValueError(text)
+    return values[0], values[1]
+
+
+# argparse shows this name: "invalid X,Y in pixels value: '3'".
+_point.__name__ = "X,Y in pixels"
