@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homolog.cli.verify import Check, Verification, default_threshold, verify
+from homolog.evaluators.verification import Check, Verification, default_threshold, verify
 
 from homolog.cli.console import INTERRUPTED, progress_bar, say
 from homolog.cli.pairs import Pair
