@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from homolog.cli.comparison import Comparison, Options, compare
+from homolog.cli.figures.prepare import present
 from homolog.cli.notes import say
 from homolog.cli.outcome import INTERRUPTED, Outcome, exit_code
 from homolog.cli.pairs import Pair
-from homolog.cli.presentation import present
 from homolog.cli.results import take_back, write_results
 from homolog.cli.studio import draw_page
 from homolog.cli.verify import Verdict

@@ -143,7 +143,7 @@ def _run(
 ) -> dict[str, Any]:
     import torch
 
-    from homolog.cli.examples import draw_examples
+    from homolog.cli.figures.samples import draw_examples
     from homolog.cli.kept_features import kept_features
     from homolog.evaluators.benchmark import Benchmark
     from homolog.evaluators.record import save_records

@@ -139,7 +139,7 @@ def _write_tapvid(config: dict[str, Any], out: Path) -> int:
 def _preview(config: dict[str, Any], arguments: argparse.Namespace, out: Path) -> int:
     config = {**config, "count": min(config.get("count", SHOWN), SHOWN)}
     with loading():
-        from homolog.cli.preview import draw_preview
+        from homolog.cli.figures.samples import draw_preview
         from homolog.core.atomic import write_bytes
 
         source: Sequence[Any] = build(config)
@@ -153,7 +153,7 @@ def _preview(config: dict[str, Any], arguments: argparse.Namespace, out: Path) -
     )
     write_bytes(
         out / PREVIEW,
-        draw_preview(samples, title=f"{arguments.kind}: what the truth says", subtitle=settings),
+        draw_preview(samples, title=f"{arguments.kind}: samples and their exact truth", subtitle=settings),
     )
     print(f"the picture is {out / PREVIEW}")
     return FINE

@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     (pair,) = find_pairs(arguments.photos, None)
     config = compose("match", arguments.settings, configs=arguments.configs)
     with loading():
-        from homolog.cli.heatmap_figure import draw_heatmaps
+        from homolog.cli.figures.features import draw_heatmaps
+        from homolog.cli.figures.prepare import present_places
         from homolog.cli.kept_features import kept_features
         from homolog.cli.results import check_folder
         from homolog.core.atomic import write_bytes
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
             "backbone, such as matcher=mini"
         )
     cosines, moved = found.similarity(arguments.at), found.transfer(arguments.at)
-    picture = draw_heatmaps((image0, image1), arguments.at, cosines, moved)
+    picture = draw_heatmaps(present_places((image0, image1), arguments.at, moved, cosines))
     path = arguments.out / pair.name / PICTURE
     write_bytes(path, picture)
     _print_places(arguments.at, cosines, moved)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.cli.charts import draw_bars, draw_cost, draw_curves
+from homolog.cli.figures.charts import draw_bars, draw_cost, draw_curves
 from homolog.cli.leaderboard import failures
 from homolog.cli.report_table import (
     AVERAGE_MEANING,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
+from homolog.cli.figures.views import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
 from homolog.cli.verify import Verdict
 from homolog.core.atomic import write_bytes
 from homolog.core.errors import ConfigError

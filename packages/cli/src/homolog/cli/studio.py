@@ -8,7 +8,7 @@ from collections.abc import Generator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 
-from homolog.cli.page import Page
+from homolog.cli.figures.views import PairView
 
 
 @contextmanager
@@ -32,11 +32,11 @@ def studio(pairs: int) -> Generator[Executor]:
         executor.shutdown(cancel_futures=True)
 
 
-def draw_page(page: Page) -> dict[str, bytes]:
+def draw_page(view: PairView) -> dict[str, bytes]:
     """Draw all there is of a pair, as PNG by the name of the file; loads matplotlib when it is called."""
-    from homolog.cli.figure import draw
+    from homolog.cli.figures.matches import draw_pair
 
-    return draw(page)
+    return draw_pair(view)
 
 
 def _process() -> Executor:
@@ -59,4 +59,4 @@ def _end_with_the_first() -> None:
 
 
 def _load() -> None:
-    import homolog.cli.figure  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import homolog.cli.figures.matches  # noqa: F401  # pyright: ignore[reportUnusedImport]
