@@ -11,7 +11,7 @@ import pytest
 
 from homolog.cli import launchers
 from homolog.cli.cell import Cell, finished, record_failure
-from homolog.cli.leaderboard import find_results, read_results
+from homolog.cli.report.tables import find_results, read_results
 from homolog.cli.sweep import attempt, combinations, make_cells, make_launcher
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 

@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from homolog.cli.cell import run_cell
-from homolog.cli.leaderboard import score_text
 from homolog.cli.loading import loading
 from homolog.cli.notes import say
 from homolog.cli.outcome import FINE, INTERRUPTED
+from homolog.cli.report.tables import score_text
 from homolog.cli.sweep import make_cells
 from homolog.core.errors import ConfigError
 

@@ -25,7 +25,7 @@ STORIES = {
     "heatmap": "homolog.cli.heatmap",
     "evaluate": "homolog.cli.evaluate",
     "sweep": "homolog.cli.sweep",
-    "report": "homolog.cli.report",
+    "report": "homolog.cli.commands.report",
     "data": "homolog.cli.data",
     "generate": "homolog.cli.generate",
     "train": "homolog.cli.train",

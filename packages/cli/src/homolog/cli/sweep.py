@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from homolog.cli.cell import Cell, finished, record_failure, run_cell
-from homolog.cli.leaderboard import print_leaderboard, read_results
 from homolog.cli.loading import loading
 from homolog.cli.notes import say
 from homolog.cli.outcome import FINE, INTERRUPTED, SOME_FAILED
+from homolog.cli.report.tables import print_leaderboard, read_results
 from homolog.core.errors import ConfigError
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose, one_line

@@ -305,8 +305,9 @@ def shorten(text: str, *, width: int, size: int) -> str:
     """
     font = FT2Font(font_manager.findfont("DejaVu Sans"))
     font.set_size(size, DPI)
-    # matplotlib would warn of these characters.
-    text = "".join(character if ord(character) in font.get_charmap() else "□" for character in text)
+    known = font.get_charmap()
+    # matplotlib would warn about characters that the font lacks.
+    text = "".join(character if ord(character) in known else "□" for character in text)
     kept, shown = len(text), text
     while kept > 1:
         font.set_text(shown)

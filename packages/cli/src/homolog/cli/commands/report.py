@@ -1,13 +1,12 @@
-"""The story of `homolog report`: from the results of many cells to one page."""
+"""`homolog report`: from the results of many evaluations to one page."""
 
 import argparse
 import webbrowser
 
-from homolog.cli.leaderboard import find_results, print_leaderboard, read_results
 from homolog.cli.notes import say
 from homolog.cli.outcome import FINE
-from homolog.cli.report_page import make_page
-from homolog.cli.report_table import make_markdown
+from homolog.cli.report.report import make_page
+from homolog.cli.report.tables import find_results, make_markdown, print_leaderboard, read_results
 from homolog.core.atomic import write_bytes
 
 
@@ -29,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     write_bytes(out / "report.md", make_markdown(results).encode())
     write_bytes(out / "report.html", make_page(results, folders).encode())
     print_leaderboard(results)
-    say(f"{out / 'report.html'} has everything in it; {out / 'report.md'} has the tables")
+    say(f"{out / 'report.html'} has everything, {out / 'report.md'} has the tables")
     if arguments.open and not webbrowser.open((out / "report.html").resolve().as_uri()):
-        say("note: there is no browser here to show it in")
+        say("note: no browser was found to open the page")
     return FINE
