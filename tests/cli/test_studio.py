@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from homolog.cli.page import MATCHES_PICTURE, Page
+from homolog.cli.figures.views import MATCHES_PICTURE, PairView
 from homolog.cli.studio import draw_page, studio
 
 ALONE = """
@@ -28,10 +28,10 @@ def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
 
 
-def page() -> Page:
+def page() -> PairView:
     gray = np.full((80, 100, 3), 128, dtype=np.uint8)
     ends = np.array([[10.0, 20.0], [70.0, 60.0]])
-    return Page(
+    return PairView(
         photos=(gray, gray),
         title="t",
         subtitle="s",
@@ -78,8 +78,3 @@ def test_the_process_ends_with_the_first_one_however_that_ends(how: signal.Signa
             return
         time.sleep(0.05)
     pytest.fail(f"process {second} is still there")
-
-
-def test_drawing_needs_no_torch():
-    code = "import sys, homolog.cli.figure; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

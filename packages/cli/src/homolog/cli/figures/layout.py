@@ -217,9 +217,9 @@ def draw_lines(
     ends: NDArray[np.floating],
     colours: object,
     *,
-    width: float,
+    width: float | int,
     opacity: float = 1.0,
-    outline_width: float = 1.4,
+    outline_width: float | int = 1.4,
     outline_opacity: float = 0.4,
 ) -> None:
     """Draw lines between places [N 2], over a wider dark line each.
@@ -256,9 +256,9 @@ def draw_dots(
     xy: NDArray[np.floating],
     colours: ArrayLike,
     *,
-    area: float = 22,
+    area: float | int = 22,
     edge: str = OUTLINE,
-    edge_width: float = 0.6,
+    edge_width: float | int = 0.6,
 ) -> None:
     """Draw filled dots at places [N 2]; `area` is in square points."""
     if len(xy):
@@ -270,9 +270,9 @@ def draw_rings(
     xy: NDArray[np.floating],
     colours: ArrayLike,
     *,
-    size: float,
-    width: float,
-    outline_width: float = 1.4,
+    size: float | int,
+    width: float | int,
+    outline_width: float | int = 1.4,
 ) -> None:
     """Draw open rings with a dark outline at places [N 2]; sizes and widths are in points."""
     if len(xy):
@@ -280,8 +280,8 @@ def draw_rings(
             axes.scatter(*xy.T, s=size**2, facecolors="none", edgecolors=colour, linewidths=across, zorder=3)  # pyright: ignore[reportArgumentType]
 
 
-def draw_label(axes: Axes, xy: Sequence[float], text: str, *, offset: tuple[int, int] = (7, 5)) -> None:
-    """Write a white label with a dark outline beside a place; the offset is in points."""
+def draw_label(axes: Axes, xy: NDArray[np.floating], text: str, *, offset: tuple[int, int] = (7, 5)) -> None:
+    """Write a white label with a dark outline beside a place [2]; the offset is in points."""
     axes.annotate(
         text,
         (xy[0], xy[1]),
@@ -301,7 +301,7 @@ def shorten(text: str, *, width: int, size: int) -> str:
     """Cut a text in its middle until it fits a width in pixels; characters that the font lacks become boxes.
 
     >>> shorten("a_very_long_name_of_a_photo.jpg", width=120, size=12)
-    'a_very…oto.jpg'
+    'a_ver…o.jpg'
     """
     font = FT2Font(font_manager.findfont("DejaVu Sans"))
     font.set_size(size, DPI)
@@ -309,7 +309,7 @@ def shorten(text: str, *, width: int, size: int) -> str:
     # matplotlib would warn about characters that the font lacks.
     text = "".join(character if ord(character) in known else "□" for character in text)
     kept, shown = len(text), text
-    while kept > 1:
+    while kept > 0:
         font.set_text(shown)
         if font.get_width_height()[0] / 64 <= width:
             return shown

@@ -45,8 +45,8 @@ POINT_COLOURS = mpl.colormaps["hsv"]
 INLIERS, OUTLIERS, UNCHECKED = 110, 40, 50
 """How many lines are drawn at most: inliers, outliers, matches that were not checked. More would hide the photos."""
 
-FOOTER = 78
-"""Pixels: the height of what is below the photos."""
+FOOTER, BAR = 78, 300
+"""Pixels: the height of the area below the photos, and the width of the colour bar in it."""
 
 
 def draw_pair(view: PairView) -> dict[str, bytes]:
@@ -93,10 +93,8 @@ def draw_matches(view: PairView) -> bytes:
         draw_lines(axes, ends0[solid], ends1[solid], tints, width=1.4)
         for ends in (ends0, ends1):
             draw_dots(axes, ends[solid], tints)
-        bar = 300
-        page.colour_bar(
-            page.width - MARGIN - bar, page.height - 54, width=bar, colours=colours, label="score"
-        )
+        left = page.width - MARGIN - BAR
+        page.colour_bar(left, page.height - 54, width=BAR, colours=colours, label="score")
     _write_below(page, drawn)
     return page.png()
 
@@ -125,7 +123,7 @@ def _page(view: PairView, subtitle: str) -> tuple[Page, Axes, list[NDArray[np.fl
 
 
 def _write_below(page: Page, text: str) -> None:
-    page.write(MARGIN, page.height - FOOTER + 34, text, width=page.width // 2, size=CAPTION)
+    page.write(MARGIN, page.height - FOOTER + 34, text, width=page.width - BAR - 3 * MARGIN, size=CAPTION)
 
 
 def _choose(
