@@ -66,8 +66,8 @@ def test_every_photo_stands_beside_its_features(figures: list[Figure], count: in
     for number in range(count):
         photo, cells = axes[2 * number : 2 * number + 2]
         np.testing.assert_array_equal(photo.images[0].get_array(), photos[number])
-        assert cells.images[0].get_array().shape == (3, 4, 3)
-        assert (photo.bbox.y0, photo.bbox.size.tolist()) == (cells.bbox.y0, cells.bbox.size.tolist())
+        assert np.asarray(cells.images[0].get_array()).shape == (3, 4, 3)
+        assert (photo.bbox.y0, *photo.bbox.size) == (cells.bbox.y0, *cells.bbox.size)
     assert len({round(each.bbox.x0) for each in axes}) == columns
 
 
@@ -85,7 +85,8 @@ def test_heat_and_rings_lie_where_the_places_are(figures: list[Figure]):
         np.testing.assert_allclose(np.asarray(rings.get_offsets()), expected, atol=1e-3)
     for number, (axes, xy) in enumerate(zip(maps, found.xy.numpy(), strict=True)):
         np.testing.assert_array_equal(axes.images[1].get_array(), cosine[number].numpy())
-        np.testing.assert_allclose(axes.collections[0].get_offsets()[0], (xy + 0.5) * scale - 0.5, atol=1e-3)
+        ring = np.asarray(axes.collections[0].get_offsets())[0]
+        np.testing.assert_allclose(ring, (xy + 0.5) * scale - 0.5, atol=1e-3)
         assert [text.get_text() for text in axes.texts] == [str(number + 1)]
     texts = [text.get_text() for text in figures[0].texts]
     assert "a_$b$.png → a_$b$.png" in texts

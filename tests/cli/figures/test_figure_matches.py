@@ -48,9 +48,10 @@ def lines(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
         colours = np.atleast_2d(collection.get_edgecolor())
         for segment, path in enumerate(collection.get_paths()):
             colour = colours[segment % len(colours)][:3]
-            if len(path.vertices) == 2 and colour.any():
+            ends = np.asarray(path.vertices)
+            if len(ends) == 2 and colour.any():
                 outlier = bool((colour == to_rgba(OUTLIER_COLOUR)[:3]).all())
-                found[outlier].append(path.vertices)
+                found[outlier].append(ends)
     return np.reshape(found[False], (-1, 2, 2)), np.reshape(found[True], (-1, 2, 2))
 
 
@@ -69,7 +70,7 @@ def test_inliers_are_coloured_by_score_and_outliers_are_pale(figures: list[Figur
     np.testing.assert_allclose(inliers, expected[[0, 2]])
     np.testing.assert_allclose(outliers, expected[[1]])
     dots = figures[0].axes[0].collections[-1]
-    np.testing.assert_allclose(dots.get_facecolor(), INLIER_COLOURS([0.0, 1.0]), atol=0.02)
+    np.testing.assert_allclose(np.asarray(dots.get_facecolor()), INLIER_COLOURS([0.0, 1.0]), atol=0.02)
 
 
 def test_without_a_check_the_better_half_is_drawn(figures: list[Figure]):

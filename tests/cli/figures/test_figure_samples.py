@@ -78,8 +78,14 @@ def test_a_preview_of_a_pair_shows_the_same_points_on_both_images(
 ):
     images = [Image(pixels=torch.rand(3, 100, 160), name=name) for name in "ab"]
     xy = torch.tensor([[10.0, 20.0], [50.0, 60.0]])
-    known = {"xy0": xy, "xy1": xy + 5} if with_keypoints else {"dense0": DenseField.identity((100, 160))}
-    sample = PairSample(image0=images[0], image1=images[1], name="chair-$1$", **known)
+    sample = PairSample(
+        image0=images[0],
+        image1=images[1],
+        xy0=xy if with_keypoints else None,
+        xy1=xy + 5 if with_keypoints else None,
+        dense0=None if with_keypoints else DenseField.identity((100, 160)),
+        name="chair-$1$",
+    )
     draw_preview([sample], title="t", subtitle="s")
     panels = [axes for axes in figures[0].axes if axes.images]
     assert len(panels) == (2 if with_keypoints else 3)
@@ -87,7 +93,7 @@ def test_a_preview_of_a_pair_shows_the_same_points_on_both_images(
     if with_keypoints:
         np.testing.assert_allclose(first, (xy.numpy() + 0.5) * 2 - 0.5)
     np.testing.assert_allclose(second, first + (10 if with_keypoints else 0), atol=1e-3)
-    assert panels[0].images[0].get_array().shape == (SIDE * 100 // 160, SIDE, 3)
+    assert np.asarray(panels[0].images[0].get_array()).shape == (SIDE * 100 // 160, SIDE, 3)
     assert any("chair-$1$" in text.get_text() for text in figures[0].texts)
 
 
@@ -100,5 +106,5 @@ def test_a_preview_of_a_video_shows_visible_points_of_some_frames(figures: list[
     draw_preview([VideoSample(frames=frames, tracks=tracks, name="v")], title="", subtitle="")
     panels = [axes for axes in figures[0].axes if axes.images]
     assert len(panels) == FRAMES
-    assert len(panels[0].collections[-1].get_offsets()) == 5
-    assert len(panels[-1].collections[-1].get_offsets()) == 2
+    assert len(np.asarray(panels[0].collections[-1].get_offsets())) == 5
+    assert len(np.asarray(panels[-1].collections[-1].get_offsets())) == 2

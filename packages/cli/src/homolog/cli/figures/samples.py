@@ -128,22 +128,22 @@ def draw_points(
     photos: tuple[Photo, Photo], xy0: Points, truth: Points, predicted: Points, right: Flags
 ) -> bytes:
     """Draw query points [N 2], and in the second photo a line from the truth (ring) to the prediction (dot), as a JPEG."""
-    axes, place = _strip(photos)
+    figure, axes, place = _strip(photos)
     colours = _right_or_wrong(right)
     expected, found = place[1](truth), place[1](predicted)
     draw_lines(axes, expected, found, colours, width=1.4)
     draw_rings(axes, np.concatenate((place[0](xy0), expected)), TRUTH, size=6.5, width=1.4)
     draw_dots(axes, found, colours, area=25)
-    return encoded(axes.figure, "jpeg")
+    return encoded(figure, "jpeg")
 
 
 def draw_match_lines(photos: tuple[Photo, Photo], xy0: Points, xy1: Points, right: Flags | None) -> bytes:
     """Draw matches [N 2] as lines between two photos, wrong ones on top, as a JPEG; white without a truth."""
-    axes, place = _strip(photos)
+    figure, axes, place = _strip(photos)
     order = np.arange(len(xy0)) if right is None else np.argsort(~right, kind="stable")
     colours = TRUTH if right is None else _right_or_wrong(right[order])
     draw_lines(axes, place[0](xy0)[order], place[1](xy1)[order], colours, width=0.8)
-    return encoded(axes.figure, "jpeg")
+    return encoded(figure, "jpeg")
 
 
 def draw_tracks(
@@ -158,7 +158,7 @@ def draw_tracks(
         visible: [N F].
         right: [N F].
     """
-    axes, place = _strip(frames)
+    figure, axes, place = _strip(frames)
     for index, placed in enumerate(place):
         seen = visible[:, index]
         colours = _right_or_wrong(right[seen, index])
@@ -166,7 +166,7 @@ def draw_tracks(
         draw_lines(axes, expected, found, colours, width=1.4)
         draw_rings(axes, expected, TRUTH, size=4.3, width=1.4)
         draw_dots(axes, found, colours, area=9)
-    return encoded(axes.figure, "jpeg")
+    return encoded(figure, "jpeg")
 
 
 def _pair(sample: PairSample) -> list[Panel]:
@@ -295,12 +295,13 @@ def _resized(xy: Points, source: tuple[int, int], target: tuple[int, int]) -> Po
     return resize_pixel(torch.from_numpy(xy), source, target).numpy()
 
 
-def _strip(photos: Sequence[Photo]) -> tuple[Axes, list[Callable[[Points], Points]]]:
-    """Return axes with photos side by side, and for each photo the map from its pixels to the axes."""
+def _strip(photos: Sequence[Photo]) -> tuple[Figure, Axes, list[Callable[[Points], Points]]]:
+    """Return a figure of photos side by side, its axes, and for each photo the map from its pixels to the axes."""
     originals = [(photo.shape[0], photo.shape[1]) for photo in photos]
     sizes = equal_heights(*originals, height=HEIGHT, width=WIDTH)
     height, width = sizes[0][0], sum(columns for _, columns in sizes) + GAP * (len(sizes) - 1)
-    axes = Figure(figsize=(width / DPI, height / DPI), dpi=DPI).add_axes((0, 0, 1, 1))
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     left = show_photos(axes, photos, sizes)
@@ -308,4 +309,4 @@ def _strip(photos: Sequence[Photo]) -> tuple[Axes, list[Callable[[Points], Point
     def placing(original: tuple[int, int], size: tuple[int, int], start: int) -> Callable[[Points], Points]:
         return lambda xy: _resized(xy, original, size) + np.array([start, 0])
 
-    return axes, [placing(*each) for each in zip(originals, sizes, left, strict=True)]
+    return figure, axes, [placing(*each) for each in zip(originals, sizes, left, strict=True)]
