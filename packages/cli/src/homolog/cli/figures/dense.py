@@ -1,7 +1,7 @@
-"""The picture of a dense result: what both fields say of every pixel.
+"""The picture of a dense result: for each pixel of both photos, its place in the other photo.
 
 Every place of a photo has a colour of its own, so that a field of places can be read at a glance.
-Needs no torch, so that a process that only draws starts fast.
+Needs no torch.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ TENTHS = 10
 
 
 def draw_dense(views: tuple[DenseView, DenseView], *, title: str) -> bytes:
-    """Draw a row for each photo, as a PNG: itself, the other one warped onto it, confidence, places, and their key."""
+    """Draw a row for each photo, as a PNG: the photo, the other one warped onto it, confidence, places, and their key."""
     return draw_panels(
         [_row(views[0], views[1]), _row(views[1], views[0])],
         title=title,

@@ -1,6 +1,6 @@
 """Pictures of a pair: matches as lines between two photos, transferred points as numbers on both.
 
-Needs no torch, so that a process that only draws starts fast.
+Needs no torch.
 """
 
 import matplotlib as mpl

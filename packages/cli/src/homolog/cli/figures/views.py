@@ -1,4 +1,4 @@
-"""What the pictures of a pair show: plain arrays, so that a process without torch can draw them."""
+"""What the pictures of a pair show: plain arrays, so that drawing needs neither torch nor the photos."""
 
 from dataclasses import dataclass
 
