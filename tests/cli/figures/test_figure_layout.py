@@ -87,15 +87,18 @@ def test_characters_that_the_font_lacks_become_boxes(figures: list[Figure]):
     assert figures[0].texts[-1].get_text() == "□□.jpg"
 
 
-def test_a_colour_bar_shows_the_range_of_the_values(figures: list[Figure]):
-    values = np.linspace(-0.25, 0.75, 12).reshape(3, 4)
-    heat = Heat(values=values, colours="viridis", low=-0.25, high=0.75, label="cosine", opacity=0.7)
+@pytest.mark.parametrize(
+    ("low", "high", "shown"), [(-0.25, 0.75, ["-0.25", "0.75"]), (0.4981, 0.5023, ["0.4981", "0.5023"])]
+)
+def test_a_colour_bar_shows_the_range_of_the_values(figures: list[Figure], low, high, shown):
+    values = np.linspace(low, high, 12).reshape(3, 4)
+    heat = Heat(values=values, colours="viridis", low=low, high=high, label="cosine", opacity=0.7)
     page = page_of([[Panel(picture=NOISE, caption="", heat=heat)]])
     assert page.shape[0] == HEADER + CAPTION_HEIGHT + 80 + BAR_HEIGHT + MARGIN
     panel, bar = figures[0].axes
     np.testing.assert_array_equal(panel.images[1].get_array(), values)
-    assert panel.images[1].get_clim() == (-0.25, 0.75)
-    assert [text.get_text() for text in bar.get_xticklabels()] == ["-0.25", "0.75"]
+    assert panel.images[1].get_clim() == (low, high)
+    assert [text.get_text() for text in bar.get_xticklabels()] == shown
     assert "cosine" in [text.get_text() for text in bar.texts]
 
 

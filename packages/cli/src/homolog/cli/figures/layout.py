@@ -4,6 +4,7 @@ Everything is measured in pixels of the page. Needs no torch.
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -87,7 +88,9 @@ class Page:
         bar = self.figure.colorbar(colours, cax=self._place(x, y, width, 10), orientation="horizontal")
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
         low, high = bar.mappable.get_clim()
-        bar.set_ticks([low, high], labels=[f"{low:.2f}", f"{high:.2f}"])
+        # Enough digits to tell them apart.
+        digits = max(2, 1 - math.floor(math.log10(high - low)))
+        bar.set_ticks([low, high], labels=[f"{low:.{digits}f}", f"{high:.{digits}f}"])
         bar.ax.tick_params(labelsize=SMALL, length=0, pad=3, labelcolor=MUTED)
         for text, side in zip(bar.ax.get_xticklabels(), ("left", "right"), strict=True):
             text.set_horizontalalignment(side)
