@@ -1,1 +1,1 @@
-"""One module for each command of `homolog`."""
+"""One file for each command, with `add_arguments` and `run`."""
