@@ -1,6 +1,5 @@
 """`homolog heatmap`: where a place is found, and what else looks like it."""
 
-import io
 import re
 from pathlib import Path
 
@@ -9,12 +8,6 @@ import PIL.Image
 import pytest
 import torch
 
-from homolog.cli.board import CAPTION
-from homolog.cli.heatmap_figure import HEIGHT, draw_heatmaps
-from homolog.cli.page import GAP
-from homolog.cli.sheet import HEADER, MARGIN
-from homolog.core.dense import Transfer
-from homolog.core.image import Image
 from homolog.core.protocols import ShowsSimilarity
 from homolog.zoo import load_matcher
 
@@ -59,32 +52,6 @@ def test_the_similarity_is_that_of_the_map_points_are_found_on(photos: Path):
     best = cosine.flatten(1).argmax(dim=1)
     cells = torch.stack((best % 24, best // 24), dim=1)
     torch.testing.assert_close(found.transfer(points).xy, cells * 8 + 3.5)
-
-
-def test_the_brightest_pixel_lies_on_the_most_similar_cell():
-    black = Image(pixels=torch.zeros(3, 200, 200), name="a.png")
-    cosine = torch.zeros(1, 10, 10)
-    cosine[0, 7, 2] = 0.8
-    found = Transfer(torch.tensor([[180.0, 20.0]]), torch.tensor([0.5]))
-    drawn = np.asarray(
-        PIL.Image.open(io.BytesIO(draw_heatmaps((black, black), [(30.0, 40.0)], cosine, found)))
-    )
-    panels = [
-        drawn[HEADER + CAPTION :, MARGIN + column * (HEIGHT + GAP) :][:HEIGHT, :HEIGHT]
-        .astype(int)
-        .sum(axis=2)
-        for column in range(2)
-    ]
-    # Away from the ring, whose white is brighter: the ring is in the upper right corner.
-    y, x = np.unravel_index(panels[1][HEIGHT // 2 :, : HEIGHT // 2].argmax(), (HEIGHT // 2, HEIGHT // 2))
-    cell = HEIGHT / 10
-    assert abs(x - 2.5 * cell) <= 2
-    assert abs(y + HEIGHT / 2 - 7.5 * cell) <= 2
-    # In the middle of each ring, where the place is, lies a white dot.
-    scale = HEIGHT / 200
-    for panel, (place_x, place_y) in zip(panels, ((30, 40), (180, 20)), strict=True):
-        x, y = (round((place + 0.5) * scale - 0.5) for place in (place_x, place_y))
-        assert panel[y - 1 : y + 2, x - 1 : x + 2].max() > 700
 
 
 @pytest.mark.parametrize("matcher", ["xfeat_lighterglue", "mini_dense"])

@@ -12,7 +12,7 @@ import pytest
 from homolog.cli import launchers
 from homolog.cli.evaluation import Cell, combinations, finished, make_cells, record_failure, run_safely
 from homolog.cli.launchers import make_launcher
-from homolog.cli.leaderboard import find_results, read_results
+from homolog.cli.report.tables import find_results, read_results
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 
 

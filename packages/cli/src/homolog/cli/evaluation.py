@@ -207,7 +207,7 @@ def _run(
     with loading():
         import torch
 
-        from homolog.cli.examples import draw_examples
+        from homolog.cli.figures.samples import draw_examples
         from homolog.evaluators.benchmark import Benchmark
         from homolog.evaluators.records import save_records
         from homolog.zoo.model import build_matcher

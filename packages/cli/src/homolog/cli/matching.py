@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homolog.evaluators.verification import Check, Verification, default_threshold, verify
-
 from homolog.cli.console import INTERRUPTED, progress_bar, say
 from homolog.cli.pairs import Pair
 from homolog.cli.results import Outcome, exit_code, remove_pair, write_pair
@@ -19,9 +17,10 @@ from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Correspondence, Matcher
+from homolog.evaluators.verification import Check, Verification, default_threshold, verify
 
 if TYPE_CHECKING:
-    from homolog.cli.page import Page
+    from homolog.cli.figures.views import PairView
 
 FAILURES = (HomologError, RuntimeError, MemoryError, OSError)
 """Errors of a single pair; any other exception is a bug and ends the run."""
@@ -179,7 +178,7 @@ def begin_drawing(
     pair: Pair, comparison: Comparison, folder: Path, drawing: Executor, *, title: str
 ) -> Pending:
     """Start to draw the pictures of a comparison, and let go of its photos."""
-    from homolog.cli.presentation import present
+    from homolog.cli.figures.prepare import present
 
     matches, verdict = comparison.matches, comparison.verdict
     outcome = Outcome(
@@ -195,11 +194,11 @@ def begin_drawing(
     return Pending(outcome=outcome, folder=folder, matches=matches, verdict=verdict, pictures=pictures)
 
 
-def draw_pictures(page: "Page") -> dict[str, bytes]:
+def draw_pictures(view: "PairView") -> dict[str, bytes]:
     """Draw all pictures of a pair: PNGs by file name. Imports matplotlib when called."""
-    from homolog.cli.figure import draw
+    from homolog.cli.figures.matches import draw_pair
 
-    return draw(page)
+    return draw_pair(view)
 
 
 def _match_one(

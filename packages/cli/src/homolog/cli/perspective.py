@@ -1,4 +1,4 @@
-"""The perspective view of a photo: a pair of images for which the truth is known everywhere."""
+"""A perspective view of a photo: a pair of images with known correspondence, for the demo."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TURN = 8.0
 ZOOM = 1.45
 """How much larger the middle of the photo appears in the view."""
 TILT = (0.15, -0.1)
-"""How much nearer the right edge and the lower edge are, as a share of the distance to the middle."""
+"""How much nearer the right and the lower edge are, as a fraction of the distance to the middle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,17 +36,17 @@ class PerspectiveView:
         return _apply(self.homography, xy)
 
     def visible(self, xy: Float[Tensor, "N 2"]) -> Bool[Tensor, " N"]:
-        """Tell which points of the photo are in the view."""
+        """Return which points of the photo are in the view."""
         return inside(self.truth(xy), self.image.size)
 
 
 def perspective_view(photo: Image, *, name: str) -> PerspectiveView:
-    """Render a photo as a camera would see it that is turned, tilted and nearer.
+    """Render a photo as seen by a camera that is rotated, tilted and nearer.
 
-    At the usual 3:2 the view lies inside of the photo; what a squarer one lacks is black.
+    At the usual 3:2 the view lies inside the photo; pixels outside of a squarer photo are black.
 
     Args:
-        photo: lies flat.
+        photo: a flat scene.
         name: of the view.
     """
     to_photo = _view_to_photo(photo.size)
@@ -57,7 +57,7 @@ def perspective_view(photo: Image, *, name: str) -> PerspectiveView:
 
 
 def _view_to_photo(size: tuple[int, int]) -> Float[Tensor, "3 3"]:
-    # Around the middle, in units of half the longer side, so that every photo is seen alike.
+    # Around the middle, in units of half the longer side, so that the view does not depend on the size.
     half = max(size) / 2
     middle = normalised_to_pixel(torch.zeros(2, dtype=torch.float64), size)
     centre = torch.tensor([[1 / half, 0, -middle[0] / half], [0, 1 / half, -middle[1] / half], [0, 0, 1]])

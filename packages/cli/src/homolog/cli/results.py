@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from homolog.cli.console import FINE, NOTHING_READ, SOME_FAILED, make_table, output
-from homolog.cli.page import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
+from homolog.cli.figures.views import DENSE_PICTURE, MATCHES_PICTURE, TRANSFER_PICTURE
 from homolog.cli.pairs import Pair
 from homolog.cli.provenance import versions
 from homolog.core.atomic import write_bytes, write_json

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from homolog.core.errors import ConfigError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from homolog.core.feature_cache import FeatureCache
+    from homolog.core.cache import FeatureCache
 
 
 def positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]:
@@ -68,7 +68,8 @@ def feature_cache(choice: str) -> "FeatureCache | None":
     if choice == "off":
         return None
     import torch
-    from homolog.core.feature_cache import FeatureCache
+
+    from homolog.core.cache import FeatureCache
 
     return FeatureCache(dtype=torch.bfloat16 if choice == "half" else None)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from homolog.cli.console import FINE
 
 if TYPE_CHECKING:
-    from homolog.core.feature_cache import CacheInfo
+    from homolog.core.cache import CacheInfo
 
 HELP = "show or clear the feature cache"
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     Returns:
         The exit code.
     """
-    from homolog.core.feature_cache import FeatureCache
+    from homolog.core.cache import FeatureCache
 
     cache = FeatureCache()
     if arguments.action == "clear":

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(result: dict[str, Any]) -> None:
-    from homolog.cli.leaderboard import score_text
+    from homolog.cli.report.tables import score_text
 
     console = output()
     for protocol in result["protocols"].values():

@@ -45,9 +45,6 @@ PICTURE = "features.png"
 SIDE = 520
 """Pixels: the longer side of each photo in the picture."""
 
-ABREAST = 2
-"""Photos in a row, each beside its features, if there are more than this."""
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
@@ -89,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
     product = chosen[0].partition("=")[2]
     config = _composed(product, settings, arguments.configs)
     with loading():
-        from homolog.cli.principal_colours import principal_colours
+        from homolog.cli.figures.features import draw_features, principal_colours
+        from homolog.cli.figures.prepare import present_photos
         from homolog.cli.results import check_folder
         from homolog.core.atomic import write_bytes
         from homolog.core.device import choose_device
@@ -101,9 +99,11 @@ def run(arguments: argparse.Namespace) -> int:
     name = _chosen_map(backbone, arguments.map)
     seen = _fitted(images, backbone, longer_side=arguments.resize)
     maps = _extracted(backbone, seen, name)
-    colours = principal_colours(maps)
+    colours = principal_colours([map_.numpy() for map_ in maps])
     meaning = _meaning(len(maps[0]), len(maps), colours.explained)
-    picture = _picture(images, colours.maps, title=f"{product}: {name}", subtitle=meaning)
+    photos_shown, names = present_photos(images, longer_side=SIDE)
+    title = f"{product}: {name}"
+    picture = draw_features(photos_shown, colours.maps, names=names, title=title, subtitle=meaning)
     write_bytes(arguments.out / PICTURE, picture)
     print(f"{name}: {meaning}")
     print(f"saved {arguments.out / PICTURE}")
@@ -184,33 +184,3 @@ def _meaning(channels: int, photos: int, explained: float) -> str:
         f"similar colours are similar features{common}; 3 of {channels} components explain {explained:.0%} of "
         "the variance"
     )
-
-
-def _picture(
-    images: "Sequence[Image]", maps: "Sequence[torch.Tensor]", *, title: str, subtitle: str
-) -> bytes:
-    import torch.nn.functional as F
-
-    from homolog.cli.board import Panel, draw_board
-    from homolog.cli.dense_presentation import to_bytes
-    from homolog.core.image import fit
-
-    pairs: list[list[Panel]] = []
-    for image, map_ in zip(images, maps, strict=True):
-        shown = fit(image, longer_side=SIDE, enlarge=True)
-        # Cells as they are: smoothing would hide how coarse the map is.
-        cells = F.interpolate(map_[None], size=shown.size, mode="nearest-exact")[0]
-        height, width = map_.shape[1:]
-        caption = f"its features, {width} x {height} cells"
-        pairs.append(
-            [
-                Panel(picture=to_bytes(shown.pixels), caption=Path(image.name).name),
-                Panel(picture=to_bytes(cells), caption=caption),
-            ]
-        )
-    abreast = ABREAST if len(pairs) > ABREAST else 1
-    rows = [
-        [panel for pair in pairs[start : start + abreast] for panel in pair]
-        for start in range(0, len(pairs), abreast)
-    ]
-    return draw_board(rows, title=title, subtitle=subtitle)

@@ -209,8 +209,7 @@ def _write_shards(config: dict[str, Any], arguments: argparse.Namespace, out: Pa
 
 def _write_spair(config: dict[str, Any], out: Path) -> int:
     with loading():
-        from homolog.synthetic.spair_writing import write_spair
-
+        from homolog.synthetic.export import write_spair
         from homolog.zoo.build import build
 
         source = build(config)
@@ -222,8 +221,7 @@ def _write_spair(config: dict[str, Any], out: Path) -> int:
 
 def _write_tapvid(config: dict[str, Any], out: Path) -> int:
     with loading():
-        from homolog.synthetic.tapvid_writing import write_tapvid
-
+        from homolog.synthetic.export import write_tapvid
         from homolog.zoo.build import build
 
         source: Sequence[Any] = build(config)
@@ -238,7 +236,7 @@ def _write_tapvid(config: dict[str, Any], out: Path) -> int:
 def _preview(config: dict[str, Any], arguments: argparse.Namespace, out: Path) -> int:
     config = {**config, "count": min(config.get("count", SHOWN), SHOWN)}
     with loading():
-        from homolog.cli.preview import draw_preview
+        from homolog.cli.figures.samples import draw_preview
         from homolog.core.atomic import write_bytes
         from homolog.zoo.build import build
 

@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     (pair,) = find_pairs(photos, None)
     config = compose("match", settings, configs=arguments.configs)
     with loading():
-        from homolog.cli.heatmap_figure import draw_heatmaps
+        from homolog.cli.figures.features import draw_heatmaps
+        from homolog.cli.figures.prepare import present_places
         from homolog.cli.results import check_folder
         from homolog.core.atomic import write_bytes
         from homolog.core.io import read_image
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
             "this matcher has no similarity maps; use one with head=nearest and a backbone, such as matcher=mini"
         )
     cosines, moved = found.similarity(arguments.at), found.transfer(arguments.at)
-    picture = draw_heatmaps((image0, image1), arguments.at, cosines, moved)
+    picture = draw_heatmaps(present_places((image0, image1), arguments.at, moved, cosines))
     path = arguments.out / pair.name / PICTURE
     write_bytes(path, picture)
     _print_points(arguments.at, cosines, moved)

@@ -42,9 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import webbrowser
 
-    from homolog.cli.leaderboard import find_results, print_leaderboard, read_results
-    from homolog.cli.report_page import make_page
-    from homolog.cli.report_table import make_markdown
+    from homolog.cli.report.report import make_page
+    from homolog.cli.report.tables import find_results, make_markdown, print_leaderboard, read_results
     from homolog.core.atomic import write_bytes
 
     folders = find_results(arguments.folders)

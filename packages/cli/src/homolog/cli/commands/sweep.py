@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     words = check_settings(arguments.words, "matcher=mini task=spair")
     from homolog.cli.evaluation import finished, make_cells, run_safely
     from homolog.cli.launchers import make_launcher
-    from homolog.cli.leaderboard import print_leaderboard, read_results
+    from homolog.cli.report.tables import print_leaderboard, read_results
 
     of_launcher = [word for word in words if word.lstrip("+").startswith(("launcher=", "launcher."))]
     cells = make_cells([word for word in words if word not in of_launcher], arguments)

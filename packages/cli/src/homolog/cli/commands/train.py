@@ -106,8 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
         import torch
 
         with needs_extra("train", "homolog train"):
-            from homolog.training.failure import TrainingError
-            from homolog.training.fit import fit
+            from homolog.training.module import TrainingError
+            from homolog.training.trainer import fit
         from homolog.zoo.build import build, resolved
 
         torch.manual_seed(config["seed"])  # for randomly initialised weights

@@ -1,4 +1,4 @@
-"""Charts of a report, as SVG: curves, bars, cost against quality."""
+"""Charts of a report, as SVG: curves, bars, quality against cost. Needs no torch."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -8,8 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
-INK, MUTED, RULE = "#1b1f24", "#59636e", "#d8dee4"
-COLOURS = (
+from homolog.cli.figures.layout import INK, MUTED
+
+RULE = "#d8dee4"
+"""The colour of grid lines."""
+
+MATCHER_COLOURS = (
     "#0b6bcb",
     "#d1453b",
     "#2f9e44",
@@ -21,7 +25,10 @@ COLOURS = (
     "#c2255c",
     "#74b816",
 )
+"""One for each matcher of a report, in turn."""
+
 MARKS = "osD^vP*Xh<"
+"""Shapes of points, one for each matcher, in turn."""
 
 Line = tuple[Sequence[float | None], Sequence[float | None]]
 
@@ -33,12 +40,12 @@ def draw_curves(
 
     Args:
         lines: x and y by the matcher's name.
-        matchers: all of the report, so that each has one colour everywhere.
+        matchers: all of the report, so that each has the same colour in every chart.
         x_label: with the unit.
         y_label: with the unit.
         diagonal: also draw y = x, which a calibrated confidence follows.
     """
-    figure, axes = _sheet(5.2, 3.4)
+    figure, axes = _axes(5.2, 3.4)
     if diagonal:
         axes.plot((0, 1), (0, 1), color=RULE, linestyle="--", linewidth=1.2, zorder=1)
     for name, (x, y) in lines.items():
@@ -46,7 +53,7 @@ def draw_curves(
         across, up = _numbers(x), _numbers(y)
         # A few points are measurements, many are a curve.
         mark = MARKS[number % len(MARKS)] if len(across) <= 12 else None
-        axes.plot(across, up, color=colour(number), marker=mark, markersize=4.5, linewidth=1.7, label=name)
+        axes.plot(across, up, color=_colour(number), marker=mark, markersize=4.5, linewidth=1.7, label=name)
     _label(axes, x_label, y_label)
     return _svg(figure, axes, legend=len(lines))
 
@@ -58,16 +65,16 @@ def draw_bars(
 
     Args:
         values: by category, then by the matcher's name.
-        matchers: all of the report, so that each has one colour everywhere.
+        matchers: all of the report, so that each has the same colour in every chart.
         y_label: with the unit.
     """
     names = list(dict.fromkeys(name for group in values.values() for name in group))
-    figure, axes = _sheet(max(5.2, 0.28 * len(values) * max(len(names), 2) + 1.4), 3.4)
+    figure, axes = _axes(max(5.2, 0.28 * len(values) * max(len(names), 2) + 1.4), 3.4)
     width = 0.8 / max(len(names), 1)
     for number, name in enumerate(names):
         at = [index + (number - (len(names) - 1) / 2) * width for index in range(len(values))]
         heights = _numbers([group.get(name) for group in values.values()])
-        axes.bar(at, heights, width=width * 0.92, color=colour(matchers.index(name)), label=name)
+        axes.bar(at, heights, width=width * 0.92, color=_colour(matchers.index(name)), label=name)
     axes.set_xticks(range(len(values)), list(values), rotation=40, ha="right", fontsize=8, parse_math=False)
     _label(axes, "", y_label)
     return _svg(figure, axes, legend=len(names))
@@ -76,18 +83,18 @@ def draw_bars(
 def draw_cost(
     points: Mapping[str, tuple[float, float]], *, matchers: Sequence[str], x_label: str, y_label: str
 ) -> bytes:
-    """Draw one point for each matcher: what it costs and how good it is; the cost is logarithmic.
+    """Draw one point for each matcher: quality against cost, on a logarithmic axis of cost.
 
     Args:
         points: cost and quality by the matcher's name.
-        matchers: all of the report, so that each has one colour everywhere.
+        matchers: all of the report, so that each has the same colour in every chart.
         x_label: with the unit.
         y_label: with the unit.
     """
-    figure, axes = _sheet(5.2, 3.4)
+    figure, axes = _axes(5.2, 3.4)
     for name, (cost, quality) in points.items():
         number = matchers.index(name)
-        axes.scatter(cost, quality, s=55, color=colour(number), marker=MARKS[number % len(MARKS)], zorder=3)
+        axes.scatter(cost, quality, s=55, color=_colour(number), marker=MARKS[number % len(MARKS)], zorder=3)
         axes.annotate(
             name,
             (cost, quality),
@@ -98,20 +105,19 @@ def draw_cost(
             parse_math=False,
         )
     axes.set_xscale("log")
-    for of_ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        of_ticks(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.tick_params(which="minor", colors=MUTED, labelsize=7.5)
     axes.margins(0.18)
     _label(axes, x_label, y_label)
     return _svg(figure, axes, legend=0)
 
 
-def colour(number: int) -> str:
-    """Return the colour of the matcher with this number."""
-    return COLOURS[number % len(COLOURS)]
+def _colour(number: int) -> str:
+    return MATCHER_COLOURS[number % len(MATCHER_COLOURS)]
 
 
-def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -133,7 +139,7 @@ def _svg(figure: Figure, axes: Axes, *, legend: int) -> bytes:
         for text in labels.get_texts():
             text.set_parse_math(False)
     encoded = io.BytesIO()
-    # The same results give the same bytes; text as paths looks alike on every machine.
+    # The same results give the same bytes. Text as paths looks the same on every machine.
     with mpl.rc_context({"svg.hashsalt": "homolog", "svg.fonttype": "path"}):
         figure.savefig(encoded, format="svg", metadata={"Date": None})
     return encoded.getvalue()

@@ -1,0 +1,1 @@
+"""All drawing of the command line: matches, dense fields, features, samples, and the charts of reports."""

@@ -1,0 +1,193 @@
+"""The page and the tables of a report, from results with known scores."""
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+
+from homolog.cli.report.report import make_page
+from homolog.cli.report.tables import AVERAGE, average, leaderboard, make_markdown, task_scores
+
+MARKUP = "<script>alert('x')</script> & \"a|b\""
+
+
+def score(
+    value: float | None, *, name: str = "PCK", unit: str = "share", category: str = ""
+) -> dict[str, Any]:
+    return {"name": name, "value": value, "unit": unit, "count": 3, "category": category}
+
+
+def result(
+    matcher: str, task: str, value: float | None, *, kind: str = "semantic", unit: str = "share"
+) -> Any:
+    curve = {"x": [0.0, 0.5, 1.0], "y": [0.1, None, 0.9], "x_label": "recall", "y_label": "precision"}
+    scores = [score(value, unit=unit), score(2.5, name="EPE", unit="px"), score(value, category="cat")]
+    protocols = {
+        "strict": {
+            "name": "spair/strict",
+            "settings": {"right": "error < 3 px"},
+            "scores": scores,
+            "curves": {"calibration": curve},
+        },
+        "loose": {
+            "name": "spair/loose",
+            "settings": {"right": "error < 9 px"},
+            "scores": scores[:1],
+            "curves": {"calibration": curve},
+        },
+    }
+    return {
+        "format": 1,
+        "status": "done",
+        "matcher": matcher,
+        "task": task,
+        "kind": kind,
+        "limit": 2,
+        "seed": 0,
+        "command": "homolog sweep",
+        "commit": "",
+        "versions": {"torch": "2"},
+        "hardware": {"cpu": "fast"},
+        "finished": "today",
+        "samples": 2,
+        "of": 3,
+        "headline": {"protocol": "spair/strict", **score(value, unit=unit)},
+        "protocols": protocols,
+        "seconds": {"per_sample": 0.1},
+        "examples": [],
+    }
+
+
+def failed(matcher: str, task: str, reason: str) -> Any:
+    done = result(matcher, task, None)
+    kept = (
+        "format",
+        "matcher",
+        "task",
+        "limit",
+        "seed",
+        "command",
+        "commit",
+        "versions",
+        "hardware",
+        "finished",
+    )
+    return {**{key: done[key] for key in kept}, "status": "failed", "reason": reason, "kind": ""}
+
+
+class Page(HTMLParser):
+    """Tags, attributes and texts of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "data"}]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(" ".join(data.split()))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of a result, with a picture of one sample."""
+    encoded = io.BytesIO()
+    PIL.Image.new("RGB", (20, 10)).save(encoded, "jpeg")
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "000000.jpg").write_bytes(encoded.getvalue())
+    return tmp_path
+
+
+def test_the_page_opens_without_network_and_names_every_protocol(folder: Path):
+    example = {"file": "examples/000000.jpg", "sample": "one", "quality": 0.5, "rank": 0, "of": 9}
+    results = [{**result("mini", "spair", 0.75), "examples": [example]}, failed("sift", "spair", "no data")]
+    page = Page(make_page(results, [folder, folder]))
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert all(link.startswith(("#", "data:image/")) for link in page.links)
+    pictures = [link for link in page.links if link.startswith("data:image/jpeg")]
+    assert len(pictures) == 1
+    for text in (
+        "spair/strict",
+        "spair/loose",
+        "right: error < 9 px",
+        "75.0",
+        "2.5 px",
+        "2 of 3 samples.",
+        "sift on spair: no data",
+        "rank 1 of 9, quality 0.5: one",
+    ):
+        assert text in page.texts
+    assert any("only the first 2 samples" in text for text in page.texts)
+
+
+def test_names_are_shown_literally(folder: Path):
+    results = [result(MARKUP, MARKUP, 0.5), failed(f"other {MARKUP}", MARKUP, MARKUP)]
+    results[0]["examples"] = [
+        {"file": "examples/000000.jpg", "sample": MARKUP, "quality": 0.5, "rank": 0, "of": 1}
+    ]
+    for protocol in results[0]["protocols"].values():
+        protocol["name"] = MARKUP
+        protocol["settings"] = {"right": MARKUP}
+    page = Page(make_page(results, [folder, folder]))
+    assert "script" not in page.tags
+    assert page.texts.count(MARKUP) >= 6
+    assert f"right: {MARKUP}" in page.texts
+
+
+def test_a_task_where_all_failed_has_a_section_that_says_so(tmp_path: Path):
+    page = Page(make_page([failed("mini", "spair", "no data")], [tmp_path]))
+    assert "No matcher has scores for this task; the reasons are above." in page.texts
+
+
+def test_the_best_fractions_are_marked_and_other_units_are_not(tmp_path: Path):
+    results = [
+        *(result(matcher, "spair", value) for matcher, value in (("a", 0.5), ("b", 0.75), ("c", 0.7501))),
+        *(result(matcher, "epe", value, unit="px") for matcher, value in (("a", 1200.0), ("b", 2.0))),
+    ]
+    table = leaderboard(results)
+    assert table.rows[0] == ["a", "50.0", "1200", "-"]
+    # What is shown as equal is marked alike.
+    assert table.best == {(1, 1), (2, 1)}
+    page = make_page(results, [tmp_path] * len(results))
+    assert re.findall(r'<td class="best">([^<]*)', page) == ["75.0", "75.0"]
+
+
+def test_the_average_is_over_kinds_and_needs_every_task():
+    results = [
+        result("a", "spair", 0.2),
+        result("a", "willow", 0.4),
+        result("a", "hpatches", 0.9, kind="geometric"),
+        result("b", "spair", 0.5),
+    ]
+    assert average("a", results) == pytest.approx((0.3 + 0.9) / 2)
+    assert average("b", results) is None
+    table = leaderboard(results)
+    assert table.header[-1] == AVERAGE
+    assert [row[-1] for row in table.rows] == ["60.0", "-"]
+    assert AVERAGE not in leaderboard(results[:1]).header
+
+
+def test_a_protocol_has_a_row_for_each_score_and_a_column_for_each_matcher():
+    results = [result("a", "spair", 0.2), result("b", "spair", None)]
+    results[1]["protocols"]["strict"]["scores"] = [score(None)]
+    tables = task_scores("spair", results)
+    assert list(tables) == ["spair/strict", "spair/loose"]
+    assert tables["spair/strict"].header == ["score", "a", "b"]
+    assert tables["spair/strict"].rows == [["PCK", "20.0", "-"], ["EPE", "2.5 px", ""]]
+
+
+def test_markdown_has_the_same_tables_with_bars_escaped():
+    text = make_markdown([result("a|b", "spair", 0.25), failed("c", "spair", "no data")])
+    assert "| a\\|b | 25.0 |" in text
+    assert "| c | failed |" in text
+    assert "- c on spair: no data" in text
+    assert "### spair/loose" in text
