@@ -74,7 +74,8 @@ def write_pair(
     """Write `matches.npz` and the pictures of a pair: all files or none.
 
     The npz holds `xy0` [M 2] and `xy1` [M 2] (pixels of the files, integer = pixel centre), `score`
-    [M], `inlier` [M] bool, and `model` [3 3], NaN without a model. It loads without pickle.
+    [M], `inlier` [M] bool, `model` [3 3], NaN without a model, and the keypoint indices of the matches
+    if there are any. It loads without pickle.
 
     Args:
         folder: created if missing; files of an earlier run are replaced.

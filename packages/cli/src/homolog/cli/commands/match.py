@@ -37,8 +37,9 @@ examples:
       only the pairs in pairs.txt: two paths per line; quote paths with spaces, # starts a comment
 
 output, in OUT/<photo0>__<photo1>/ for each pair:
-  matches.npz    xy0 [M 2], xy1 [M 2], score [M], inlier [M], model [3 3] (NaN without a model).
-                 Coordinates (x, y) are pixels of the photos after EXIF rotation; integers are pixel centres
+  matches.npz    xy0 [M 2], xy1 [M 2], score [M], inlier [M], model [3 3] (NaN without a model), and
+                 keypoint indices index0 [M], index1 [M] if the matcher has keypoints. Coordinates (x, y)
+                 are pixels of the photos after EXIF rotation; integers are pixel centres
   matches.png    both photos with a selection of matches: inliers solid and coloured by score, outliers pale
   transfer.png   points of the first photo and their positions in the second, if the matcher can transfer points
   dense.png      warped photos, confidence and correspondence of every pixel, for dense matchers
