@@ -52,7 +52,7 @@ PEERS: dict[str, list[str]] = {
     "mutual nearest, cosine above 0.82": ["head=nearest", "head.match_threshold=0.82"],
     "LighterGlue": ["head=lighterglue"],
     "untrained, random start": [
-        "head=guided_glue",
+        "head=guided_matcher",
         "head.input_dim=64",
         "head.width=96",
         "head.layers=3",
@@ -108,7 +108,7 @@ class Bench:
         *,
         overrides: list[str] | None = None,
         head: Path | None = None,
-        product: str = "mini_glue",
+        product: str = "mini_omniglue",
         points: tuple[int, int] = (LABELLED_POINTS, REAL_POINTS),
     ) -> None:
         """Measure a variant that has no row yet.
@@ -117,7 +117,7 @@ class Bench:
             name: of the row.
             overrides: settings of the product.
             head: exported weights next to their `overrides.txt`; replaces `overrides`.
-            product: name of the product; others than `mini_glue` have their own keypoints.
+            product: name of the product; others than `mini_omniglue` have their own keypoints.
             points: maximum keypoints per image, on labelled and on real pairs.
         """
         file = row_file(self._arguments.out, name)
@@ -137,10 +137,10 @@ class Bench:
         if self._sets is None:
             self._sets = read_sets(self._arguments.photos / "heldout", self._arguments.data)
         torch.manual_seed(0)
-        if product != "mini_glue":
+        if product != "mini_omniglue":
             matchers = [self._limited(product, each, settings) for each in points]
             return figures(matchers[0], matchers[1], self._sets)
-        head = build(compose("match", ["matcher=mini_glue", *settings])["head"])
+        head = build(compose("match", ["matcher=mini_omniglue", *settings])["head"])
         for each in points:
             if each not in self._matchers:
                 self._matchers[each] = self._limited(product, each, ["+memory=4000000000"])
@@ -200,10 +200,10 @@ def train(name: str, arguments: argparse.Namespace) -> None:
 def ship(out: Path, bench: Bench) -> None:
     """Write the weights of seed 0 in half precision, measure that file, and write its card."""
     file = write_weights(weights(out, MAIN, "sh200"))
-    bench.measure("mini_glue as shipped", overrides=[f"head.checkpoint={file}", MINIMUM])
+    bench.measure("mini_omniglue as shipped", overrides=[f"head.checkpoint={file}", MINIMUM])
     seeds = [row_file(out, f"{name}, after sh200") for name in TRAINED if name.startswith("full")]
     shown = {
-        "mini_glue": "mini_glue as shipped",
+        "mini_omniglue": "mini_omniglue as shipped",
         **{name: name for name in PEERS},
         "mini (own keypoints)": "mini",
     }
@@ -247,7 +247,16 @@ def draw(out: Path, data: Path, to: Path) -> None:
     }.items():
         at = out / "pictures" / label
         homolog(
-            ["match", *map(str, files), "matcher=mini_glue", *overrides, "--out", str(at), "--device", "cpu"]
+            [
+                "match",
+                *map(str, files),
+                "matcher=mini_omniglue",
+                *overrides,
+                "--out",
+                str(at),
+                "--device",
+                "cpu",
+            ]
         )
         pictures += sorted(at.rglob("matches.png"))[:1]
     # The photos may not be handed on, so the picture stays with the run.

@@ -12,16 +12,16 @@ from safetensors.torch import load_file, save_file
 from homolog.core.atomic import atomic, write_bytes
 
 FOLDER = Path(__file__).resolve().parents[2] / "packages" / "zoo" / "src" / "homolog" / "zoo" / "weights"
-NAME = "mini_glue"
+NAME = "mini_omniglue"
 
-CARD = """# mini_glue
+CARD = """# mini_omniglue
 
-The head of the product `mini_glue`: a guided graph matcher (OmniGlue, Jiang et al. 2024) of three pairs of layers and width 96, for
+The head of the product `mini_omniglue`: a guided graph matcher (OmniGlue, Jiang et al. 2024) of three pairs of layers and width 96, for
 the keypoints of XFeat, guided by map `blocks.4` of EfficientNet-Lite0. {parameters} parameters in float16.
 
 - **Trained on** homographies of photos (moved corners as in SH100 and SH200) and synthetic scenes, {pairs} pairs in all. The
   photos are those of `experiments/training_photos`: backgrounds and photographed objects of Debian packages.
-- **Recipe** `mini_glue_homography`: `homolog train @experiments/0003_omniglue/overrides.txt`, seed 0, chosen before any
+- **Recipe** `mini_omniglue_homography`: `homolog train @experiments/0003_omniglue/overrides.txt`, seed 0, chosen before any
   figure was seen. {cpu} CPU seconds on one thread, without seeing the pairs ({seen} CPU seconds, once for all variants).
 - **Commit**: the one that added this file; its parent is {commit}.
 - **Licence** of the weights: Apache-2.0. Of the photos: CC BY 4.0, CC BY-SA 3.0 and 4.0, CC0 and GPL-2+, by package, as
@@ -76,11 +76,11 @@ def write_card(
 
     Args:
         file: the weights.
-        rows: figures by name, of the shipped head (`mini_glue`), its peers among them `LighterGlue`.
+        rows: figures by name, of the shipped head (`mini_omniglue`), its peers among them `LighterGlue`.
         seeds: the figures of all seeds.
         facts: `commit`, `pairs`, `cpu` and `seen`, as text.
     """
-    own, best = rows["mini_glue"], rows["LighterGlue"]
+    own, best = rows["mini_omniglue"], rows["LighterGlue"]
     behind = ", ".join(
         f"{COLUMNS[name]} {shown(name, own[name])} against {shown(name, best[name])}"
         for name in ("sh200.recall", "real.inliers", "real.agreeing")

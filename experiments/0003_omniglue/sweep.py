@@ -42,12 +42,12 @@ def main() -> None:
     }
     found: dict[str, dict[str, list[dict[str, float]]]] = {name: {} for name in heads}
     matchers: list[Any] = [
-        load_matcher("mini_glue", f"detector.max_keypoints={points}", "+memory=4000000000", device="cpu")
+        load_matcher("mini_omniglue", f"detector.max_keypoints={points}", "+memory=4000000000", device="cpu")
         for points in (REAL_POINTS, LABELLED_POINTS)
     ]
     for name, overrides in heads.items():
         for matcher in matchers:
-            matcher.head = build(compose("match", ["matcher=mini_glue", *overrides])["head"])
+            matcher.head = build(compose("match", ["matcher=mini_omniglue", *overrides])["head"])
         found[name]["real"] = real_pairs(matchers[0], sets)
         for of in ("sh100", "sh200"):
             found[name][of] = homographies(matchers[1], sets.labelled[of])

@@ -38,7 +38,7 @@ from homolog.zoo.compose import compose
 
 Shape = tuple[int, ...]
 
-RECIPES = ("vggt_semantic", "matcha", "guided_glue", "semidense_splat")
+RECIPES = ("vggt_semantic", "matcha", "omniglue", "semidense_splat")
 
 DEVICES = {"A100": 312.0, "H100, H200": 989.0}
 """Matrix products in bfloat16 without sparsity, TFLOP/s, as NVIDIA's data sheets state them."""

@@ -140,7 +140,7 @@ def test_another_backbone_can_guide(pair, backbone):
 
 
 def test_the_small_product_runs_on_packaged_weights(pair):
-    matcher = loaded("mini_glue", "head.match_threshold=0.0", "resize=320")
+    matcher = loaded("mini_omniglue", "head.match_threshold=0.0", "resize=320")
     found = matcher.match(*pair).matches()
     assert len(found) > 0
     assert found.score.isfinite().all()

@@ -45,7 +45,9 @@ class Counting:
 def matcher():
     torch.manual_seed(0)
     made = build(
-        compose("match", ["matcher=mini_glue", "head.checkpoint=null", "head.layers=1", "head.start=random"])
+        compose(
+            "match", ["matcher=mini_omniglue", "head.checkpoint=null", "head.layers=1", "head.start=random"]
+        )
     )
     freeze(made, ["head.*"])
     return made
@@ -161,8 +163,8 @@ def test_a_batch_of_cached_and_other_pairs_is_rejected(tmp_path, shifts, matcher
 
 def test_the_recipe_s_parts_are_those_of_its_product():
     recipe, product = (
-        resolved(compose("train", ["recipe=mini_glue"])),
-        resolved(compose("match", ["matcher=mini_glue"])),
+        resolved(compose("train", ["recipe=mini_omniglue"])),
+        resolved(compose("match", ["matcher=mini_omniglue"])),
     )
     for source in recipe["sources"].values():
         for part in ("detector", "backbone"):

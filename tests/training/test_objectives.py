@@ -112,7 +112,7 @@ def test_a_fusion_learns_from_the_loss_of_each_kind_of_pair(shifts):
 
 
 def test_a_graph_matcher_learns_from_homographies_at_the_size_that_networks_see(shifts):
-    matcher = made("matcher=mini_glue", "head.layers=1", "head.iterations=5")
+    matcher = made("matcher=mini_omniglue", "head.layers=1", "head.iterations=5")
     freeze(matcher, ["head.*"])
     objective = GraphMatcherObjective(keypoints=48)
     batch = collate([shifts(size=96)[index] for index in range(2)], size=(128, 160))
@@ -132,7 +132,7 @@ def test_a_graph_matcher_labels_the_matches_that_a_homography_makes(shifts):
 
 
 def test_a_graph_matcher_names_the_pair_that_it_cannot_label(shifts):
-    matcher = made("matcher=mini_glue", "head.layers=1", "head.iterations=2")
+    matcher = made("matcher=mini_omniglue", "head.layers=1", "head.iterations=2")
     batch = collate([shifts(size=96, semantic=True)[0]], size=(96, 96))
     with pytest.raises(DataError, match="shift-0: expected a homography"):
         GraphMatcherObjective(keypoints=8)(matcher, batch, step("assignment"))

@@ -75,10 +75,19 @@ def test_every_backbone_with_every_head_that_reads_any_map(backbone: str, photos
         (("mini_fusion",), True),
         (("mini_fusion", "descriptor_map=semantic"), True),
         (("mini_fusion", "backbone.fusion.residual=sequential", "backbone.fusion.align=coarse"), True),
-        (("mini_glue",), False),
-        (("mini_glue", "~backbone", "head.guidance=none"), False),
-        (("xfeat", "head=mini_glue", "head.guidance=none"), False),
-        (("superpoint_mnn", *SUPERPOINT, "head=mini_glue", "head.guidance=none", "head.input_dim=16"), False),
+        (("mini_omniglue",), False),
+        (("mini_omniglue", "~backbone", "head.guidance=none"), False),
+        (("xfeat", "head=mini_guided_matcher", "head.guidance=none"), False),
+        (
+            (
+                "superpoint_mnn",
+                *SUPERPOINT,
+                "head=mini_guided_matcher",
+                "head.guidance=none",
+                "head.input_dim=16",
+            ),
+            False,
+        ),
     ],
 )
 def test_the_heads_that_learn_on_the_bundled_features(
@@ -134,7 +143,7 @@ def test_every_read_out_of_others_reads_a_backbone_in_its_square(
             "no feature map named coarse",
         ),
         (("mini_fusion", "backbone.fusion.high=semantic.blocks.6"), "no feature map named semantic.blocks.6"),
-        (("mini", "head=mini_glue"), ""),
+        (("mini", "head=mini_guided_matcher"), ""),
         (("mini", "descriptor_map=nothing"), "the backbone has no map nothing"),
         (("xfeat_lighterglue", "detector=lattice"), ""),
     ],

@@ -84,10 +84,21 @@ def test_an_old_source_of_weights_names_the_new_one_in_the_list(own: Path):
     )
 
 
-def test_an_old_choice_names_the_new_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(CHOICES, "matcher/minimal", "matcher/mini")
-    with pytest.raises(ConfigError, match=r"^matcher=minimal is now called matcher=mini$"):
-        compose("match", ["matcher=minimal"])
+@pytest.mark.parametrize(
+    ("entry", "old", "new"),
+    [
+        ("match", "matcher=mini_glue", "matcher=mini_omniglue"),
+        ("match", "head=guided_glue", "head=guided_matcher"),
+        ("train", "recipe=mini_glue", "recipe=mini_omniglue"),
+    ],
+)
+def test_an_old_choice_names_the_new_one(entry: str, old: str, new: str):
+    with pytest.raises(ConfigError, match=f"^{old} is now called {new}$"):
+        compose(entry, [old])
+
+
+def test_new_choices_exist():
+    assert [new for new in CHOICES.values() if not (configs_folder() / f"{new}.yaml").is_file()] == []
 
 
 def test_new_targets_exist():

@@ -1,11 +1,11 @@
-"""How fast is the guided glue against kornia's LightGlue on the same keypoints, in the same process?
+"""How fast is the guided matcher against kornia's LightGlue on the same keypoints, in the same process?
 
 Both have random weights and 9 + 9 layers of width 256; LightGlue's early exit and pruning are off, so that
-every layer runs on every keypoint. The glue's time includes reading the guidance (768 numbers), the pruning
+every layer runs on every keypoint. Its time includes reading the guidance (768 numbers), the pruning
 and 100 iterations of Sinkhorn. CPU seconds of one thread count.
 
-Run: `OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 python experiments/benchmarks/glue.py` (two minutes)
-Memory: `... glue.py --peak 4096` runs the glue alone, once, and prints the process's peak.
+Run: `OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 python experiments/benchmarks/guided_matcher.py` (two minutes)
+Memory: `... guided_matcher.py --peak 4096` runs it alone, once, and prints the process's peak.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main() -> None:
         if options.peak:
             print(_peak(options.peak))
             return
-        print("\n| keypoints | LightGlue s | guided glue s | of LightGlue | guided glue without guidance s |")
+        print(
+            "\n| keypoints | LightGlue s | guided matcher s | of LightGlue | guided matcher without guidance s |"
+        )
         print("|---|---|---|---|---|")
         for count in options.counts:
             print(_row(count, options.repeats))
@@ -88,12 +90,12 @@ def _side(count: int) -> tuple[Keypoints, Features]:
 
 
 def _peak(count: int) -> str:
-    glue = GuidedMatcher(None)
+    matcher = GuidedMatcher(None)
     sides = _side(count), _side(count)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     (keypoints0, features0), (keypoints1, features1) = sides
     start = time.process_time()
-    glue(keypoints0, keypoints1, features0, features1)
+    matcher(keypoints0, keypoints1, features0, features1)
     seconds = time.process_time() - start
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (
