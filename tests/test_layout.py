@@ -90,9 +90,8 @@ def test_all_distributions_have_one_version_and_pin_their_siblings_to_it(folder:
 
 def test_the_workspace_and_the_import_star_know_every_package() -> None:
     tool = _root()["tool"]
-    assert set(tool["uv"]["sources"]) == {f"homolog-{package.name}" for package in PACKAGES} | {
-        "homolog-goldens"
-    }
+    packages = {f"homolog-{package.name}" for package in PACKAGES}
+    assert set(tool["uv"]["sources"]) == packages | {"homolog", "homolog-goldens"}
     assert set(tool["importlinter"]["root_packages"]) == {f"homolog.{package.name}" for package in PACKAGES}
 
 
