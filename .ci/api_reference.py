@@ -16,10 +16,14 @@ import pdoc.render
 import homolog
 
 
-def public_modules() -> list[str]:
-    """Return every module of homolog that is not private."""
-    names = [module.name for module in pkgutil.walk_packages(homolog.__path__, "homolog.")]
-    return [name for name in names if not any(part.startswith("_") for part in name.split("."))]
+def modules() -> list[str]:
+    """Return the packages of homolog and their public modules; pdoc adds what is below those."""
+    names: list[str] = []
+    for package in pkgutil.iter_modules(homolog.__path__, "homolog."):
+        names.append(package.name)
+        inside = pkgutil.iter_modules(importlib.import_module(package.name).__path__, f"{package.name}.")
+        names += [module.name for module in inside if not module.name.rpartition(".")[2].startswith("_")]
+    return names
 
 
 def main(folder: Path) -> None:
@@ -32,7 +36,7 @@ def main(folder: Path) -> None:
     # Third-party packages deprecate their own functions; that is no fault of a docstring.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    names = public_modules()
+    names = modules()
     for name in names:
         module = importlib.import_module(name)
         for public in getattr(module, "__all__", ()):
@@ -40,7 +44,7 @@ def main(folder: Path) -> None:
             module.__dict__[public] = getattr(module, public)
     pdoc.render.configure(docformat="google", footer_text="homolog")
     pdoc.pdoc(*names, output_directory=folder)
-    sys.stdout.write(f"{len(names)} modules documented in {folder}\n")
+    sys.stdout.write(f"{len(list(folder.rglob('*.html')))} pages in {folder}\n")
 
 
 if __name__ == "__main__":

@@ -241,15 +241,13 @@ def test_without_a_network_it_says_where_a_file_goes_and_takes_it_there(
         (line,) = said.err.splitlines()
         assert not Path("homolog-results").exists()
         assert placed or list(Path().iterdir()) == []
-        if checkpoint.path.is_file():
-            named = re.search(r"expected the weight file (\S+), but .* place it there by hand", line)
-            source = checkpoint.path
-        else:
-            # The prompt is the last to be asked for; the command that encodes it needs the text encoder.
-            named = re.search(r"or place it at (\S+);", line) or re.search(
-                r"error: (\S+): no embedding", line
-            )
-            source = checkpoint.path / "/".join(Path(named[1]).parts[-2:]) if named else Path()
+        # The prompt is the last to be asked for; the command that encodes it needs the text encoder.
+        named = re.search(
+            r"expected the weight file (\S+), but .* place it there by hand", line
+        ) or re.search(r"error: (\S+): no embedding", line)
+        source = checkpoint.path
+        if named and not source.is_file():
+            source = source / "/".join(Path(named[1]).parts[-2:])
         assert named, line
         Path(named[1]).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, named[1])

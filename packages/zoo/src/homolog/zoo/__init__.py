@@ -5,37 +5,6 @@ to evaluate it on. `list_products()`, `list_tasks()`, `list_recipes()` and `list
 there is. Importing this package is cheap: neither torch nor Hydra is imported before it is needed.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-if TYPE_CHECKING:
-    from homolog.zoo.catalogue import list_products, list_recipes, list_tasks
-    from homolog.zoo.model import load_matcher
-    from homolog.zoo.task import load_task
-    from homolog.zoo.weight_files import find_weights, list_weights
-
-__all__ = [
-    "find_weights",
-    "list_products",
-    "list_recipes",
-    "list_tasks",
-    "list_weights",
-    "load_matcher",
-    "load_task",
-]
-
-_HOMES = {
-    "find_weights": "homolog.zoo.weight_files",
-    "list_products": "homolog.zoo.catalogue",
-    "list_recipes": "homolog.zoo.catalogue",
-    "list_tasks": "homolog.zoo.catalogue",
-    "list_weights": "homolog.zoo.weight_files",
-    "load_matcher": "homolog.zoo.model",
-    "load_task": "homolog.zoo.task",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

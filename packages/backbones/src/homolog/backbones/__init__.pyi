@@ -1,0 +1,20 @@
+# The public names of homolog.backbones: type checkers read them here, lazy_loader imports each on first use.
+from .aliked import Aliked as Aliked
+from .combined import Fused as Fused
+from .combined import Resized as Resized
+from .combined import Stack as Stack
+from .convnet import ConvNet as ConvNet
+from .dedode import Dedode as Dedode
+from .dift import Dift as Dift
+from .dinov2 import Dino as Dino
+from .disk import Disk as Disk
+from .efficientnet_lite0 import EfficientNetLite0 as EfficientNetLite0
+from .sd_dino import SdDino as SdDino
+from .sift import Sift as Sift
+from .simple_detectors import Cells as Cells
+from .simple_detectors import Lattice as Lattice
+from .simple_detectors import Peaks as Peaks
+from .superpoint import SuperPoint as SuperPoint
+from .vggt.backbone import VGGT as VGGT
+from .xfeat import XFeat as XFeat
+from .xfeat import XFeatDetector as XFeatDetector
