@@ -17,12 +17,14 @@ import homolog
 
 
 def modules() -> list[str]:
-    """Return the packages of homolog and their public modules; pdoc adds what is below those."""
+    """Return the packages of homolog, and the public modules of those that list their names."""
     names: list[str] = []
-    for package in pkgutil.iter_modules(homolog.__path__, "homolog."):
-        names.append(package.name)
-        inside = pkgutil.iter_modules(importlib.import_module(package.name).__path__, f"{package.name}.")
-        names += [module.name for module in inside if not module.name.rpartition(".")[2].startswith("_")]
+    for found in pkgutil.iter_modules(homolog.__path__, "homolog."):
+        package = importlib.import_module(found.name)
+        names.append(found.name)
+        if hasattr(package, "__all__"):  # without it pdoc goes through the modules itself
+            inside = pkgutil.iter_modules(package.__path__, f"{found.name}.")
+            names += [module.name for module in inside if not module.name.rpartition(".")[2].startswith("_")]
     return names
 
 
@@ -32,10 +34,6 @@ def main(folder: Path) -> None:
     Args:
         folder: receives the pages.
     """
-    warnings.simplefilter("error")
-    # Third-party packages deprecate their own functions; that is no fault of a docstring.
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    warnings.filterwarnings("ignore", category=FutureWarning)
     names = modules()
     for name in names:
         module = importlib.import_module(name)
@@ -43,7 +41,12 @@ def main(folder: Path) -> None:
             # Public names are imported on first use, and pdoc looks only at names that are there.
             module.__dict__[public] = getattr(module, public)
     pdoc.render.configure(docformat="google", footer_text="homolog")
-    pdoc.pdoc(*names, output_directory=folder)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        pdoc.pdoc(*names, output_directory=folder)
+    problems = sorted({str(warning.message) for warning in caught if warning.category is UserWarning})
+    if problems:
+        sys.exit("\n".join(problems))
     sys.stdout.write(f"{len(list(folder.rglob('*.html')))} pages in {folder}\n")
 
 

@@ -20,7 +20,7 @@ Step = Callable[[], None]
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _PATIENCE = 5.0  # seconds that a process has to end by itself
 
-_Pipe: TypeAlias = "connection.Connection[Any, Any]"
+_Pipe: TypeAlias = Any  # a multiprocessing Connection, which is generic for type checkers only
 
 
 class StoppedError(Exception):
