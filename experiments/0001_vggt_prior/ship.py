@@ -24,7 +24,7 @@ CARD = """# mini_dense
 Weights of the product `mini_dense` in half precision: a VGGT of four pairs (`mini_dense_backbone.safetensors`) and a dense grid head
 (`mini_dense_head.safetensors`), {parameters} parameters. EfficientNet-Lite0, whose cells they read, comes from its own package and did not learn.
 
-**What it does.** Tells for every pixel of a photo where the same part is on another object of its category, at 128 pixels.
+**What it does.** Predicts for every pixel of a photo where the same part is on another object of its category, at 128 pixels.
 
 **Recipe.** `experiments/0001_vggt_prior`, `{variant}`, seed 0, the first: {steps}; steps of 8 pairs. The last stage has a
 homography of a photo beside every pair of synthetic objects. {seconds} CPU seconds on one core of an EPYC. Commit: the one that added this file, on top of `{commit}`.
