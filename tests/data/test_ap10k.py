@@ -215,9 +215,9 @@ def test_all_three_subsets_are_read_from_the_lists(small: Path) -> None:
         ap10k(small, subset=name) for name in ("intra", "cross_species", "cross_family")
     )
     assert (len(intra), len(species), len(family)) == (9, 9, 18)
-    assert {pair.category for pair in intra.pairs} == {"cat", "king cheetah", "panda"}
-    assert {pair.category for pair in species.pairs} == {"Felidae"}
-    assert {pair.category for pair in family.pairs} == {"all"}
+    assert {pair.category for pair in intra._pairs} == {"cat", "king cheetah", "panda"}
+    assert {pair.category for pair in species._pairs} == {"Felidae"}
+    assert {pair.category for pair in family._pairs} == {"all"}
     sample = intra[0]
     assert sample.name.endswith(":cat")
     assert [sample.facts[side].rpartition("/")[0] for side in ("source", "target")] == ["Felidae/cat"] * 2
@@ -343,7 +343,7 @@ def test_official_pairs_that_lead_elsewhere_are_refused(small: Path, path: str) 
 
 def test_an_image_of_another_size_is_refused(small: Path) -> None:
     data = ap10k(small)
-    source = data.pairs[0].source
+    source = data._pairs[0].source
     PIL.Image.new("RGB", (16, 12)).save(small / "JPEGImages" / f"{source}.jpg")
     with pytest.raises(DataError, match="expected 32 x 24 pixels"):
         data[0]

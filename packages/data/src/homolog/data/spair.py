@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import PIL.Image
@@ -12,9 +12,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, DataError, did_you_mean
+from homolog.core.errors import ConfigError, DataError, did_you_mean, one_of
 from homolog.core.samples import PairSample
-from homolog.data import annotation, spair, symmetric_keypoints
+from homolog.data import annotation, symmetric_keypoints
+from homolog.data._pairs import ListedPairs
 from homolog.data.inventory import Expected, Layout
 from homolog.data.symmetric_keypoints import Groups
 
@@ -72,7 +73,7 @@ class _Side(NamedTuple):
     points: dict[int, list[float]]
 
 
-class SpairPairs:
+class SpairPairs(ListedPairs[str]):
     """Pairs of SPair-71k in its official layout.
 
     Image 0 is the source and image 1 the target. Samples have the points that are seen in both images,
@@ -107,11 +108,8 @@ class SpairPairs:
             ConfigError: no such split or category.
             DataError: the folder, a list or a pair's file is missing, or the segmentations that were asked for.
         """
-        if split not in ("trn", "val", "test") or keypoints not in ("image", "pair"):
-            raise ConfigError(
-                f"SPair-71k: expected the split trn, val or test and keypoints image or pair, "
-                f"got {split!r} and {keypoints!r}"
-            )
+        one_of("split", split, get_args(Split))
+        one_of("keypoints", keypoints, get_args(Keypoints))
         folder = annotation.root_of(root, SPAIR_LAYOUT)
         pair_list = folder / "Layout" / "large" / f"{split}.txt"
         segmentations = folder / "Segmentation"
@@ -127,21 +125,10 @@ class SpairPairs:
             pair_list=pair_list if pair_list.is_file() else None,
             segmentations=segmentations if masks else None,
         )
-        self.names = pair_names(self.places, category)
+        self.names = self._pairs = pair_names(self.places, category)
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or an image has another size than annotated.
-        """
-        return read_pair(
-            self.places, self.names[index], keypoints=self.keypoints, groups=symmetric_keypoints.SPAIR
-        )
+    def _read(self, index: int, name: str, /) -> PairSample:
+        return read_pair(self.places, name, keypoints=self.keypoints, groups=symmetric_keypoints.SPAIR)
 
 
 def pair_names(places: Places, category: str | None = None) -> list[str]:
@@ -342,7 +329,7 @@ SPELLINGS = (("PairAnnotation", "ImageAnnotation"), ("ExtraPairAnnotation", "Ext
 """By the README the structure is SPair-71k's; the authors' loader reads folders named Extra...."""
 
 
-class SpairUPairs:
+class SpairUPairs(ListedPairs[str]):
     """Test pairs of SPair-71k with the new annotations of SPair-U.
 
     What is publicly known: the annotations come without images, have the structure of SPair-71k's test
@@ -378,23 +365,14 @@ class SpairUPairs:
                 f"{folder}: expected the folder {expected}, found none; {SPAIR_U_LAYOUT.advice()}"
             )
         pairs, points = found[0]
-        self.places = spair.Places(
+        self.places = Places(
             images=originals / "JPEGImages",
             image_annotations=folder / points,
             pair_annotations=folder / pairs / "test",
             pair_list=None,
             layout=SPAIR_U_LAYOUT,
         )
-        self.names = spair.pair_names(self.places, category)
+        self.names = self._pairs = pair_names(self.places, category)
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or an image has another size than annotated.
-        """
-        return spair.read_pair(self.places, self.names[index], keypoints="image", groups=None)
+    def _read(self, index: int, name: str, /) -> PairSample:
+        return read_pair(self.places, name, keypoints="image", groups=None)
