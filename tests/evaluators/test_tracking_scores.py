@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
+from homolog.evaluators.records import Record, Scored, load_records, save_records
 from homolog.evaluators.tracking import (
     THRESHOLDS,
     EvaluatedFrames,
@@ -140,23 +140,13 @@ def test_scores_agree_with_counting_one_point_after_the_other(seed: int, mode: E
 SEEN = np.array([[True, False, True, True, True, True], [False] * 6, [False, True, True, True, True, False]])
 
 
-def test_the_first_visible_frame_of_each_track_that_is_ever_seen():
-    track, frame = sample_queries(SEEN, query_mode="first")
-    assert (track.tolist(), frame.tolist()) == ([0, 2], [0, 1])
-
-
-def test_every_fifth_frame_asks_for_whatever_is_seen_there():
-    track, frame = sample_queries(SEEN, query_mode="strided")
-    assert (track.tolist(), frame.tolist()) == ([0, 0], [0, 5])
-
-
-def test_only_the_first_frame():
-    track, frame = sample_queries(SEEN, query_mode="initial")
-    assert (track.tolist(), frame.tolist()) == ([0], [0])
-
-
-@pytest.mark.parametrize("mode", ["first", "strided", "initial"])
-def test_nothing_that_is_ever_seen_gives_no_queries(mode):
+@pytest.mark.parametrize(
+    ("mode", "tracks", "frames"),
+    [("first", [0, 2], [0, 1]), ("strided", [0, 0], [0, 5]), ("initial", [0], [0])],
+)
+def test_queries_of_each_mode_and_none_where_nothing_is_seen(mode, tracks: list[int], frames: list[int]):
+    track, frame = sample_queries(SEEN, query_mode=mode)
+    assert (track.tolist(), frame.tolist()) == (tracks, frames)
     for empty in (np.zeros((3, 4), dtype=bool), np.zeros((0, 4), dtype=bool)):
         track, frame = sample_queries(empty, query_mode=mode)
         assert track.shape == frame.shape == (0,)
@@ -244,12 +234,6 @@ def score_tapvid(records: list[Record], query_mode: EvaluatedFrames = "first") -
 def score_pck(records: list[Record], **settings: Any) -> Scored:
     given: dict[str, Any] = {"alphas": [0.1, 0.05], "comparison": "<=", "raster": [512, 512], **settings}
     return TracksPckProtocol(name="tapvid/matcha-pck", **given).score(records)
-
-
-def test_both_are_protocols():
-    assert isinstance(TapVidProtocol(name="a", query_mode="first"), ScoringProtocol)
-    protocol = TracksPckProtocol(name="b", alphas=[0.1], comparison="<", raster=[512, 512])
-    assert isinstance(protocol, ScoringProtocol)
 
 
 def test_the_average_is_over_videos_not_over_points(value: Any):

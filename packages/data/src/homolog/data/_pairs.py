@@ -15,7 +15,6 @@ class ListedPairs(ABC, Generic[Pair]):
     _pairs: Sequence[Pair]
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self._pairs)
 
     def __getitem__(self, index: int) -> PairSample:

@@ -291,7 +291,6 @@ class MegaDepthTrain:
         self._scenes: dict[int, Scene] = {}
 
     def __len__(self) -> int:
-        """Return the number of pairs of all epochs."""
         return self._epochs * len(self._files) * self._per_scene
 
     def __getitem__(self, index: int) -> PairSample:

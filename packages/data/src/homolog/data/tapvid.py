@@ -123,7 +123,6 @@ class TapVid:
         self._open: tuple[Path, dict[str, Any]] | None = None
 
     def __len__(self) -> int:
-        """Return the number of videos; reads every file once, to count, except those that hold a single one."""
         return len(self._index)
 
     def __getitem__(self, index: int) -> VideoSample:

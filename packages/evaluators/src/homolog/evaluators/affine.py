@@ -9,7 +9,7 @@ from jaxtyping import Float, Real
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, file_size, matched_pair
 from homolog.evaluators.precision import Comparison, finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Scored, mean_score
+from homolog.evaluators.records import Curve, Record, Scored, count_scores, mean_score
 from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
 
 
@@ -121,8 +121,7 @@ class AffineProtocol:
             scores=[
                 *(mean_score(name, columns[name]) for name in columns if name.startswith("PCK")),
                 failures(estimates),
-                mean_score("matches per pair", columns["matches"], unit=""),
-                mean_score("inliers per pair", columns["inliers"], unit=""),
+                *count_scores(columns),
             ],
             per_sample=columns,
             curves={

@@ -69,7 +69,6 @@ class Original:
         return Placement(scale=(1.0, 1.0), offset=(0, 0), side=float(max(_checked(size))), size=size)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return "original image"
 
 
@@ -86,7 +85,6 @@ class PaddedSquare:
     side: int
 
     def __post_init__(self) -> None:
-        """Validate the side."""
         _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
@@ -108,7 +106,6 @@ class PaddedSquare:
         return (top, top + height), (left, left + width)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"padded square of {self.side} px"
 
 
@@ -126,7 +123,6 @@ class StretchedSquare:
     side: int
 
     def __post_init__(self) -> None:
-        """Validate the side."""
         _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
@@ -142,7 +138,6 @@ class StretchedSquare:
         return (0, self.side), (0, self.side)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"stretched square of {self.side} px, corners aligned"
 
 
@@ -159,7 +154,6 @@ class Downscaled:
     longer_side: int
 
     def __post_init__(self) -> None:
-        """Validate the side."""
         _check_side(self.longer_side)
 
     def __call__(self, size: Size, /) -> Placement:
@@ -169,7 +163,6 @@ class Downscaled:
         return Placement(scale=(scale, scale), offset=(0, 0), side=max(size) * scale, size=(height, width))
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"longer side at most {self.longer_side} px"
 
 
@@ -231,7 +224,6 @@ class WorkingSize:
         return matrix
 
     def __str__(self) -> str:
-        """Return the description in results."""
         if self._exact is not None:
             return f"resized to {self._exact[1]} x {self._exact[0]}"
         if self._longer_side is not None:

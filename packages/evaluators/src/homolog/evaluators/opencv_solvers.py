@@ -42,7 +42,6 @@ class OpencvOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Validate the method."""
         one_of("method", self.method, METHODS)
 
     def settings(self) -> dict[str, str]:
@@ -75,7 +74,6 @@ class OpencvPose(OpencvOptions):
     focal_mean: FocalMean
 
     def __post_init__(self) -> None:
-        """Validate method and mean."""
         OpencvOptions.__post_init__(self)
         one_of("focal_mean", self.focal_mean, get_args(FocalMean))
 
@@ -121,11 +119,7 @@ class OpencvHomography(OpencvOptions):
     """Homography. Fewer than 4 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the homography, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the homography, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 4:
             return None
@@ -145,11 +139,7 @@ class OpencvFundamental(OpencvOptions):
     """Fundamental matrix. Fewer than 8 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the fundamental matrix, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the fundamental matrix, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 8:
             return None
@@ -171,16 +161,11 @@ class OpencvAffine(OpencvOptions):
     refine_iterations: int = 10
 
     def __post_init__(self) -> None:
-        """Validate the method, of which OpenCV has two for affine maps."""
         OpencvOptions.__post_init__(self)
         one_of("method", self.method, ("RANSAC", "LMEDS"))
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the affine map, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the affine map, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 3:
             return None
