@@ -11,7 +11,8 @@ import pytest
 import scipy.io
 
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
-from homolog.data.proposal_flow import CATEGORIES, PfPascalPairs, WillowPairs
+from homolog.data.proposal_flow import PfPascalPairs, WillowPairs
+from homolog.data.spair import CLASSES
 
 CAT = 8
 """PASCAL VOC's number of cats, from 1."""
@@ -84,7 +85,7 @@ def test_golden_points_boxes_and_sides_of_hpf_pascal(golden: Callable[..., Any],
             kps = np.array([[float(value) for value in point] for point in points])
             height, width = inputs["image_hw"][name]
             write_annotated(tmp_path, name, kps, inputs["bbox"][name], (width, height), category)
-        number = CATEGORIES.index(category) + 1
+        number = CLASSES.index(category) + 1
         rows.append(f"PF-PASCAL/JPEGImages/{source}.jpg,PF-PASCAL/JPEGImages/{target}.jpg,{number}")
     (tmp_path / "test_pairs.csv").write_text("\n".join(rows))
 

@@ -15,6 +15,7 @@ from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import entry, matrix, path_inside, read_lines, read_records, root_of
 from homolog.data.converted import read_any
 from homolog.data.inventory import Expected, Layout
+from homolog.data.megadepth_train import listed_pairs
 
 LOFTR_LAYOUT = Layout(
     name="MegaDepth-1500 (LoFTR)",
@@ -119,22 +120,12 @@ def _read_scene(path: Path) -> dict[str, Any]:
 
 
 def _pairs(number: int, scene: dict[str, Any], path: Path) -> list[_Pair]:
-    known = min(len(scene[key]) for key in ("image_paths", "intrinsics", "poses"))
-    pairs: list[_Pair] = []
-    for info in scene["pair_infos"]:
-        try:
-            (first, second), overlap = info[0], info[1]
-            pair = _Pair(number, int(first), int(second), float(overlap))
-        except (TypeError, ValueError, IndexError) as error:
-            raise DataError(
-                f"{path}: expected pairs as ((i, j), overlap, matches), got {str(info)[:80]}; obtain it again"
-            ) from error
-        if not (0 <= pair.first < known and 0 <= pair.second < known):
-            raise DataError(
-                f"{path}: expected image numbers below {known}, got {pair.first} and {pair.second}"
-            )
-        pairs.append(pair)
-    return pairs
+    count = min(len(scene[key]) for key in ("image_paths", "intrinsics", "poses"))
+    pairs, overlaps = listed_pairs(scene["pair_infos"], count, path)
+    return [
+        _Pair(number, first, second, overlap)
+        for (first, second), overlap in zip(pairs.tolist(), overlaps.tolist(), strict=True)
+    ]
 
 
 XFEAT_LAYOUT = Layout(

@@ -14,6 +14,7 @@ from homolog.core.samples import PairSample
 from homolog.data import annotation
 from homolog.data._pairs import ListedPairs
 from homolog.data.inventory import Expected, Layout
+from homolog.data.spair import CLASSES
 
 Split = Literal["trn", "val", "test"]
 Lists = Literal["hpf", "cnngeometric"]
@@ -78,13 +79,6 @@ PF_PASCAL_CNNGEOMETRIC_LAYOUT = Layout(
     ),
     configs=("pfpascal",),
 )
-
-CATEGORIES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
-    "tvmonitor",
-)
-"""PASCAL VOC's, in the order of their numbers, which begin at 1."""
 
 _FILES = {
     "hpf": {split: f"{split}_pairs.csv" for split in ("trn", "val", "test")},
@@ -194,10 +188,10 @@ class PfPascalPairs(ListedPairs[_Pair]):
 
     def _category(self, number: str) -> str:
         try:
-            return CATEGORIES[range(1, len(CATEGORIES) + 1).index(int(float(number)))]
+            return CLASSES[range(1, len(CLASSES) + 1).index(int(float(number)))]
         except ValueError as error:
             raise DataError(
-                f"{self.list}: expected a class from 1 to {len(CATEGORIES)}, got {number!r}"
+                f"{self.list}: expected a class from 1 to {len(CLASSES)}, got {number!r}"
             ) from error
 
     def _listed(self, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:

@@ -265,7 +265,7 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-"""Of PASCAL VOC, from number 1 on; two of them are no categories of SPair-71k."""
+"""Of PASCAL VOC, in the order of their numbers, from 1 on; two of them are not in SPair-71k."""
 
 _RIM = 255
 

@@ -73,7 +73,15 @@ class Original:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaddedSquare:
+class _Square:
+    side: int
+
+    def __post_init__(self) -> None:
+        _check_side(self.side)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedSquare(_Square):
     """The image scaled to a longer side, centred in a square: GeoAware-SC, sd-dino and DIY-SC.
 
     After Junyi42/GeoAware-SC:utils/utils_dataset.py, `preprocess_kps_pad`.
@@ -81,11 +89,6 @@ class PaddedSquare:
     Attributes:
         side: of the square, pixels; 840 in all shipped settings.
     """
-
-    side: int
-
-    def __post_init__(self) -> None:
-        _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
         """Centre an image of `size`."""
@@ -110,7 +113,7 @@ class PaddedSquare:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StretchedSquare:
+class StretchedSquare(_Square):
     """The image stretched to a square, corner pixels on corner pixels: Visual-AI.
 
     After Visual-AI/Semantic-Correspondence:utils/geometry_data.py, `scaling_coordinates`:
@@ -119,11 +122,6 @@ class StretchedSquare:
     Attributes:
         side: of the square, pixels.
     """
-
-    side: int
-
-    def __post_init__(self) -> None:
-        _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
         """Stretch an image of `size`."""

@@ -201,6 +201,16 @@ def mean_score(name: str, values: np.ndarray, *, unit: str = "share", higher_is_
     )
 
 
+def mean_or_nan(values: np.ndarray) -> float:
+    """Return the mean in float64; NaN without values."""
+    return float(np.mean(values, dtype=np.float64)) if len(values) else float("nan")
+
+
+def mean_of_columns(fractions: np.ndarray) -> np.ndarray:
+    """Return the mean over the second axis; NaN if it is empty."""
+    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
+
+
 def count_scores(columns: Mapping[str, np.ndarray]) -> list[Score]:
     """Return the mean numbers of matches and of inliers, as far as there are such columns."""
     return [
