@@ -108,10 +108,8 @@ def test_golden_points_boxes_and_files_of_geoaware(golden: Callable[..., Any], t
         for side, xy, official in zip(
             (sample.image0, sample.image1), (sample.xy0, sample.xy1), expected[index], strict=True
         ):
-            assert xy is not None
             placed = padded(xy.numpy(), side.size[::-1], inputs["size"])
             np.testing.assert_allclose(placed, official[both, :2], rtol=tol, atol=tol)
-        assert sample.box1 is not None
         threshold = float(sample.box1[2:].max()) * inputs["size"] / max(sample.image1.size)
         assert threshold == pytest.approx(outputs["thresholds"][index], rel=tol)
 
