@@ -157,42 +157,31 @@ def test_other_rules_and_shapes_are_refused():
         sample_queries(SEEN, query_mode="last")  # pyright: ignore[reportArgumentType]
 
 
+def shares(visible: np.ndarray, error: Any, alphas: list[float], comparison: Any = "<=") -> np.ndarray:
+    """PCK of tracks at the origin that are found `error` pixels to the right, with a side of 100."""
+    xy = np.zeros((*visible.shape, 2))
+    predicted = xy + np.stack((np.array(error), np.zeros(visible.shape)), axis=-1)
+    return tracks_pck(
+        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=alphas, comparison=comparison
+    )
+
+
 def test_four_frames_by_hand():
     # Side 100, alpha 0.05: 5 px. The third track is not seen on the first frame and never counts.
     visible = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [0, 1, 1, 1]], dtype=bool)
-    error = np.array([[9, 5, 5.1, 0], [9, 99, 0, 0], [9, 99, 99, 99]])
-    xy = np.zeros((3, 4, 2))
-    predicted = np.stack((error, np.zeros_like(error)), axis=-1)
-    shares = tracks_pck(
-        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=[0.05, 0.1], comparison="<="
-    )
-    np.testing.assert_array_equal(shares, [[1, 0.5, np.nan], [1, 1, np.nan]])
-    strict = tracks_pck(
-        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=[0.05], comparison="<"
-    )
-    np.testing.assert_array_equal(strict, [[0, 0.5, np.nan]])
+    error = [[9, 5, 5.1, 0], [9, 99, 0, 0], [9, 99, 99, 99]]
+    np.testing.assert_array_equal(shares(visible, error, [0.05, 0.1]), [[1, 0.5, np.nan], [1, 1, np.nan]])
+    np.testing.assert_array_equal(shares(visible, error, [0.05], "<"), [[0, 0.5, np.nan]])
 
 
 def test_a_place_that_is_not_a_number_is_not_found():
-    visible = np.ones((1, 2), dtype=bool)
-    predicted = np.full((1, 2, 2), np.nan)
-    shares = tracks_pck(
-        visible=visible, xy=np.zeros((1, 2, 2)), predicted=predicted, side=1.0, alphas=[0.1], comparison="<="
-    )
-    assert shares.tolist() == [[0]]
+    assert shares(np.ones((1, 2), dtype=bool), [[np.nan, np.nan]], [0.1]).tolist() == [[0]]
 
 
 def test_no_tracks_leave_every_frame_without_a_number():
-    shares = tracks_pck(
-        visible=np.zeros((0, 3), dtype=bool),
-        xy=np.zeros((0, 3, 2)),
-        predicted=np.zeros((0, 3, 2)),
-        side=1.0,
-        alphas=[0.1],
-        comparison="<=",
-    )
-    assert shares.shape == (1, 2)
-    assert np.isnan(shares).all()
+    found = shares(np.zeros((0, 3), dtype=bool), np.zeros((0, 3)), [0.1])
+    assert found.shape == (1, 2)
+    assert np.isnan(found).all()
 
 
 def test_arrays_that_do_not_belong_together_are_refused():

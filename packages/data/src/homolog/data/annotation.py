@@ -93,7 +93,7 @@ def read_table(path: Path, columns: Sequence[str], advice: str) -> list[dict[str
     """Return the rows of a CSV file whose header has at least these columns.
 
     Raises:
-        DataError: it is missing, a column is missing, or a row has another length than the header.
+        DataError: it is missing or has no rows, a column is missing, or a row has another length than the header.
     """
     reader = csv.DictReader(read_lines(path, advice), skipinitialspace=True)
     header = [name.strip() for name in reader.fieldnames or ()]
@@ -111,6 +111,8 @@ def read_table(path: Path, columns: Sequence[str], advice: str) -> list[dict[str
             rows.append({key: value.strip() for key, value in row.items()})
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: no CSV ({error}); copy it again") from error
+    if not rows:
+        raise DataError(f"{path}: expected pairs, found none; {advice}")
     return rows
 
 

@@ -168,8 +168,6 @@ class PfPascalPairs(ListedPairs[_Pair]):
         columns += ["XA", "YA", "XB", "YB"] if with_points else []
         columns += ["flip"] if mirrored else []
         rows = annotation.read_table(self.list, columns, self.layout.advice())
-        if not rows:
-            raise DataError(f"{self.list}: expected pairs, found none; {self.layout.advice()}")
         return [
             _Pair(
                 source=self._image(row["source_image"]),
@@ -293,8 +291,6 @@ class WillowPairs(ListedPairs[tuple[str, str]]):
         self.root = annotation.root_of(root, PF_WILLOW_LAYOUT)
         self.list = self.root / "test_pairs.csv"
         rows = annotation.read_table(self.list, ("imageA", "imageB", *_COLUMNS), PF_WILLOW_LAYOUT.advice())
-        if not rows:
-            raise DataError(f"{self.list}: expected pairs, found none; {PF_WILLOW_LAYOUT.advice()}")
         self._pairs = [(self._image(row["imageA"]), self._image(row["imageB"])) for row in rows]
         points = np.array([[self._number(row[name]) for name in _COLUMNS] for row in rows])
         # XA1..10, YA1..10, XB1..10, YB1..10 -> pair, image, point, axis

@@ -10,7 +10,7 @@ from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, matched_pair
 from homolog.evaluators.precision import finite_or_inf, match_precision
 from homolog.evaluators.records import Curve, Record, Scored, count_scores, mean_score, threshold_columns
-from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
+from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, match_columns
 
 EpipolarDistance = Literal["squared sum", "mean", "root of squared sum"]
 """How the distances of two matched points to each other's epipolar line are combined.
@@ -134,10 +134,7 @@ class FundamentalProtocol:
         averaged = [row for row, limit in enumerate(self._thresholds) if 1 <= limit <= self._headline]
         columns = threshold_columns("recall", self._thresholds, fractions, unit="px")
         mean = fractions[:, averaged].mean(axis=1)
-        counts = {
-            "matches": np.array([len(pair.xy0) for pair in pairs], dtype=np.float64),
-            "inliers": inlier_counts(estimates),
-        }
+        counts = match_columns(pairs, estimates)
         name = f"mAA@{self._headline:g}px"
         return Scored(
             scores=[

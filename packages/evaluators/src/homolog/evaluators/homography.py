@@ -20,7 +20,7 @@ from homolog.evaluators.records import (
     mean_score,
     threshold_columns,
 )
-from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all, inlier_counts
+from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all, match_columns
 
 Corners = Literal["last pixels", "width and height"]
 """The four corners of an image: (0, 0) to (w - 1, h - 1) in DIFT, (0, 0) to (w, h) in glue-factory."""
@@ -297,8 +297,7 @@ class HomographyProtocol:
         return {
             "corner error": np.array(errors, dtype=np.float64),
             **threshold_columns("precision", limits, fractions, unit="px"),
-            "matches": np.array([len(pair.xy0) for pair in pairs], dtype=np.float64),
-            "inliers": inlier_counts(estimates),
+            **match_columns(pairs, estimates),
         }
 
 

@@ -89,13 +89,17 @@ class OpencvPose(OpencvOptions):
         if len(xy0) < 5:
             return None
         xy0, xy1 = on_normalised_plane(xy0, K0), on_normalised_plane(xy1, K1)
+        chosen = [K0[0, 0], K1[1, 1]]
+        if self.focal_mean == "all four":
+            chosen = [K0[0, 0], K0[1, 1], K1[0, 0], K1[1, 1]]
+        focal = float(sum(chosen)) / len(chosen)
         E, mask = cv2.findEssentialMat(
             xy0,
             xy1,
             np.eye(3),
             method=getattr(cv2, self.method),
             prob=self.confidence,
-            threshold=self.threshold / self._focal(K0, K1),
+            threshold=self.threshold / focal,
             **self.limit(),
         )
         if E is None or mask is None:
@@ -107,11 +111,6 @@ class OpencvPose(OpencvOptions):
             if front > most:
                 most, best = front, PoseEstimate(R=R, t=t[:, 0], inlier=all_flags(mask > 0, usable))
         return best
-
-    def _focal(self, K0: np.ndarray, K1: np.ndarray) -> float:
-        if self.focal_mean == "fx0 and fy1":
-            return float(K0[0, 0] + K1[1, 1]) / 2
-        return float(K0[0, 0] + K0[1, 1] + K1[0, 0] + K1[1, 1]) / 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,6 +149,14 @@ def inlier_counts(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> 
     return np.array([0 if found is None else found.inlier.sum() for found in estimates], dtype=np.float64)
 
 
+def match_columns(
+    pairs: Sequence[MatchedPair], estimates: Sequence[PoseEstimate | MatrixEstimate | None]
+) -> dict[str, Float[np.ndarray, " N"]]:
+    """Return the numbers of matches and of inliers of each pair."""
+    matches = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
+    return {"matches": matches, "inliers": inlier_counts(estimates)}
+
+
 def failures(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> Score:
     """Return the fraction of pairs without an estimate."""
     missing = np.array([found is None for found in estimates], dtype=np.float64)
