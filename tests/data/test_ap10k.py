@@ -2,12 +2,11 @@
 
 import json
 import random
-from collections.abc import Generator
+from collections.abc import Callable
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import PIL.Image
 import pytest
@@ -23,11 +22,6 @@ from homolog.data.ap10k_pairs import (
     prepare,
     split_species,
 )
-
-
-def golden(goldens: Path, name: str) -> dict[str, Any]:
-    cases = json.loads((goldens / "metrics.json").read_text())["cases"]
-    return next(case for case in cases if case["id"] == name)
 
 
 def record(digits: str, image: str, **more: Any) -> dict[str, Any]:
@@ -73,16 +67,8 @@ def small(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def unchecked() -> Generator[None]:
-    """Let wrong choices through to our own checks, as they come without the tests' type checker."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def test_golden_splits_and_pairs_of_the_notebook(goldens: Path, tmp_path: Path) -> None:
-    case = golden(goldens, "ap10k_split_and_pairs")
+def test_golden_splits_and_pairs_of_the_notebook(golden: Callable[..., Any], tmp_path: Path) -> None:
+    case = golden("ap10k_split_and_pairs")
     inputs, outputs = case["inputs"], case["outputs"]
     for family, kinds in inputs["visibility_digits_17_per_image"].items():
         for species, images in kinds.items():
@@ -112,8 +98,10 @@ def test_golden_splits_and_pairs_of_the_notebook(goldens: Path, tmp_path: Path) 
     assert set(outputs["pairs"]) <= set(manifest["pairs"])
 
 
-def test_golden_points_of_geoaware_with_hidden_ones_halved(goldens: Path, tmp_path: Path) -> None:
-    case = golden(goldens, "geoaware_load_ap10k_data")
+def test_golden_points_of_geoaware_with_hidden_ones_halved(
+    golden: Callable[..., Any], tmp_path: Path
+) -> None:
+    case = golden("geoaware_load_ap10k_data")
     inputs, outputs, tol = case["inputs"], case["outputs"], case["tol"]
     side = inputs["size"]
     for image, data in inputs["annotations"].items():
@@ -144,8 +132,8 @@ def test_golden_points_of_geoaware_with_hidden_ones_halved(goldens: Path, tmp_pa
         assert sample.category == sorted(inputs["pairs"])[index].partition(":")[2].removesuffix(".json")
 
 
-def test_golden_hidden_points_keep_their_places_otherwise(goldens: Path, tmp_path: Path) -> None:
-    inputs = golden(goldens, "geoaware_load_ap10k_data")["inputs"]
+def test_golden_hidden_points_keep_their_places_otherwise(golden: Callable[..., Any], tmp_path: Path) -> None:
+    inputs = golden("geoaware_load_ap10k_data")["inputs"]
     for image, data in inputs["annotations"].items():
         write_annotation(tmp_path, f"Canidae/fox/{image}", data)
     (tmp_path / "pair_lists").mkdir()
@@ -215,9 +203,9 @@ def test_all_three_subsets_are_read_from_the_lists(small: Path) -> None:
         ap10k(small, subset=name) for name in ("intra", "cross_species", "cross_family")
     )
     assert (len(intra), len(species), len(family)) == (9, 9, 18)
-    assert {pair.category for pair in intra.pairs} == {"cat", "king cheetah", "panda"}
-    assert {pair.category for pair in species.pairs} == {"Felidae"}
-    assert {pair.category for pair in family.pairs} == {"all"}
+    assert {pair.category for pair in intra._pairs} == {"cat", "king cheetah", "panda"}
+    assert {pair.category for pair in species._pairs} == {"Felidae"}
+    assert {pair.category for pair in family._pairs} == {"all"}
     sample = intra[0]
     assert sample.name.endswith(":cat")
     assert [sample.facts[side].rpartition("/")[0] for side in ("source", "target")] == ["Felidae/cat"] * 2
@@ -343,7 +331,7 @@ def test_official_pairs_that_lead_elsewhere_are_refused(small: Path, path: str) 
 
 def test_an_image_of_another_size_is_refused(small: Path) -> None:
     data = ap10k(small)
-    source = data.pairs[0].source
+    source = data._pairs[0].source
     PIL.Image.new("RGB", (16, 12)).save(small / "JPEGImages" / f"{source}.jpg")
     with pytest.raises(DataError, match="expected 32 x 24 pixels"):
         data[0]

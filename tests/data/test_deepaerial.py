@@ -1,6 +1,7 @@
 """DeepAerial in the layout of GoogleEarth_pck: crops, the turn, and the points that go with it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -36,21 +37,17 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_points_keep_their_relative_place_in_the_crop(root: Path) -> None:
-    sample = DeepAerial(root=root, size=101)[0]
-    assert sample.xy0 is not None
+    sample: Any = DeepAerial(root=root, size=101)[0]
     assert sample.xy0.shape == (20, 2)
     np.testing.assert_allclose(sample.xy0[:3], [[0, 0], [100, 100], [50, 50]], atol=1e-4)
     np.testing.assert_allclose(sample.xy0[3], [29 / 99 * 100, 69 / 99 * 100], atol=1e-4)
 
 
 def test_the_affine_map_takes_image_0_to_image_1(root: Path) -> None:
-    data = DeepAerial(root=root, size=101)
+    data: Any = DeepAerial(root=root, size=101)
     angles: list[float] = []
     for index in range(len(data)):
         sample = data[index]
-        assert sample.homography is not None
-        assert sample.xy0 is not None
-        assert sample.xy1 is not None
         A = sample.homography
         assert torch.allclose(A[:2, :2] @ A[:2, :2].T, torch.eye(2, dtype=torch.float64))
         np.testing.assert_allclose(sample.xy1[2], [50, 50], atol=1e-4)  # the centre stays

@@ -37,17 +37,6 @@ def test_every_layout_says_what_a_user_needs_to_know() -> None:
         assert any(not expected.optional for expected in layout.expected), layout.name
 
 
-def test_every_data_configuration_belongs_to_a_layout(pytestconfig: pytest.Config) -> None:
-    folder = pytestconfig.rootpath / "configs" / "data"
-    named = {config for layout in layouts() for config in layout.configs}
-    semantic = {
-        *("spair", "spair_u", "ap10k_intra", "ap10k_cross_species", "ap10k_cross_family"),
-        *("pfpascal", "willow", "tss", "named_keypoints"),
-    }
-    assert semantic <= named
-    assert all((folder / f"{name}.yaml").is_file() for name in semantic)
-
-
 def test_a_folder_and_its_children_are_recognised_by_their_content(tmp_path: Path) -> None:
     for subset, count in (("FG3DCar", 195), ("JODS", 81), ("PASCAL", 124)):
         for number in range(count):

@@ -1,27 +1,21 @@
 """PF-PASCAL and PF-WILLOW: trees in their official layouts."""
 
-import json
 import sys
-from collections.abc import Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import PIL.Image
 import pytest
 import scipy.io
 
 from homolog.core.errors import ConfigError, DataError, MissingDependencyError
-from homolog.data.proposal_flow import CATEGORIES, PfPascalPairs, WillowPairs
+from homolog.data.proposal_flow import PfPascalPairs, WillowPairs
+from homolog.data.spair import CLASSES
 
 CAT = 8
 """PASCAL VOC's number of cats, from 1."""
-
-
-def golden(goldens: Path, name: str) -> dict[str, Any]:
-    cases = json.loads((goldens / "metrics.json").read_text())["cases"]
-    return next(case for case in cases if case["id"] == name)
 
 
 def pf_pascal(root: Path, **choices: Any) -> Any:
@@ -81,16 +75,8 @@ def willow(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.fixture
-def unchecked() -> Generator[None]:
-    """Let wrong choices through to our own checks, as they come without the tests' type checker."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def test_golden_points_boxes_and_sides_of_hpf_pascal(goldens: Path, tmp_path: Path) -> None:
-    case = golden(goldens, "hpf_pfpascal_loader")
+def test_golden_points_boxes_and_sides_of_hpf_pascal(golden: Callable[..., Any], tmp_path: Path) -> None:
+    case = golden("hpf_pfpascal_loader")
     inputs, outputs, tol = case["inputs"], case["outputs"], case["tol"]
     rows = ["source_image,target_image,class"]
     for (source, target), category in zip(inputs["pairs"], outputs["class"], strict=True):
@@ -99,7 +85,7 @@ def test_golden_points_boxes_and_sides_of_hpf_pascal(goldens: Path, tmp_path: Pa
             kps = np.array([[float(value) for value in point] for point in points])
             height, width = inputs["image_hw"][name]
             write_annotated(tmp_path, name, kps, inputs["bbox"][name], (width, height), category)
-        number = CATEGORIES.index(category) + 1
+        number = CLASSES.index(category) + 1
         rows.append(f"PF-PASCAL/JPEGImages/{source}.jpg,PF-PASCAL/JPEGImages/{target}.jpg,{number}")
     (tmp_path / "test_pairs.csv").write_text("\n".join(rows))
 
@@ -114,8 +100,8 @@ def test_golden_points_boxes_and_sides_of_hpf_pascal(goldens: Path, tmp_path: Pa
         assert sample.category == outputs["class"][index]
 
 
-def test_golden_points_and_sides_of_hpf_willow(goldens: Path, tmp_path: Path) -> None:
-    case = golden(goldens, "hpf_pfwillow_loader")
+def test_golden_points_and_sides_of_hpf_willow(golden: Callable[..., Any], tmp_path: Path) -> None:
+    case = golden("hpf_pfwillow_loader")
     inputs, outputs, tol = case["inputs"], case["outputs"], case["tol"]
     columns = [f"{axis}{image}{number}" for image in "AB" for axis in "XY" for number in range(1, 11)]
     rows = [",".join(("imageA", "imageB", *columns))]

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import PIL.Image
@@ -63,10 +63,7 @@ def photo(path: Path, size: tuple[int, int] = SIZE, seed: int = 0) -> None:
     PIL.Image.fromarray(pixels).save(path)
 
 
-def error(sample: PairSample, xy0: np.ndarray, xy1: np.ndarray) -> float:
-    assert sample.camera0 is not None
-    assert sample.camera1 is not None
-    assert sample.pose is not None
+def error(sample: Any, xy0: np.ndarray, xy1: np.ndarray) -> float:
     F = fundamental(sample.pose, sample.camera0, sample.camera1)
     distances = epipolar_distance(torch.from_numpy(xy0), torch.from_numpy(xy1), F)
     return float(torch.stack(distances).max())
@@ -367,8 +364,7 @@ def test_loftr_lists_are_read_after_conversion_and_as_npz_of_objects(tmp_path: P
 def test_intrinsics_of_megadepth_can_be_taken_as_stored(tmp_path: Path) -> None:
     loftr(tmp_path)
     folder = tmp_path / "megadepth_test_1500_scene_info"
-    sample = MegaDepth1500LoFTR(root=tmp_path, scene_info=folder, origin="centre")[0]
-    assert sample.camera0 is not None
+    sample: Any = MegaDepth1500LoFTR(root=tmp_path, scene_info=folder, origin="centre")[0]
     np.testing.assert_array_equal(sample.camera0.K.numpy(), K)
     assert error(sample, project(T0), project(T1)) < 1e-9
 
@@ -521,8 +517,7 @@ def test_gluefactory_refuses_distortion_and_unknown_views(tmp_path: Path) -> Non
 
 
 def test_navi_reads_masks_and_angles(tmp_path: Path) -> None:
-    sample = navi(tmp_path).read()[0]
-    assert sample.mask0 is not None
+    sample: Any = navi(tmp_path).read()[0]
     assert sample.mask0.sum() == 10 * 25
     assert bool(sample.mask0[10, 5])
     assert sample.mask1 is None

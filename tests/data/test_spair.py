@@ -2,11 +2,10 @@
 
 import copy
 import json
-from collections.abc import Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import PIL.Image
 import pytest
@@ -14,8 +13,6 @@ import torch
 
 from homolog.core.errors import ConfigError, DataError
 from homolog.data.spair import SpairPairs, SpairUPairs
-
-GOLDEN = "geoaware_load_spair_data"
 
 
 def padded(xy: np.ndarray, size: tuple[int, int], side: int) -> np.ndarray:
@@ -97,17 +94,8 @@ def spair(root: Path, **choices: Any) -> Any:
     return SpairPairs(root, **{**defaults, **choices})
 
 
-@pytest.fixture
-def unchecked() -> Generator[None]:
-    """Let wrong choices through to our own checks, as they come without the tests' type checker."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
-def test_golden_points_boxes_and_files_of_geoaware(goldens: Path, tmp_path: Path) -> None:
-    cases = json.loads((goldens / "metrics.json").read_text())["cases"]
-    case = next(case for case in cases if case["id"] == GOLDEN)
+def test_golden_points_boxes_and_files_of_geoaware(golden: Callable[..., Any], tmp_path: Path) -> None:
+    case = golden("geoaware_load_spair_data")
     inputs, outputs, tol = case["inputs"], case["outputs"], case["tol"]
     root = write_tree(tmp_path, inputs["image_annotations"], inputs["pair_annotations"])
     data = spair(root)
@@ -120,17 +108,16 @@ def test_golden_points_boxes_and_files_of_geoaware(goldens: Path, tmp_path: Path
         for side, xy, official in zip(
             (sample.image0, sample.image1), (sample.xy0, sample.xy1), expected[index], strict=True
         ):
-            assert xy is not None
             placed = padded(xy.numpy(), side.size[::-1], inputs["size"])
             np.testing.assert_allclose(placed, official[both, :2], rtol=tol, atol=tol)
-        assert sample.box1 is not None
         threshold = float(sample.box1[2:].max()) * inputs["size"] / max(sample.image1.size)
         assert threshold == pytest.approx(outputs["thresholds"][index], rel=tol)
 
 
-def test_golden_points_of_pair_files_are_those_of_image_files(goldens: Path, tmp_path: Path) -> None:
-    cases = json.loads((goldens / "metrics.json").read_text())["cases"]
-    inputs = next(case for case in cases if case["id"] == GOLDEN)["inputs"]
+def test_golden_points_of_pair_files_are_those_of_image_files(
+    golden: Callable[..., Any], tmp_path: Path
+) -> None:
+    inputs = golden("geoaware_load_spair_data")["inputs"]
     root = write_tree(tmp_path, inputs["image_annotations"], inputs["pair_annotations"])
     for by_image, by_pair in zip(spair(root), spair(root, keypoints="pair"), strict=True):
         assert torch.equal(by_image.xy0, by_pair.xy0)
@@ -209,6 +196,9 @@ def test_a_listed_pair_without_file_is_named(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
+        ({"kps_ids": ["2", "3"]}, "one length"),
+        ({"kps_ids": ["2", "3", "left ear"]}, "numbers as kps_ids"),
+        ({"src_kps": [[1, 2], [3, 4], [5, "x"]]}, "2 finite numbers as a keypoint"),
         ({"src_imname": "../../a.jpg"}, "below"),
         ({"trg_imname": "/etc/passwd"}, "below"),
         ({"src_imname": ["a.jpg"]}, "below"),
@@ -225,24 +215,10 @@ def test_a_wrong_pair_file_is_named_with_what_is_wrong(
 ) -> None:
     path = tree / "PairAnnotation" / "test" / "000001-a-b:cat.json"
     path.write_text(json.dumps({**PAIRS["000001-a-b:cat"], **change}))
+    keypoints = "pair" if change.keys() & {"kps_ids", "src_kps"} else "image"
     with pytest.raises(DataError, match=match) as caught:
-        spair(tree)[0]
+        spair(tree, keypoints=keypoints)[0]
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "match"),
-    [
-        ({"kps_ids": ["2", "3"]}, "one length"),
-        ({"kps_ids": ["2", "3", "left ear"]}, "numbers as kps_ids"),
-        ({"src_kps": [[1, 2], [3, 4], [5, "x"]]}, "2 finite numbers as a keypoint"),
-    ],
-)
-def test_wrong_points_of_a_pair_file_are_refused(tree: Path, change: dict[str, Any], match: str) -> None:
-    path = tree / "PairAnnotation" / "test" / "000001-a-b:cat.json"
-    path.write_text(json.dumps({**PAIRS["000001-a-b:cat"], **change}))
-    with pytest.raises(DataError, match=match):
-        spair(tree, keypoints="pair")[0]
 
 
 def test_a_truncated_file_is_named(tree: Path) -> None:

@@ -1,7 +1,9 @@
 """What tests of evaluators share."""
 
-from collections.abc import Callable, Generator
+import json
+from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jaxtyping
@@ -21,6 +23,26 @@ def unchecked() -> Generator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def golden_cases(goldens: Path) -> Callable[..., Callable[..., list[dict[str, Any]]]]:
+    """Selects golden cases by the beginning of their names; every case of the groups belongs to a family."""
+    every = json.loads((goldens / "metrics.json").read_text(encoding="utf-8"))["cases"]
+
+    def choose(groups: Collection[str], families: tuple[str, ...]) -> Callable[..., list[dict[str, Any]]]:
+        cases = [case for case in every if case["group"] in groups]
+        assert {case["group"] for case in cases} == set(groups)
+        assert all(case["id"].startswith(families) for case in cases), "a case that no test asserts"
+
+        def of(*starts: str) -> list[dict[str, Any]]:
+            found = [case for case in cases if case["id"].startswith(starts)]
+            assert found, f"no golden case of {starts}"
+            return found
+
+        return of
+
+    return choose
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.evaluators.dense import DenseProtocol, FlowPckProtocol, endpoint_error, flow_pck, warp_error
-from homolog.evaluators.records import Record, Scored, ScoringProtocol
+from homolog.evaluators.records import Record, Scored
 
 
 def test_the_end_point_error_is_a_distance_and_infinite_where_there_is_no_place():
@@ -77,13 +77,6 @@ def flow(records: list[Record], **settings: Any) -> Scored:
 def dense(records: list[Record]) -> Scored:
     protocol = DenseProtocol(name="synthetic-dense/homolog", alphas=[0.05], comparison="<=", side="image1")
     return protocol.score(records)
-
-
-def test_both_are_protocols():
-    protocol = FlowPckProtocol(name="a", alphas=[0.1], comparison="<", side="image0")
-    assert isinstance(protocol, ScoringProtocol)
-    protocol = DenseProtocol(name="b", alphas=[0.1], comparison="<", side="image0")
-    assert isinstance(protocol, ScoringProtocol)
 
 
 def test_per_image_and_per_point_by_hand(value: Any):

@@ -61,12 +61,7 @@ def test_true_matches_have_no_epipolar_distance() -> None:
     assert symmetric_epipolar_distance(pixels0, pixels1, F, definition="root of squared sum").max() < 1e-9
 
 
-RANSAC: dict[str, Any] = {
-    "threshold": 1.0,
-    "min_iterations": 50,
-    "max_iterations": 500,
-    "success_prob": 0.999,
-}
+RANSAC = PoselibFundamental(threshold=1.0, min_iterations=50, max_iterations=500, success_prob=0.999)
 
 
 def test_fundamental_matrices_are_scored_by_marked_points(value: Any, posed: Any) -> None:
@@ -76,7 +71,7 @@ def test_fundamental_matrices_are_scored_by_marked_points(value: Any, posed: Any
     record, lost = posed(xy0=marked["match0"], xy1=xy1), posed(count=6, xy0=marked["match0"], xy1=xy1)
     protocol = FundamentalProtocol(
         name="test/wxbs",
-        estimator=PoselibFundamental(**RANSAC),
+        estimator=RANSAC,
         headline=2,
         thresholds=[0, 1, 2, 20],
         workers=1,
@@ -88,4 +83,4 @@ def test_fundamental_matrices_are_scored_by_marked_points(value: Any, posed: Any
     assert scored.scores[0].value == pytest.approx(0.25)
     assert value(scored, "failures") == 0.5
     with pytest.raises(ConfigError, match="among the thresholds"):
-        FundamentalProtocol(name="x", estimator=PoselibFundamental(**RANSAC), headline=3, thresholds=[1, 2])
+        FundamentalProtocol(name="x", estimator=RANSAC, headline=3, thresholds=[1, 2])

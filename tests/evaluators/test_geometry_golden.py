@@ -29,14 +29,13 @@ from homolog.zoo.compose import compose
 
 Case = dict[str, Any]
 GROUPS = (
-    "pose_auc",
-    "pose_auc_informative",
-    "pose_error",
-    "epipolar",
-    "poselib",
-    "homography",
-    "match_precision",
-    "mma",
+    *("pose_auc", "pose_auc_informative", "pose_error", "epipolar", "poselib"),
+    *("homography", "match_precision", "mma"),
+)
+FAMILIES = (
+    *("pose_auc_", "eval_poses_best_threshold", "loftr_aggregate_metrics", "xfeat_mega_too_few_matches"),
+    *("pose_error_", "epipolar_", "epidist_prec", "poselib_", "hom_corner_", "hom_auc", "hom_eval_"),
+    *("dift_homography_", "match_pr_", "hpatches_mma"),
 )
 
 
@@ -58,42 +57,8 @@ def numbers(value: Any) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def goldens_of_geometry(goldens: Path) -> dict[str, Case]:
-    every = json.loads((goldens / "metrics.json").read_text(encoding="utf-8"))["cases"]
-    return {case["id"]: case for case in every if case["group"] in GROUPS}
-
-
-@pytest.fixture(scope="module")
-def of(goldens_of_geometry: dict[str, Case]) -> Callable[..., list[Case]]:
-    """The cases whose name begins so; there has to be one."""
-
-    def select(*starts: str) -> list[Case]:
-        found = [case for name, case in goldens_of_geometry.items() if name.startswith(starts)]
-        assert found
-        return found
-
-    return select
-
-
-def test_every_golden_of_geometry_belongs_to_a_test_below(goldens_of_geometry: dict[str, Case]) -> None:
-    tested = (
-        "pose_auc_",
-        "eval_poses_best_threshold",
-        "loftr_aggregate_metrics",
-        "xfeat_mega_too_few_matches",
-        "pose_error_",
-        "epipolar_",
-        "epidist_prec",
-        "poselib_",
-        "hom_corner_",
-        "hom_auc",
-        "hom_eval_",
-        "dift_homography_",
-        "match_pr_",
-        "hpatches_mma",
-    )
-    assert {case["group"] for case in goldens_of_geometry.values()} == set(GROUPS)
-    assert [name for name in goldens_of_geometry if not name.startswith(tested)] == []
+def of(golden_cases: Callable[..., Any]) -> Callable[..., list[Case]]:
+    return golden_cases(GROUPS, FAMILIES)
 
 
 # --- from errors to numbers ---------------------------------------------------------------------
@@ -138,9 +103,8 @@ def test_a_golden_nan_is_a_failure_wherever_it_stands(of: Callable[..., list[Cas
         exact = pose_auc(errors, given["thresholds"], rounding="exact")
         rounded = pose_auc(errors, given["thresholds"], rounding="4 decimals")
         np.testing.assert_allclose(exact, wanted["superglue_pose_auc"], atol=case["tol"], rtol=0)
-        np.testing.assert_allclose(
-            rounded, wanted["gluefactory_cal_error_auc_rounded4"], atol=case["tol"], rtol=0
-        )
+        official = wanted["gluefactory_cal_error_auc_rounded4"]
+        np.testing.assert_allclose(rounded, official, atol=case["tol"], rtol=0)
 
 
 def test_too_few_golden_matches_are_a_failure_and_no_identity(of: Callable[..., list[Case]]) -> None:

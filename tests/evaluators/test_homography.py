@@ -87,18 +87,13 @@ def test_points_on_a_line_or_a_point_determine_no_homography() -> None:
 H = np.array([[1.1, 0.05, 12], [-0.03, 0.95, -8], [1e-4, -5e-5, 1]])
 
 
-RANSAC: dict[str, Any] = {
-    "threshold": 1.0,
-    "min_iterations": 50,
-    "max_iterations": 500,
-    "success_prob": 0.999,
-}
+RANSAC = PoselibHomography(threshold=1.0, min_iterations=50, max_iterations=500, success_prob=0.999)
 
 
 def homography_protocol(**options: Any) -> HomographyProtocol:
     chosen: dict[str, Any] = {
         "name": "test/homography",
-        "estimator": PoselibHomography(**RANSAC),
+        "estimator": RANSAC,
         "working_size": None,
         "corners": "width and height",
         "headline": "AUC",

@@ -21,7 +21,7 @@ from homolog.evaluators.keypoint_pck import (
     pck,
     pck_per_image,
 )
-from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
+from homolog.evaluators.records import Record, Scored, load_records, save_records
 
 
 def along_x(*errors: float) -> tuple[np.ndarray, np.ndarray]:
@@ -75,17 +75,17 @@ def test_precision_decides_within_a_rounding_of_the_threshold():
     assert hits == {"float32": 1, "float64": 0}
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_settings_that_are_none_are_refused():
     predicted, target = along_x(1, 2)
-    unchecked: Any = getattr(pck, "__wrapped__", pck)  # as a caller without a type checker
+    wrong: Any = "half"
     with pytest.raises(ConfigError, match="precision"):
-        unchecked(predicted, target, side=1.0, alphas=[0.1], comparison="<", precision="half")
+        pck(predicted, target, side=1.0, alphas=[0.1], comparison="<", precision=wrong)
     with pytest.raises(ShapeError, match=r"two arrays \[N 2\]"):
-        unchecked(predicted, target[:1], side=1.0, alphas=[0.1], comparison="<")
-    with pytest.raises(ShapeError, match="sides of 0 pixels or more"):
-        pck(predicted, target, side=float("nan"), alphas=[0.1], comparison="<")
-    with pytest.raises(ShapeError, match="sides of 0 pixels or more"):
-        pck(predicted, target, side=-1.0, alphas=[0.1], comparison="<")
+        pck(predicted, target[:1], side=1.0, alphas=[0.1], comparison="<")
+    for side in (float("nan"), -1.0):
+        with pytest.raises(ShapeError, match="sides of 0 pixels or more"):
+            pck(predicted, target, side=side, alphas=[0.1], comparison="<")
 
 
 def test_choices_that_move_the_number_have_no_default():
@@ -203,10 +203,6 @@ PAIRS = [
     pair("c", [3, 9], category="dog"),
 ]
 """Box 50: within 5 px at 0.1, 2.5 px at 0.05. Shares 1, 1/4, 1/2 at 0.1; 1, 1/4, 0 at 0.05."""
-
-
-def test_it_is_a_protocol():
-    assert isinstance(protocol(), ScoringProtocol)
 
 
 def test_the_headline_leads_and_all_averages_stand_beside_it():
@@ -396,6 +392,7 @@ def test_settings_say_every_choice():
     assert "note" not in protocol().score(PAIRS).settings
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -408,20 +405,8 @@ def test_settings_say_every_choice():
     ],
 )
 def test_choices_that_there_are_not_are_refused(settings: dict[str, Any], message: str):
-    # As a configuration gives them, past the type checker.
-    unchecked = getattr(PckProtocol.__init__, "__wrapped__", PckProtocol.__init__)
-    given: dict[str, Any] = {
-        "name": "x",
-        "alphas": [0.1],
-        "comparison": "<",
-        "side": "box",
-        "average": "per image",
-        "frame": Original(),
-        "precision": "float64",
-        **settings,
-    }
     with pytest.raises(ConfigError, match=message):
-        unchecked(object.__new__(PckProtocol), **given)
+        protocol(**settings)
 
 
 def test_no_choice_that_moves_the_number_has_a_default():

@@ -27,28 +27,14 @@ from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
 FAMILIES = (
-    "geoaware_pck",
-    "geoaware_get_img_result",
-    "hpf_correct_kps",
-    "hpf_evaluator",
-    "visualai_calculate_pck",
-    "distilldift_pck",
-    "dift_spair_script",
+    *("geoaware_pck", "geoaware_get_img_result", "hpf_correct_kps", "hpf_evaluator"),
+    *("visualai_calculate_pck", "distilldift_pck", "dift_spair_script"),
 )
 
 
 @pytest.fixture(scope="module")
-def cases(goldens: Path) -> list[dict[str, Any]]:
-    every = json.loads((goldens / "metrics.json").read_text(encoding="utf-8"))["cases"]
-    found = [case for case in every if case["group"] == "semantic_pck"]
-    assert all(case["id"].startswith(FAMILIES) for case in found), "a case that no test asserts"
-    return found
-
-
-def of(cases: list[dict[str, Any]], family: str) -> list[dict[str, Any]]:
-    found = [case for case in cases if case["id"].startswith(family)]
-    assert found, f"no golden case of {family}"
-    return found
+def of(golden_cases: Any) -> Any:
+    return golden_cases(["semantic_pck"], FAMILIES)
 
 
 def numbers(value: Any, dtype: str) -> np.ndarray:
@@ -94,8 +80,8 @@ def geoaware_records(given: dict[str, Any], dtype: str) -> Iterator[Record]:
             )
 
 
-def test_golden_geoaware_averages_weights_and_categories(cases):
-    for case in of(cases, "geoaware_pck"):
+def test_golden_geoaware_averages_weights_and_categories(of):
+    for case in of("geoaware_pck"):
         given, wanted = case["inputs"], case["outputs"]
         average = "per point" if given["KPT_RESULT"] else "per image"
         side = "box" if given["threshold"] == "bbox" else "image"
@@ -123,8 +109,8 @@ def test_golden_geoaware_averages_weights_and_categories(cases):
                     assert ours.count == official[-1]
 
 
-def test_golden_geoaware_subset_is_averaged_over_the_images_that_have_it(cases):
-    for case in of(cases, "geoaware_get_img_result"):
+def test_golden_geoaware_subset_is_averaged_over_the_images_that_have_it(of):
+    for case in of("geoaware_get_img_result"):
         records = list(subset_records(case))
         protocol = configured("spair/geoaware", precision=case["dtype"])
         scored = protocol.score(records)
@@ -163,8 +149,8 @@ def subset_records(case: dict[str, Any]) -> Iterator[Record]:
 # --- HPF ------------------------------------------------------------------------------------------
 
 
-def test_golden_hpf_counts(cases):
-    for case in of(cases, "hpf_correct_kps"):
+def test_golden_hpf_counts(of):
+    for case in of("hpf_correct_kps"):
         given, wanted = case["inputs"], case["outputs"]["n_correct"]
         found = pck(
             numbers(given["prd_kps_2xn"], case["dtype"]).T,
@@ -177,8 +163,8 @@ def test_golden_hpf_counts(cases):
         assert found.hits.sum(axis=1).tolist() == list(wanted.values()), case["id"]
 
 
-def test_golden_hpf_average_over_pairs(cases):
-    for case in of(cases, "hpf_evaluator"):
+def test_golden_hpf_average_over_pairs(of):
+    for case in of("hpf_evaluator"):
         given, wanted = case["inputs"], case["outputs"]
         hits: list[np.ndarray] = []
         for item in given["items"]:
@@ -208,9 +194,9 @@ def test_golden_hpf_average_over_pairs(cases):
             assert shares[rows].mean() == pytest.approx(mean, abs=case["tol"])
 
 
-def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases):
+def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(of):
     """The frame `Downscaled` scales points and box alike, as HPF does before it calls its evaluator."""
-    for case in of(cases, "hpf_evaluator"):
+    for case in of("hpf_evaluator"):
         records: list[Record] = []
         for index, item in enumerate(case["inputs"]["items"]):
             ratio = item["trg_intratio"]
@@ -233,8 +219,8 @@ def test_golden_hpf_frame_and_threshold_give_what_the_original_image_gives(cases
 # --- Visual-AI ------------------------------------------------------------------------------------
 
 
-def test_golden_visual_ai_by_image_and_by_point(cases):
-    for case in of(cases, "visualai_calculate_pck"):
+def test_golden_visual_ai_by_image_and_by_point(of):
+    for case in of("visualai_calculate_pck"):
         given = case["inputs"]
         records = [
             Record(
@@ -279,8 +265,8 @@ def test_golden_visual_ai_by_image_and_by_point(cases):
 # --- DistillDIFT ----------------------------------------------------------------------------------
 
 
-def test_golden_distilldift_counts_by_image_and_by_box(cases):
-    for case in of(cases, "distilldift_pck"):
+def test_golden_distilldift_counts_by_image_and_by_box(of):
+    for case in of("distilldift_pck"):
         given, wanted = case["inputs"], case["outputs"]
         predicted, target = (numbers(given[key], case["dtype"])[:, ::-1] for key in ("pred_yx", "target_yx"))
         y, x, height, width = given["bbox_y_x_h_w"]
@@ -304,8 +290,8 @@ def test_golden_distilldift_counts_by_image_and_by_box(cases):
 # --- DIFT -----------------------------------------------------------------------------------------
 
 
-def test_golden_dift_script_from_features_to_printed_lines(cases):
-    for case in of(cases, "dift_spair_script"):
+def test_golden_dift_script_from_features_to_printed_lines(of):
+    for case in of("dift_spair_script"):
         given = case["inputs"]
         maps = {
             name: torch.from_numpy(numbers(values, case["dtype"]))

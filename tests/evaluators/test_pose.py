@@ -57,12 +57,7 @@ def test_a_pose_that_is_no_number_is_infinitely_far() -> None:
     assert pose_error(nothing, nothing[0], np.eye(3), X, zero_translation="failure") == (np.inf, np.inf)
 
 
-RANSAC: dict[str, Any] = {
-    "threshold": 1.0,
-    "min_iterations": 50,
-    "max_iterations": 500,
-    "success_prob": 0.999,
-}
+RANSAC = PoselibPose(threshold=1.0, min_iterations=50, max_iterations=500, success_prob=0.999)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class ByName:
 def pose_protocol(**options: Any) -> PoseProtocol:
     chosen: dict[str, Any] = {
         "name": "test/pose",
-        "estimator": PoselibPose(**RANSAC),
+        "estimator": RANSAC,
         "working_size": None,
         "error": "larger of both",
         "zero_translation": "failure",

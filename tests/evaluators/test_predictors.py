@@ -22,7 +22,7 @@ from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Points
 from homolog.core.samples import PairSample, VideoSample
 from homolog.core.tracks import Queries, Tracks
-from homolog.evaluators.benchmark import Benchmark, Predictor
+from homolog.evaluators.benchmark import Benchmark
 from homolog.evaluators.image_sizes import Original
 from homolog.evaluators.keypoint_pck import PckProtocol
 from homolog.evaluators.predictors import DensePredictor, MatchPredictor, PointPredictor, TrackPredictor
@@ -31,24 +31,24 @@ from homolog.matchers.sparse import SparseMatcher
 from homolog.zoo import load_matcher
 
 
+@dataclass
 class Shifting:
-    """Answers every point with one shifted by (3, -1), and remembers what it was asked."""
+    """Answers every point with one shifted by `off`, and remembers what it was asked."""
 
-    can_transfer = True
-
-    def __init__(self) -> None:
-        self.asked: list[torch.Tensor] = []
+    off: tuple[float, float] = (3.0, -1.0)
+    asked: list[Tensor] = field(default_factory=list[Tensor])
+    can_transfer: bool = True
 
     def match(self, image0: ImageLike, image1: ImageLike) -> "Shifting":
         return self
 
     def matches(self, limit: int | None = None) -> Matches:
-        return Matches(xy0=torch.zeros(0, 2), xy1=torch.zeros(0, 2), score=torch.zeros(0))
+        raise AssertionError("nobody should ask")
 
     def transfer(self, xy0: Points) -> Transfer:
-        assert isinstance(xy0, torch.Tensor)
+        assert isinstance(xy0, Tensor)
         self.asked.append(xy0)
-        return Transfer(xy0 + torch.tensor([3.0, -1.0]), torch.linspace(0, 1, len(xy0)))
+        return Transfer(xy0 + torch.tensor(self.off), torch.linspace(0, 1, len(xy0)))
 
 
 class Sloppy(Shifting):
@@ -72,18 +72,16 @@ def sample(**more) -> PairSample:
     return PairSample(**given)
 
 
-@pytest.mark.parametrize(
-    "predictor",
-    [
-        PointPredictor(),
-        MatchPredictor(max_matches=None),
-        TrackPredictor(tracker=lambda _: Oracle(), query_mode="first", raster=None),
-        DensePredictor(stride=1),
-    ],
-    ids=lambda predictor: type(predictor).__name__,
-)
-def test_all_are_predictors(predictor: object):
-    assert isinstance(predictor, Predictor)
+def pck_protocol(average: Any, alpha: float) -> PckProtocol:
+    return PckProtocol(
+        name="t",
+        alphas=[alpha],
+        comparison="<=",
+        side="image",
+        average=average,
+        frame=Original(),
+        precision="float64",
+    )
 
 
 def test_all_points_are_asked_and_everything_known_is_recorded():
@@ -119,25 +117,13 @@ def test_only_points_seen_in_both_images_are_asked_for_and_recorded():
     assert record["xy1"].tolist() == [[4, 1], [8, 6]]
     assert record["predicted"].tolist() == [[4, 1], [8, 5]]
     assert record["geometry_aware"].tolist() == [False, True]
-    scored = PckProtocol(
-        name="t",
-        alphas=[0.01],
-        comparison="<=",
-        side="image",
-        average="per point",
-        frame=Original(),
-        precision="float64",
-    ).score([record])
-    assert scored.scores[0].value == 0.5
+    assert pck_protocol("per point", 0.01).score([record]).scores[0].value == 0.5
 
 
-def test_a_pair_without_category_has_an_empty_one():
-    assert PointPredictor()(Shifting(), sample()).category == ""
-
-
-def test_double_precision_stays():
+def test_double_precision_stays_and_a_pair_without_category_has_an_empty_one():
     exact = torch.tensor([[1 / 3, 2.0]], dtype=torch.float64)
     record = PointPredictor()(Shifting(), sample(xy0=exact, xy1=exact))
+    assert record.category == ""
     assert record["xy0"].dtype == np.float64
     assert record["xy0"][0, 0] == 1 / 3
 
@@ -167,17 +153,9 @@ def test_an_answer_to_another_question_is_refused():
         PointPredictor()(Sloppy(), sample())
 
 
-def test_samples_without_points_are_refused():
+def test_samples_without_points_are_refused(video: VideoSample):
     with pytest.raises(ConfigError, match="choose a semantic task"):
         PointPredictor()(Shifting(), sample(xy0=None, xy1=None, camera0=Camera(K=torch.eye(3))))
-    video = VideoSample(
-        frames=[blank(4, 4)],
-        tracks=Tracks(
-            xy=torch.zeros(1, 1, 2),
-            visible=torch.ones(1, 1, dtype=torch.bool),
-            query_frame=torch.zeros(1, dtype=torch.long),
-        ),
-    )
     with pytest.raises(ConfigError, match="choose a semantic task"):
         PointPredictor()(Shifting(), video)
 
@@ -211,17 +189,9 @@ def test_every_image_is_extracted_once_however_many_pairs_share_it():
     matcher.backbone.register_forward_hook(
         lambda module, given, made: seen.append(len(given[0].flatten(0, 1)))
     )
-    protocol = PckProtocol(
-        name="t",
-        alphas=[0.1],
-        comparison="<=",
-        side="image",
-        average="per image",
-        frame=Original(),
-        precision="float64",
-    )
+    protocols = {"t": pck_protocol("per image", 0.1)}
     task = Benchmark(
-        kind="semantic", data=Pairs(), predict=PointPredictor(), protocols={"t": protocol}, headline="t"
+        kind="semantic", data=Pairs(), predict=PointPredictor(), protocols=protocols, headline="t"
     )
     scored = task.score(task.run(matcher))["t"]
     assert sum(seen) == 4
@@ -321,13 +291,7 @@ def test_a_resized_image_keeps_the_size_and_pixels_of_its_file() -> None:
     assert record["match0"].tolist() == [[10, 10]]
 
 
-def test_only_pairs_have_matches() -> None:
-    tracks = Tracks(
-        xy=torch.zeros(1, 1, 2),
-        visible=torch.ones(1, 1, dtype=torch.bool),
-        query_frame=torch.zeros(1, dtype=torch.int64),
-    )
-    video = VideoSample(frames=[Image(pixels=torch.zeros(3, 32, 48))], tracks=tracks, name="clip")
+def test_only_pairs_have_matches(video: VideoSample) -> None:
     with pytest.raises(ConfigError, match="clip: expected a pair, got a video"):
         MatchPredictor(max_matches=None)(Matching(), video)
     with pytest.raises(ConfigError, match="max_matches of 0 or more"):
@@ -340,13 +304,6 @@ T = 7
 
 
 SIZE = (30, 60)
-
-
-class NoMatcher:
-    """The tracker of these tests needs none."""
-
-    def match(self, image0: ImageLike, image1: ImageLike):
-        raise AssertionError("nobody should ask")
 
 
 class Oracle:
@@ -392,7 +349,7 @@ def asked() -> tuple[Oracle, Callable[..., TrackPredictor]]:
 @pytest.mark.parametrize("raster", [None, [256, 256], [90, 60]])
 def test_tracks_come_back_in_pixels_of_the_original_video(asked, video, raster):
     oracle, make = asked
-    record = make("first", raster)(NoMatcher(), video)
+    record = make("first", raster)(Shifting(), video)
     assert record.name == "clip"
     assert record["size"].tolist() == [30, 60]
     assert record["track"].tolist() == [0, 1]
@@ -407,7 +364,7 @@ def test_tracks_come_back_in_pixels_of_the_original_video(asked, video, raster):
 
 def test_queries_are_asked_for_in_pixels_of_the_frames_that_the_tracker_sees(asked, video):
     oracle, make = asked
-    make("first", [60, 120])(NoMatcher(), video)
+    make("first", [60, 120])(Shifting(), video)
     ((frames, queries),) = oracle.seen
     # Twice as large: (x + 0.5) * 2 - 0.5.
     assert queries.xy.tolist() == [[20.5, 10.5], [45.5, 15.0]]
@@ -415,7 +372,7 @@ def test_queries_are_asked_for_in_pixels_of_the_frames_that_the_tracker_sees(ask
 
 
 def test_strided_queries_ask_for_a_track_several_times(asked, video):
-    record = asked[1]("strided")(NoMatcher(), video)
+    record = asked[1]("strided")(Shifting(), video)
     assert record["track"].tolist() == [0, 0, 1]
     assert record["query_frame"].tolist() == [0, 5, 5]
     assert record["xy"].shape == record["predicted"].shape == (3, T, 2)
@@ -423,7 +380,7 @@ def test_strided_queries_ask_for_a_track_several_times(asked, video):
 
 
 def test_initial_queries_are_those_seen_on_the_first_frame(asked, video):
-    record = asked[1]("initial", [256, 256])(NoMatcher(), video)
+    record = asked[1]("initial", [256, 256])(Shifting(), video)
     assert record["track"].tolist() == [0]
     assert record.facts == {"queries": "initial", "raster": "256 x 256"}
 
@@ -434,7 +391,7 @@ def test_a_video_in_which_nothing_is_seen_gives_an_empty_record(asked, video):
         visible=torch.zeros_like(video.tracks.visible),
         query_frame=video.tracks.query_frame,
     )
-    record = asked[1]("first")(NoMatcher(), VideoSample(frames=video.frames, tracks=hidden, name="hidden"))
+    record = asked[1]("first")(Shifting(), VideoSample(frames=video.frames, tracks=hidden, name="hidden"))
     assert record["predicted"].shape == (0, T, 2)
 
 
@@ -450,13 +407,13 @@ def test_a_tracker_that_answers_something_else_is_refused(video):
     with pytest.raises(
         ShapeError, match=r"clip: expected tracks \[2 7 2\] from the tracker, got \[1, 7, 2\]"
     ):
-        ask(NoMatcher(), video)
+        ask(Shifting(), video)
 
 
 def test_pairs_and_rasters_that_are_none_are_refused(asked, video):
     image = video.frames[0]
     with pytest.raises(ConfigError, match="expected a video with tracks, got a pair"):
-        asked[1]("first")(NoMatcher(), PairSample(image0=image, image1=image, name="pair"))
+        asked[1]("first")(Shifting(), PairSample(image0=image, image1=image, name="pair"))
     with pytest.raises(ConfigError, match=r"expected a raster \[height, width\] or null, got \[256\]"):
         asked[1]("first", [256])
 
@@ -466,24 +423,7 @@ def test_pairs_and_rasters_that_are_none_are_refused(asked, video):
 SIZE0, SIZE1 = (12, 16), (20, 30)
 
 
-@dataclass
-class Shifted:
-    """Everything is (2, 1) pixels further; asked points are counted."""
-
-    off: tuple[float, float] = (2.0, 1.0)
-    asked: list[int] = field(default_factory=list)
-    can_transfer: bool = True
-
-    def match(self, image0: ImageLike, image1: ImageLike) -> "Shifted":
-        return self
-
-    def transfer(self, xy0: Points) -> Transfer:
-        assert isinstance(xy0, Tensor)
-        self.asked.append(len(xy0))
-        return Transfer(xy0 + torch.tensor(self.off), torch.linspace(0, 1, len(xy0)))
-
-    def matches(self, limit: int | None = None) -> Matches:
-        raise AssertionError("nobody should ask")
+SHIFT = (2.0, 1.0)
 
 
 def shifted_field(confidence: Tensor | None = None) -> DenseField:
@@ -505,7 +445,7 @@ def pair(**truth: Any) -> PairSample:
 
 
 def test_a_perfect_answer_has_no_errors():
-    record = DensePredictor(stride=1)(Shifted(), pair())
+    record = DensePredictor(stride=1)(Shifting(SHIFT), pair())
     assert record.category == "cat"
     assert (record["size0"].tolist(), record["size1"].tolist()) == ([12, 16], [20, 30])
     assert len(record["xy0"]) == 12 * 16
@@ -518,22 +458,22 @@ def test_a_perfect_answer_has_no_errors():
 
 def test_the_warp_error_is_the_squared_difference_of_the_colours_of_image_1():
     # Half a pixel too far to the right: red is 0.5 / 30 more there, away from the border.
-    record = DensePredictor(stride=1)(Shifted(off=(2.5, 1.0)), pair())
+    record = DensePredictor(stride=1)(Shifting(off=(2.5, 1.0)), pair())
     np.testing.assert_allclose(record["warp_error"], (0.5 / 30) ** 2, rtol=1e-3)
 
 
 def test_places_beyond_image_1_are_black():
-    record = DensePredictor(stride=1)(Shifted(off=(100.0, 1.0)), pair())
+    record = DensePredictor(stride=1)(Shifting(off=(100.0, 1.0)), pair())
     x, y = record["xy1"].T
     colour = ((x + 0.5) / 30) ** 2 + ((y + 0.5) / 20) ** 2 + 0.25
     np.testing.assert_allclose(record["warp_error"], colour, rtol=1e-4)
 
 
 def test_the_lattice_takes_every_stride_th_pixel_and_asks_in_chunks():
-    matcher = Shifted()
+    matcher = Shifting(SHIFT)
     record = DensePredictor(stride=4, chunk=5)(matcher, pair())
     assert record["xy0"].tolist() == [[x, y] for y in (1, 5, 9) for x in (1, 5, 9, 13)]
-    assert matcher.asked == [5, 5, 2]
+    assert [len(xy) for xy in matcher.asked] == [5, 5, 2]
     assert record.facts["lattice"] == "every 4 px"
 
 
@@ -542,10 +482,10 @@ def test_only_the_known_foreground_is_asked_for():
     known[0, :, :8] = 0
     mask = torch.zeros(SIZE0, dtype=torch.bool)
     mask[3] = True
-    matcher = Shifted()
+    matcher = Shifting(SHIFT)
     record = DensePredictor(stride=1)(matcher, pair(dense0=shifted_field(known), mask0=mask))
     assert record["xy0"].tolist() == [[x, 3] for x in range(8, 16)]
-    assert matcher.asked == [8]
+    assert [len(xy) for xy in matcher.asked] == [8]
 
 
 def test_what_is_unknown_does_not_reach_its_neighbours():
@@ -554,7 +494,7 @@ def test_what_is_unknown_does_not_reach_its_neighbours():
     grid, known = truth.grid.clone(), torch.ones(1, *SIZE0)
     grid[:, :, 5, 5], known[:, 5, 5] = torch.nan, 0
     grid[:, :, 7, 7], known[:, 7, 7] = 1e9, 0
-    record = DensePredictor(stride=1)(Shifted(), pair(dense0=DenseField(grid=grid, confidence=known)))
+    record = DensePredictor(stride=1)(Shifting(SHIFT), pair(dense0=DenseField(grid=grid, confidence=known)))
     assert len(record["xy0"]) == 12 * 16 - 2
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-5)
 
@@ -565,13 +505,13 @@ def test_a_field_of_lower_resolution_is_read_between_its_cells():
         grid=torch.nn.functional.avg_pool2d(whole.grid, 2),
         confidence=torch.nn.functional.avg_pool2d(whole.confidence[:, None], 2)[:, 0],
     )
-    record = DensePredictor(stride=1)(Shifted(), pair(dense0=halved))
+    record = DensePredictor(stride=1)(Shifting(SHIFT), pair(dense0=halved))
     assert len(record["xy0"]) == 12 * 16
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [2, 1], atol=1e-4)
 
 
 def test_a_pair_without_any_known_pixel_gives_an_empty_record():
-    matcher = Shifted()
+    matcher = Shifting(SHIFT)
     record = DensePredictor(stride=1)(matcher, pair(mask0=torch.zeros(SIZE0, dtype=torch.bool)))
     assert record["predicted"].shape == (0, 2)
     assert record["warp_error"].shape == (0,)
@@ -581,15 +521,15 @@ def test_an_image_that_is_a_crop_answers_in_pixels_of_its_original():
     whole = Image(pixels=torch.nn.functional.pad(ramp(SIZE1).pixels, (7, 0, 3, 0)))
     part = crop(whole, x=7, y=3, size=SIZE1)
     sample = PairSample(image0=ramp(SIZE0), image1=part, dense0=shifted_field(), name="crop")
-    record = DensePredictor(stride=1)(Shifted(off=(9.0, 4.0)), sample)
+    record = DensePredictor(stride=1)(Shifting(off=(9.0, 4.0)), sample)
     np.testing.assert_allclose(record["xy1"], record["xy0"] + [9, 4], atol=1e-5)
     np.testing.assert_allclose(record["warp_error"], 0, atol=1e-10)
 
 
 def test_what_has_no_dense_truth_is_refused():
     with pytest.raises(ConfigError, match="expected a pair with a dense ground truth"):
-        DensePredictor(stride=1)(Shifted(), pair(dense0=None))
+        DensePredictor(stride=1)(Shifting(SHIFT), pair(dense0=None))
     with pytest.raises(ShapeError, match="a mask of the size of image 0"):
-        DensePredictor(stride=1)(Shifted(), pair(mask0=torch.ones(3, 3, dtype=torch.bool)))
+        DensePredictor(stride=1)(Shifting(SHIFT), pair(mask0=torch.ones(3, 3, dtype=torch.bool)))
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         DensePredictor(stride=0)

@@ -1,7 +1,5 @@
 """Read-outs and the padded square against the official functions: groups `semantic_nn` and `semantic_resize`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,34 +22,17 @@ from homolog.evaluators.read_out import (
     visual_ai_soft,
 )
 
-FAMILIES = {
-    "semantic_nn": (
-        "geoaware_match_",
-        "geoaware_match60_",
-        "geoaware_get_flow_",
-        "geoaware_patch_idx_edges",
-        "hpf_predict_kps",
-        "visualai_matching",
-        "distilldift_correspondence_",
-    ),
-    "semantic_resize": ("geoaware_preprocess_kps_pad_", "geoaware_resize_canvas_"),
-}
+GROUPS = ("semantic_nn", "semantic_resize")
+FAMILIES = (
+    *("geoaware_match_", "geoaware_match60_", "geoaware_get_flow_", "geoaware_patch_idx_edges"),
+    *("geoaware_preprocess_kps_pad_", "geoaware_resize_canvas_"),
+    *("hpf_predict_kps", "visualai_matching", "distilldift_correspondence_"),
+)
 
 
 @pytest.fixture(scope="module")
-def cases(goldens: Path) -> list[dict[str, Any]]:
-    every = json.loads((goldens / "metrics.json").read_text(encoding="utf-8"))["cases"]
-    found = [case for case in every if case["group"] in FAMILIES]
-    assert all(case["id"].startswith(FAMILIES[case["group"]]) for case in found), (
-        "a case that no test asserts"
-    )
-    return found
-
-
-def of(cases: list[dict[str, Any]], family: str) -> list[dict[str, Any]]:
-    found = [case for case in cases if case["id"].startswith(family)]
-    assert found, f"no golden case of {family}"
-    return found
+def of(golden_cases: Any) -> Any:
+    return golden_cases(GROUPS, FAMILIES)
 
 
 def tensor(value: Any, dtype: str = "float32") -> torch.Tensor:
@@ -94,16 +75,16 @@ def check_match(case: dict[str, Any], descriptors0: torch.Tensor, descriptors1: 
     near(case, found, wanted["kps_1_to_2_xy"])
 
 
-def test_golden_geoaware_small_maps(cases):
-    for case in of(cases, "geoaware_match_"):
+def test_golden_geoaware_small_maps(of):
+    for case in of("geoaware_match_"):
         pair = [tensor(case["inputs"][key]) for key in ("desc1", "desc2")]
         if case["inputs"]["l2_normalised"]:
             pair = [geoaware_descriptors(each) for each in pair]
         check_match(case, *pair)
 
 
-def test_golden_geoaware_maps_of_60(cases):
-    found = of(cases, "geoaware_match60_")
+def test_golden_geoaware_maps_of_60(of):
+    found = of("geoaware_match60_")
     windows = {case["inputs"]["SOFT_EVAL_WINDOW"] for case in found if case["inputs"]["SOFT_EVAL"]}
     assert min(windows) < 0 < max(windows)
     for case in found:
@@ -112,8 +93,8 @@ def test_golden_geoaware_maps_of_60(cases):
         check_match(case, *(geoaware_descriptors(each) for each in pair))
 
 
-def test_golden_geoaware_flow_of_a_whole_map(cases):
-    for case in of(cases, "geoaware_get_flow_"):
+def test_golden_geoaware_flow_of_a_whole_map(of):
+    for case in of("geoaware_get_flow_"):
         given = case["inputs"]
         patches = given["num_patches"]
         found = geoaware_soft_patch(
@@ -122,8 +103,8 @@ def test_golden_geoaware_flow_of_a_whole_map(cases):
         near(case, found.reshape(patches, patches, 2), case["outputs"]["flow_src_y_src_x_xy"])
 
 
-def test_golden_geoaware_patches_at_the_edges(cases):
-    for case in of(cases, "geoaware_patch_idx_edges"):
+def test_golden_geoaware_patches_at_the_edges(of):
+    for case in of("geoaware_patch_idx_edges"):
         given = case["inputs"]
         found = geoaware_patch(
             tensor(given["kps1_xy"], case["dtype"]), patches=given["num_patches"], side=given["ANNO_SIZE"]
@@ -131,8 +112,8 @@ def test_golden_geoaware_patches_at_the_edges(cases):
         assert found.tolist() == case["outputs"]["patch_idx"]
 
 
-def test_golden_geoaware_padded_keypoints(cases):
-    for case in of(cases, "geoaware_preprocess_kps_pad_"):
+def test_golden_geoaware_padded_keypoints(of):
+    for case in of("geoaware_preprocess_kps_pad_"):
         given, wanted = case["inputs"], case["outputs"]
         keypoints = np.array(given["kps_x_y_vis"], dtype=case["dtype"])
         place = PaddedSquare(side=given["size"])((given["img_height"], given["img_width"]))
@@ -143,8 +124,8 @@ def test_golden_geoaware_padded_keypoints(cases):
         near(case, place.points(keypoints[:, :2]) * flag, np.array(wanted["kps"])[:, :2])
 
 
-def test_golden_geoaware_canvas(cases):
-    for case in of(cases, "geoaware_resize_canvas_"):
+def test_golden_geoaware_canvas(of):
+    for case in of("geoaware_resize_canvas_"):
         given, wanted = case["inputs"], case["outputs"]
         square = PaddedSquare(side=given["target_res"])
         assert square.content((given["height"], given["width"])) == (
@@ -157,8 +138,8 @@ def test_golden_geoaware_canvas(cases):
 # --- the others -----------------------------------------------------------------------------------
 
 
-def test_golden_hpf_receptive_fields(cases):
-    for case in of(cases, "hpf_predict_kps"):
+def test_golden_hpf_receptive_fields(of):
+    for case in of("hpf_predict_kps"):
         given = case["inputs"]
         found = hpf(
             tensor(given["confidence_ts"]),
@@ -169,8 +150,8 @@ def test_golden_hpf_receptive_fields(cases):
         near(case, found.T, case["outputs"]["pred_2xn"])
 
 
-def test_golden_visual_ai_four_read_outs(cases):
-    for case in of(cases, "visualai_matching"):
+def test_golden_visual_ai_four_read_outs(of):
+    for case in of("visualai_matching"):
         given, wanted = case["inputs"], dict(case["outputs"])
         map0, map1 = tensor(given["src_featmap"]), tensor(given["trg_featmap"])
         image = tuple(given["img_hw"])
@@ -188,8 +169,8 @@ def test_golden_visual_ai_four_read_outs(cases):
             near(case, align_corners(cells, cells1, image), wanted[key][0])
 
 
-def test_golden_distilldift_with_and_without_window(cases):
-    found = of(cases, "distilldift_correspondence_")
+def test_golden_distilldift_with_and_without_window(of):
+    found = of("distilldift_correspondence_")
     assert {case["inputs"]["window_softargmax"] for case in found} == {False, True}
     for case in found:
         given = case["inputs"]

@@ -79,14 +79,19 @@ def without(pair: MatchedPair, count: int) -> MatchedPair:
     )
 
 
+def estimated(solver: Estimator[Any], pair: MatchedPair) -> Any:
+    found = solver.estimate(pair)
+    assert found is not None
+    return found
+
+
 # --- what they find -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("solver", POSE_SOLVERS)
 def test_a_pose_is_found_among_wrong_matches(solver: Estimator[PoseEstimate]) -> None:
     pair, R, t = scene()
-    found = solver.estimate(pair)
-    assert found is not None
+    found = estimated(solver, pair)
     assert max(pose_error(found.R, found.t, R, t, zero_translation="failure")) < 0.1
     assert found.inlier[15:].all()
     assert found.inlier[:15].sum() < 5
@@ -95,8 +100,7 @@ def test_a_pose_is_found_among_wrong_matches(solver: Estimator[PoseEstimate]) ->
 @pytest.mark.parametrize("solver", FUNDAMENTAL_SOLVERS)
 def test_a_fundamental_matrix_is_found_among_wrong_matches(solver: Estimator[MatrixEstimate]) -> None:
     pair, _, _ = scene()
-    found = solver.estimate(pair)
-    assert found is not None
+    found = estimated(solver, pair)
     distance = symmetric_epipolar_distance(
         pair.xy0[15:], pair.xy1[15:], found.matrix, definition="root of squared sum"
     )
@@ -105,16 +109,14 @@ def test_a_fundamental_matrix_is_found_among_wrong_matches(solver: Estimator[Mat
 
 @pytest.mark.parametrize("solver", HOMOGRAPHY_SOLVERS)
 def test_a_homography_is_found_among_wrong_matches(solver: Estimator[MatrixEstimate]) -> None:
-    found = solver.estimate(plane())
-    assert found is not None
+    found = estimated(solver, plane())
     assert corner_error(found.matrix, H, (480, 640), corners="last pixels") < 0.1
     assert found.inlier.tolist() == [False] * 10 + [True] * 30
 
 
 def test_an_affine_map_is_found_among_wrong_matches() -> None:
     pair = plane(by=A)
-    found = OpencvAffine(**OPENCV).estimate(pair)
-    assert found is not None
+    found = estimated(OpencvAffine(**OPENCV), pair)
     assert affine_error(found.matrix, pair.xy0[10:], pair.xy1[10:]).max() < 0.1
 
 
@@ -123,10 +125,8 @@ def test_the_direct_transform_weighs_matches_by_their_score(solver: Any) -> None
     spoiled = plane()
     score = np.where(np.arange(40) < 10, 0.0, 1.0)
     pair = MatchedPair(name="", xy0=spoiled.xy0, xy1=spoiled.xy1, score=score)
-    found, without_scores = (DltHomography(solver=solver).estimate(each) for each in (pair, spoiled))
-    assert found is not None
+    found, without_scores = (estimated(DltHomography(solver=solver), each) for each in (pair, spoiled))
     assert corner_error(found.matrix, H, (480, 640), corners="last pixels") < 0.1
-    assert without_scores is not None
     assert corner_error(without_scores.matrix, H, (480, 640), corners="last pixels") > 10
 
 
@@ -168,8 +168,7 @@ def test_where_poselib_finds_no_inlier_there_is_no_pose() -> None:
 def test_matches_that_are_no_numbers_are_left_out(solver: Estimator[Any]) -> None:
     pair, _, _ = scene()
     pair.xy1[20], pair.xy0[30] = np.nan, np.inf
-    found = solver.estimate(pair)
-    assert found is not None
+    found = estimated(solver, pair)
     assert found.inlier.shape == (60,)
     assert not found.inlier[[20, 30]].any()
     assert found.inlier[40:].all()
@@ -213,10 +212,8 @@ def test_without_a_scale_the_loss_is_that_of_poselib_left_to_itself() -> None:
         noisy.xy0, noisy.xy1, camera, camera, {"max_epipolar_error": 3.0}, {}
     )
     options: dict[str, Any] = {"threshold": 3.0, "min_iterations": 1000, "max_iterations": 100000}
-    found = PoselibPose(**options, success_prob=0.9999).estimate(noisy)
-    other = PoselibPose(**options, success_prob=0.9999, loss_scale=1.0).estimate(noisy)
-    assert found is not None
-    assert other is not None
+    found = estimated(PoselibPose(**options, success_prob=0.9999), noisy)
+    other = estimated(PoselibPose(**options, success_prob=0.9999, loss_scale=1.0), noisy)
     np.testing.assert_array_equal(found.R, alone.R)
     assert not np.array_equal(other.R, alone.R)
 

@@ -6,12 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from homolog.core.coords import normalised_to_pixel, resize_pixel
 from homolog.evaluators.tracking import THRESHOLDS, TapVidScores, sample_queries, tapvid
-
-RASTER = (256, 256)
 
 
 def numbers(value: Any, dtype: str) -> np.ndarray:
@@ -34,13 +30,10 @@ def scoring(goldens: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def sampling(goldens: Path) -> dict[str, dict[str, Any]]:
+    """The cases of sampling; those of the readers are asserted beside the reader, in tests/data."""
     found = {case["id"]: case for case in cases(goldens, "tapvid_sampling")}
-    assert found.keys() == {
-        "tapvid_sample_first",
-        "tapvid_sample_strided",
-        "tapvid_davis_reader_256",
-        "tapvid_davis_reader_cotracker",
-    }
+    readers = {"tapvid_davis_reader_256", "tapvid_davis_reader_cotracker"}
+    assert found.keys() - readers == {"tapvid_sample_first", "tapvid_sample_strided"}
     return found
 
 
@@ -129,52 +122,26 @@ def evaluated_points(case: dict[str, Any], video: int) -> int:
 
 def test_golden_queries_first(sampling):
     case = sampling["tapvid_sample_first"]
-    visible, points = annotation(case, "points_xy")
+    visible, points = annotation(case)
     track, frame = sample_queries(visible, query_mode="first")
-    close_queries(case, frame, points[track, frame], "query_points_tyx")
+    close_queries(case, frame, points[track, frame])
     close(~visible[track], case["outputs"]["occluded"][0], case)
     close(points[track], case["outputs"]["target_points"][0], case)
 
 
 def test_golden_queries_strided(sampling):
     case = sampling["tapvid_sample_strided"]
-    visible, points = annotation(case, "points_xy")
+    visible, points = annotation(case)
     track, frame = sample_queries(visible, query_mode="strided")
-    close_queries(case, frame, points[track, frame], "query_points_tyx")
+    close_queries(case, frame, points[track, frame])
     assert track.tolist() == case["outputs"]["trackgroup"][0]
 
 
-def test_golden_normalised_positions_become_the_rasters_of_the_official_reader(sampling):
-    """Its rasters count from the outer corner of the first pixel, ours from its centre: half a pixel."""
-    case = sampling["tapvid_davis_reader_256"]
-    visible, points = annotation(case, "points_normalised_xy")
-    height, width = case["inputs"]["video_hw"]
-    native = normalised_to_pixel(torch.from_numpy(points).double() * 2 - 1, (height, width))
-    raster = resize_pixel(native, (height, width), RASTER).numpy()
-    track, frame = sample_queries(visible, query_mode="first")
-    close(native.numpy()[track] + 0.5, case["outputs"]["target_points_native"][0], case)
-    close(raster[track] + 0.5, case["outputs"]["target_points_256"][0], case)
-    close_queries(case, frame, raster[track, frame] + 0.5, "query_points_256")
+def annotation(case: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    return ~np.array(case["inputs"]["occluded"], dtype=bool), numbers(
+        case["inputs"]["points_xy"], case["dtype"]
+    )
 
 
-def test_golden_the_reader_of_cotracker_uses_another_raster_and_scales_again_on_a_second_reading(sampling):
-    """Documented, not reproduced: up to a pixel from the official raster."""
-    case = sampling["tapvid_davis_reader_cotracker"]
-    visible, points = annotation(case, "points_normalised_xy")
-    track, frame = sample_queries(visible, query_mode="first")
-    theirs = points[track].astype(np.float64) * (RASTER[0] - 1)
-    close(theirs.transpose(1, 0, 2), case["outputs"]["trajectory_tnd"], case)
-    close_queries(case, frame, theirs[np.arange(len(track)), frame], "query_points", batched=False)
-    twice = numbers(case["outputs"]["second_read_first_point"], "float64")
-    np.testing.assert_allclose(twice, theirs[0, 0] * (RASTER[0] - 1), rtol=case["tol"])
-
-
-def annotation(case: dict[str, Any], name: str) -> tuple[np.ndarray, np.ndarray]:
-    return ~np.array(case["inputs"]["occluded"], dtype=bool), numbers(case["inputs"][name], case["dtype"])
-
-
-def close_queries(
-    case: dict[str, Any], frame: np.ndarray, xy: np.ndarray, name: str, *, batched: bool = True
-) -> None:
-    expected = case["outputs"][name][0] if batched else case["outputs"][name]
-    close(np.column_stack((frame, xy[:, 1], xy[:, 0])), expected, case)
+def close_queries(case: dict[str, Any], frame: np.ndarray, xy: np.ndarray) -> None:
+    close(np.column_stack((frame, xy[:, 1], xy[:, 0])), case["outputs"]["query_points_tyx"][0], case)

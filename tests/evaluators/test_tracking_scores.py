@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.records import Record, Scored, ScoringProtocol, load_records, save_records
+from homolog.evaluators.records import Record, Scored, load_records, save_records
 from homolog.evaluators.tracking import (
     THRESHOLDS,
     EvaluatedFrames,
@@ -140,23 +140,13 @@ def test_scores_agree_with_counting_one_point_after_the_other(seed: int, mode: E
 SEEN = np.array([[True, False, True, True, True, True], [False] * 6, [False, True, True, True, True, False]])
 
 
-def test_the_first_visible_frame_of_each_track_that_is_ever_seen():
-    track, frame = sample_queries(SEEN, query_mode="first")
-    assert (track.tolist(), frame.tolist()) == ([0, 2], [0, 1])
-
-
-def test_every_fifth_frame_asks_for_whatever_is_seen_there():
-    track, frame = sample_queries(SEEN, query_mode="strided")
-    assert (track.tolist(), frame.tolist()) == ([0, 0], [0, 5])
-
-
-def test_only_the_first_frame():
-    track, frame = sample_queries(SEEN, query_mode="initial")
-    assert (track.tolist(), frame.tolist()) == ([0], [0])
-
-
-@pytest.mark.parametrize("mode", ["first", "strided", "initial"])
-def test_nothing_that_is_ever_seen_gives_no_queries(mode):
+@pytest.mark.parametrize(
+    ("mode", "tracks", "frames"),
+    [("first", [0, 2], [0, 1]), ("strided", [0, 0], [0, 5]), ("initial", [0], [0])],
+)
+def test_queries_of_each_mode_and_none_where_nothing_is_seen(mode, tracks: list[int], frames: list[int]):
+    track, frame = sample_queries(SEEN, query_mode=mode)
+    assert (track.tolist(), frame.tolist()) == (tracks, frames)
     for empty in (np.zeros((3, 4), dtype=bool), np.zeros((0, 4), dtype=bool)):
         track, frame = sample_queries(empty, query_mode=mode)
         assert track.shape == frame.shape == (0,)
@@ -167,42 +157,31 @@ def test_other_rules_and_shapes_are_refused():
         sample_queries(SEEN, query_mode="last")  # pyright: ignore[reportArgumentType]
 
 
+def shares(visible: np.ndarray, error: Any, alphas: list[float], comparison: Any = "<=") -> np.ndarray:
+    """PCK of tracks at the origin that are found `error` pixels to the right, with a side of 100."""
+    xy = np.zeros((*visible.shape, 2))
+    predicted = xy + np.stack((np.array(error), np.zeros(visible.shape)), axis=-1)
+    return tracks_pck(
+        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=alphas, comparison=comparison
+    )
+
+
 def test_four_frames_by_hand():
     # Side 100, alpha 0.05: 5 px. The third track is not seen on the first frame and never counts.
     visible = np.array([[1, 1, 1, 0], [1, 0, 1, 0], [0, 1, 1, 1]], dtype=bool)
-    error = np.array([[9, 5, 5.1, 0], [9, 99, 0, 0], [9, 99, 99, 99]])
-    xy = np.zeros((3, 4, 2))
-    predicted = np.stack((error, np.zeros_like(error)), axis=-1)
-    shares = tracks_pck(
-        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=[0.05, 0.1], comparison="<="
-    )
-    np.testing.assert_array_equal(shares, [[1, 0.5, np.nan], [1, 1, np.nan]])
-    strict = tracks_pck(
-        visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=[0.05], comparison="<"
-    )
-    np.testing.assert_array_equal(strict, [[0, 0.5, np.nan]])
+    error = [[9, 5, 5.1, 0], [9, 99, 0, 0], [9, 99, 99, 99]]
+    np.testing.assert_array_equal(shares(visible, error, [0.05, 0.1]), [[1, 0.5, np.nan], [1, 1, np.nan]])
+    np.testing.assert_array_equal(shares(visible, error, [0.05], "<"), [[0, 0.5, np.nan]])
 
 
 def test_a_place_that_is_not_a_number_is_not_found():
-    visible = np.ones((1, 2), dtype=bool)
-    predicted = np.full((1, 2, 2), np.nan)
-    shares = tracks_pck(
-        visible=visible, xy=np.zeros((1, 2, 2)), predicted=predicted, side=1.0, alphas=[0.1], comparison="<="
-    )
-    assert shares.tolist() == [[0]]
+    assert shares(np.ones((1, 2), dtype=bool), [[np.nan, np.nan]], [0.1]).tolist() == [[0]]
 
 
 def test_no_tracks_leave_every_frame_without_a_number():
-    shares = tracks_pck(
-        visible=np.zeros((0, 3), dtype=bool),
-        xy=np.zeros((0, 3, 2)),
-        predicted=np.zeros((0, 3, 2)),
-        side=1.0,
-        alphas=[0.1],
-        comparison="<=",
-    )
-    assert shares.shape == (1, 2)
-    assert np.isnan(shares).all()
+    found = shares(np.zeros((0, 3), dtype=bool), np.zeros((0, 3)), [0.1])
+    assert found.shape == (1, 2)
+    assert np.isnan(found).all()
 
 
 def test_arrays_that_do_not_belong_together_are_refused():
@@ -244,12 +223,6 @@ def score_tapvid(records: list[Record], query_mode: EvaluatedFrames = "first") -
 def score_pck(records: list[Record], **settings: Any) -> Scored:
     given: dict[str, Any] = {"alphas": [0.1, 0.05], "comparison": "<=", "raster": [512, 512], **settings}
     return TracksPckProtocol(name="tapvid/matcha-pck", **given).score(records)
-
-
-def test_both_are_protocols():
-    assert isinstance(TapVidProtocol(name="a", query_mode="first"), ScoringProtocol)
-    protocol = TracksPckProtocol(name="b", alphas=[0.1], comparison="<", raster=[512, 512])
-    assert isinstance(protocol, ScoringProtocol)
 
 
 def test_the_average_is_over_videos_not_over_points(value: Any):

@@ -1,6 +1,7 @@
 """Read annotation files without trusting them: text, JSON, CSV, matrices, .flo, depth in HDF5.
 
-Every error is one line that names the file, what was expected and what to do.
+Every error is one line that names the file, what was expected and what to do; `advice` is that for a missing file,
+`source` and `what` name the annotation and the value.
 """
 
 import csv
@@ -37,10 +38,6 @@ def root_of(root: str | Path, layout: Layout) -> Path:
 def read_text(path: Path, advice: str) -> str:
     """Return the content of a text file.
 
-    Args:
-        path: the file.
-        advice: what to do if it is not there.
-
     Raises:
         DataError: missing or unreadable, or no text.
     """
@@ -67,26 +64,36 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
     Raises:
         DataError: it is missing or cut off, or holds something else than an object.
     """
-    text = read_text(path, advice)
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got a damaged file ({error}); copy it again") from error
+    value = _parsed_json(path, advice)
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, got a {type(value).__name__}; {advice}")
     return cast(dict[str, Any], value)
 
 
-def read_table(path: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
-    """Return the rows of a CSV file with a header.
-
-    Args:
-        path: the file.
-        columns: names that the header has to have; more may be there.
-        advice: what to do if it is not there, or another file.
+def read_records(path: Path, advice: str) -> list[dict[str, Any]]:
+    """Return the objects of a JSON file that is a list of them.
 
     Raises:
-        DataError: it is missing, a column is missing, or a row has another length than the header.
+        DataError: it is missing, damaged, or holds something else.
+    """
+    value = _parsed_json(path, advice)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in cast("list[Any]", value)):
+        raise DataError(f"{path}: expected a JSON list of objects, got something else; {advice}")
+    return cast("list[dict[str, Any]]", value)
+
+
+def _parsed_json(path: Path, advice: str) -> Any:
+    try:
+        return json.loads(read_text(path, advice))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected JSON, got a damaged file ({error}); copy it again") from error
+
+
+def read_table(path: Path, columns: Sequence[str], advice: str) -> list[dict[str, str]]:
+    """Return the rows of a CSV file whose header has at least these columns.
+
+    Raises:
+        DataError: it is missing or has no rows, a column is missing, or a row has another length than the header.
     """
     reader = csv.DictReader(read_lines(path, advice), skipinitialspace=True)
     header = [name.strip() for name in reader.fieldnames or ()]
@@ -104,6 +111,8 @@ def read_table(path: Path, columns: Sequence[str], advice: str) -> list[dict[str
             rows.append({key: value.strip() for key, value in row.items()})
     except csv.Error as error:
         raise DataError(f"{path}: line {reader.line_num}: no CSV ({error}); copy it again") from error
+    if not rows:
+        raise DataError(f"{path}: expected pairs, found none; {advice}")
     return rows
 
 
@@ -121,13 +130,7 @@ def entry(data: dict[str, Any], key: str, source: Path) -> Any:
 
 
 def numbers(value: Any, count: int | None, what: str, source: Path) -> list[float]:
-    """Return finite numbers from JSON.
-
-    Args:
-        value: what was read.
-        count: how many are expected; None takes any.
-        what: their meaning, for the message.
-        source: the file.
+    """Return `count` finite numbers from JSON, or any number of them if it is None.
 
     Raises:
         DataError: another count, no numbers, or not finite.
@@ -168,12 +171,7 @@ def corner_box(value: Any, what: str, source: Path) -> list[float]:
 
 
 def path_inside(root: Path, name: object, source: Path) -> Path:
-    """Return the path of a file that an annotation names.
-
-    Args:
-        root: the folder that the name is relative to.
-        name: as the annotation has it, with forward slashes.
-        source: the annotation file, for the message.
+    """Return the path of a file that an annotation names relative to `root`, with forward slashes.
 
     Raises:
         DataError: the name leads out of the folder, or is none.
@@ -192,13 +190,7 @@ def path_inside(root: Path, name: object, source: Path) -> Path:
 
 
 def read_sized_image(path: Path, size: Sequence[int | float] | None, source: Path, advice: str) -> Image:
-    """Read an image that is annotated.
-
-    Args:
-        path: the image.
-        size: annotated (width, height); None if the annotation does not say it.
-        source: the annotation file, for the message.
-        advice: what to do if the image is not there.
+    """Read an annotated image; `size` is the annotated (width, height), None if there is none.
 
     Raises:
         DataError: missing, unreadable, or of another size.
@@ -219,7 +211,7 @@ def read_matrix(path: Path, *, columns: int, rows: int | None = None, advice: st
     """Read a matrix: numbers between blanks or commas, in any number of lines.
 
     Args:
-        path: the file.
+        path: lines that begin with # are left out.
         columns: of the matrix.
         rows: of the matrix; None takes as many as there are.
         advice: what to do when the file is missing.
@@ -235,13 +227,7 @@ def read_matrix(path: Path, *, columns: int, rows: int | None = None, advice: st
 
 
 def matrix(words: Sequence[str], *, columns: int, rows: int | None = None, name: str) -> np.ndarray:
-    """Turn words into a matrix; see `read_matrix`.
-
-    Args:
-        words: the numbers, row by row.
-        columns: of the matrix.
-        rows: of the matrix; None takes as many as there are.
-        name: what error messages call it.
+    """Return a matrix of numbers that are given row by row; see `read_matrix`. Error messages begin with `name`.
 
     Raises:
         DataError: a word that is no finite number, or another count of them.
@@ -258,30 +244,11 @@ def matrix(words: Sequence[str], *, columns: int, rows: int | None = None, name:
     return values.reshape(-1, columns)
 
 
-def read_records(path: Path, advice: str) -> list[dict[str, Any]]:
-    """Return the objects of a JSON file that is a list of them.
-
-    Args:
-        path: the file.
-        advice: what to do when it is missing.
-
-    Raises:
-        DataError: it is missing, damaged, or holds something else.
-    """
-    try:
-        value = json.loads(read_text(path, advice))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected JSON, got a damaged file ({error}); copy it again") from error
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in cast("list[Any]", value)):
-        raise DataError(f"{path}: expected a JSON list of objects, got something else; {advice}")
-    return cast("list[dict[str, Any]]", value)
-
-
 MAGIC = 202021.25
 """The first four bytes as a little-endian float32; they read "PIEH"."""
 
 UNKNOWN = 1e9
-"""Displacements beyond this say that nothing is known of the pixel."""
+"""Displacements beyond this are unknown."""
 
 
 def read_flow(path: Path) -> np.ndarray:
@@ -319,8 +286,6 @@ def read_flow(path: Path) -> np.ndarray:
 _MAXIMUM_DEPTH_PIXELS = 64_000_000
 """A map that unfolds to more is refused before it is unfolded; MegaDepth's have at most 2000 x 2000."""
 
-_NEEDS = "homolog-data[megadepth]"
-
 
 def read_depth(path: Path) -> Float[Tensor, "H W"]:
     """Read the depth map of a photo.
@@ -338,7 +303,7 @@ def read_depth(path: Path) -> Float[Tensor, "H W"]:
     try:
         import h5py  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise MissingDependencyError(_NEEDS, f"reading {path.name}") from error
+        raise MissingDependencyError("homolog-data[megadepth]", f"reading {path.name}") from error
     library: Any = h5py  # without types
     try:
         with library.File(path, "r") as file:

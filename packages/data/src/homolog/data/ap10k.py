@@ -2,14 +2,15 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError, one_of
 from homolog.core.samples import PairSample
 from homolog.data import annotation, symmetric_keypoints
+from homolog.data._pairs import ListedPairs
 from homolog.data.ap10k_pairs import LAYOUT, LISTS, PairName
 
 Subset = Literal["intra", "cross_species", "cross_family"]
@@ -30,7 +31,7 @@ class _Side(NamedTuple):
     visibility: np.ndarray
 
 
-class Ap10kPairs:
+class Ap10kPairs(ListedPairs[PairName]):
     """Pairs of animals with 17 keypoints.
 
     Image 0 is the source and image 1 the target. Samples have the points that are labelled in both, both
@@ -67,23 +68,17 @@ class Ap10kPairs:
             ConfigError: no such choice.
             DataError: the folder or the list is missing.
         """
-        _check(subset, split, pairs, hidden)
+        one_of("subset", subset, get_args(Subset))
+        one_of("split", split, get_args(Split) if subset == "intra" else ("val", "test"))
+        one_of("pairs", pairs, get_args(Pairs))
+        one_of("hidden", hidden, get_args(Hidden))
         self.root = annotation.root_of(root, LAYOUT)
         self.hidden = hidden
         name = split if subset == "intra" else f"{split}_{subset}"
-        self.pairs = _sorted_pairs(self.root, name) if pairs == "sorted" else _official_pairs(self.root, name)
+        read_list = _sorted_pairs if pairs == "sorted" else _official_pairs
+        self._pairs = read_list(self.root, name)
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or an image has another size than annotated.
-        """
-        pair = self.pairs[index]
+    def _read(self, index: int, pair: PairName, /) -> PairSample:
         source, target = (self._side(path) for path in pair[:2])
         least = 2 if self.hidden == "drop" else 1
         seen0, seen1 = source.visibility >= least, target.visibility >= least
@@ -138,18 +133,6 @@ def _halved(xy: np.ndarray, width: float, height: float) -> np.ndarray:
     sides = np.round(PADDED * np.array((width, height)) / max(width, height))
     offset = ((PADDED - sides) / 2).astype(np.int64)
     return ((xy * scale + offset) / 2 - offset) / scale
-
-
-def _check(subset: str, split: str, pairs: str, hidden: str) -> None:
-    choices = (
-        ("subset", subset, ("intra", "cross_species", "cross_family")),
-        ("split", split, ("trn", "val", "test") if subset == "intra" else ("val", "test")),
-        ("pairs", pairs, ("sorted", "official")),
-        ("hidden", hidden, ("keep", "drop", "halve")),
-    )
-    for name, value, known in choices:
-        if value not in known:
-            raise ConfigError(f"AP-10K: expected {name} to be {' or '.join(known)}, got {value!r}")
 
 
 def _sorted_pairs(root: Path, name: str) -> list[PairName]:

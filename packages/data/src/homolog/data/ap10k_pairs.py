@@ -10,7 +10,6 @@ and `pair_lists/manifest.json` with counts and hashes. Images stay where they ar
 
 import argparse
 import hashlib
-import logging
 import random
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +24,6 @@ from homolog.core.atomic import write_bytes, write_json
 from homolog.core.errors import DataError, HomologError
 from homolog.data import annotation
 from homolog.data.inventory import Expected, Layout
-
-logger = logging.getLogger(__name__)
 
 LAYOUT = Layout(
     name="AP-10K",
@@ -245,14 +242,7 @@ def digest(pairs: Sequence[PairName]) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Prepare the folder that the command line names.
-
-    Args:
-        words: of the command line; None takes those of this process.
-
-    Returns:
-        The exit code.
-    """
+    """Prepare the folder that the command line names, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m homolog.data.ap10k_pairs", description="Make GeoAware-SC's pairs of AP-10K."
     )

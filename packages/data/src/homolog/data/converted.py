@@ -20,7 +20,7 @@ import numpy as np
 
 from homolog.core.atomic import atomic
 from homolog.core.errors import DataError, HomologError
-from homolog.data.safe_npz import MAXIMUM_BYTES, load_npz, read_npy
+from homolog.data.safe_npz import MAXIMUM_BYTES, load_npz, member_names, read_npy
 from homolog.data.safe_pickle import load_pickle
 
 _TREE = "tree.json"
@@ -72,18 +72,11 @@ def read_any(path: str | Path) -> Any:
         ) from error
     if not start.startswith(_ZIP):
         return load_pickle(path)
-    return _read_tree(path) if _is_converted(path) else _unwrapped(load_npz(path))
+    return _read_tree(path) if _TREE in member_names(path) else _unwrapped(load_npz(path))
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Convert one file, as the command line says.
-
-    Args:
-        words: the command line; None takes that of the process.
-
-    Returns:
-        The exit code.
-    """
+    """Convert the file that the command line names, and return the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m homolog.data.converted",
         description="Convert a benchmark's pickle to npz without pickle.",
@@ -107,14 +100,6 @@ def _unwrapped(members: dict[str, np.ndarray]) -> Any:
 
 def _without_case(array: np.ndarray) -> Any:
     return array.item() if array.dtype.hasobject and array.ndim == 0 else array
-
-
-def _is_converted(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _TREE in archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False
 
 
 def _read_tree(path: Path) -> Any:

@@ -27,6 +27,7 @@ from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
 from homolog.core.sampling import sample_points
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import matrix, path_inside, read_lines, root_of
 from homolog.data.inventory import Expected, Layout
 
@@ -52,7 +53,7 @@ class _Pair(NamedTuple):
     xy: np.ndarray
 
 
-class DeepAerial:
+class DeepAerial(ListedPairs[_Pair]):
     """Samples have `homography` (an affine map) and the 20 points; images are cut, so they are their own originals."""
 
     def __init__(self, *, root: str | Path, size: int = 520, degrees: float = 180.0, seed: int = 0) -> None:
@@ -80,18 +81,7 @@ class DeepAerial:
         self._degrees = degrees
         self._seed = seed
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo is missing, damaged, or smaller than the crop when turned.
-        """
-        index = range(len(self))[index]
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         photo0, photo1 = (read_image(path_inside(self._root, name, self._list)) for name in pair.names)
         angle = float(np.random.default_rng([self._seed, index]).uniform(-self._degrees, self._degrees))
         for photo in (photo0, photo1):

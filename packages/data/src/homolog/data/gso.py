@@ -23,6 +23,7 @@ from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import read_matrix, root_of
 from homolog.data.inventory import Expected, Layout
 
@@ -49,7 +50,7 @@ class _Pair(NamedTuple):
     angle: float
 
 
-class GoogleScannedObjects:
+class GoogleScannedObjects(ListedPairs[_Pair]):
     """Samples have cameras, `pose`, and the object as `category`."""
 
     def __init__(
@@ -73,27 +74,18 @@ class GoogleScannedObjects:
                 f"GSO: expected angles 0 <= low < high <= 180 and at least one pair, got {low}, {high}, {pairs_per_object}"
             )
         self._root = root_of(root, LAYOUT)
-        self._pairs: list[_Pair] = []
+        pairs: list[_Pair] = []
         for folder in sorted(path.parent for path in self._root.glob("*/rgb")):
             found = _pairs_of(folder, low, high)
             chosen = random.Random(f"{seed}/{folder.name}").sample(found, min(pairs_per_object, len(found)))
-            self._pairs += sorted(chosen)
-        if not self._pairs:
+            pairs += sorted(chosen)
+        if not pairs:
             raise DataError(
                 f"{self._root}: expected views {low} to {high} degrees apart, got none; {LAYOUT.advice()}"
             )
+        self._pairs = pairs
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a view is missing or damaged.
-        """
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         folder = self._root / pair.thing
         image0, image1 = (read_image(folder / "rgb" / f"{view}.png") for view in (pair.view0, pair.view1))
         poses = [np.linalg.inv(_camera_to_world(folder, view)) for view in (pair.view0, pair.view1)]

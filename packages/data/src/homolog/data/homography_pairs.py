@@ -19,9 +19,10 @@ from homolog.core.homography import drawn_pair
 from homolog.core.image import Image
 from homolog.core.io import photos_below, read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 
 
-class HomographyPairs:
+class HomographyPairs(ListedPairs[int]):
     """Samples have `homography`; images are made, so they are their own originals."""
 
     def __init__(
@@ -55,20 +56,10 @@ class HomographyPairs:
         self._photos = photos_below(self._root)
         self._size: Size = (int(size[0]), int(size[1]))
         self._displacement = displacement
-        self._count = count
+        self._pairs = range(count)
         self._seed = seed
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make a pair.
-
-        Raises:
-            DataError: the photo is damaged.
-        """
-        index = range(self._count)[index]
+    def _read(self, index: int, _: int, /) -> PairSample:
         rng = np.random.default_rng([self._seed, index])
         path = self._photos[int(rng.integers(len(self._photos)))]
         pair = drawn_pair(read_image(path), rng, size=self._size, displacement=self._displacement)

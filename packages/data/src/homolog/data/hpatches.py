@@ -9,9 +9,10 @@ from typing import Literal
 
 import torch
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError, one_of
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import read_matrix, root_of
 from homolog.data.inventory import Expected, Layout
 
@@ -32,16 +33,10 @@ LAYOUT = Layout(
 )
 
 LARGE = frozenset(
-    {
-        "i_contruction",
-        "i_crownnight",
-        "i_dc",
-        "i_pencils",
-        "i_whitebuilding",
-        "v_artisans",
-        "v_astronautis",
-        "v_talent",
-    }
+    (
+        *("i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding"),
+        *("v_artisans", "v_astronautis", "v_talent"),
+    )
 )
 """Sequences of photos so large that most papers leave them out, from D2-Net on (Dusmanu et al. 2019,
 `hpatches_sequences`; the same list is in glue-factory's `datasets/hpatches.py`)."""
@@ -49,7 +44,7 @@ LARGE = frozenset(
 _CATEGORIES = {"i": "illumination", "v": "viewpoint"}
 
 
-class HPatches:
+class HPatches(ListedPairs[tuple[str, int]]):
     """Photo 1 of each sequence with each of the photos 2 to 6.
 
     Samples have `homography`, and as `category` whether light or viewpoint changes.
@@ -73,8 +68,8 @@ class HPatches:
             ConfigError: no such subset.
             DataError: no sequences there.
         """
-        if subset not in {None, *_CATEGORIES.values()}:
-            raise ConfigError(f"HPatches: expected the subset illumination, viewpoint or null, got {subset}")
+        if subset is not None:
+            one_of("subset", subset, _CATEGORIES.values())
         self._root = root_of(root, LAYOUT)
         names = sorted(path.parent.name for path in self._root.glob("[iv]_*/1.ppm"))
         kept = [name for name in names if large or name not in LARGE]
@@ -85,17 +80,8 @@ class HPatches:
             )
         self._pairs = [(name, number) for name in kept for number in range(2, 7)]
 
-    def __len__(self) -> int:
-        """Return the number of pairs: five a sequence."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo or a homography is missing or damaged.
-        """
-        sequence, number = self._pairs[index]
+    def _read(self, index: int, pair: tuple[str, int], /) -> PairSample:
+        sequence, number = pair
         folder = self._root / sequence
         homography = read_matrix(folder / f"H_1_{number}", columns=3, rows=3, advice=LAYOUT.advice())
         return PairSample(

@@ -3,61 +3,79 @@
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import homolog.data
 from homolog.core.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """One kind of file of a data set, and how much of it the complete set has.
+class FileKind:
+    """One kind of file of a data set.
 
     Attributes:
         what: in words, plural (`"pairs of the test split"`).
         pattern: glob relative to the root of the data set (`"PairAnnotation/test/*.json"`); no `..`.
-        count: how many there are officially; None if that is not published: then at least one is expected.
         unit: `files` counts the files that match, `lines` the lines with text in all of them.
-        header: lines at the top of each file that do not count.
-        optional: its absence leaves the data set usable, such as segmentation that no protocol here reads.
+        optional: the data set is usable without, such as segmentation that no protocol here reads.
         note: what a user should know about the number, such as `unverified`, or nothing.
     """
 
     what: str
     pattern: str
-    count: int | None = None
     unit: Literal["files", "lines"] = "files"
-    header: int = 0
     optional: bool = False
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """A data set, or one of the layouts that a data set comes in.
+class Expected(FileKind):
+    """How much of one kind of file the complete data set has.
+
+    Attributes:
+        count: how many there are officially; None if that is not published: then at least one is expected.
+        header: lines at the top of each file that do not count.
+    """
+
+    count: int | None = None
+    header: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a data set comes from.
 
     Attributes:
         name: as people call it; with the layout in brackets where there are several
             (`"MegaDepth-1500 (LoFTR)"`).
-        folder: official name of the root folder.
         home: home page.
         licence: in a few words, with what its owners ask for; `not stated` if they say nothing.
         obtain: one or two sentences that lead from nothing to a complete folder.
-        signature: globs relative to the root; a folder in which each matches something is this data set.
-        expected: the files, in the order in which a report should list them.
         configs: names in `configs/data` that read it.
     """
 
     name: str
-    folder: str
     home: str
     licence: str
     obtain: str
+    configs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout(Source):
+    """A data set, or one of the layouts that a data set comes in.
+
+    Attributes:
+        folder: official name of the root folder.
+        signature: globs relative to the root; a folder in which each matches something is this data set.
+        expected: the files, in the order in which a report should list them.
+    """
+
+    folder: str
     signature: tuple[str, ...]
     expected: tuple[Expected, ...]
-    configs: tuple[str, ...] = ()
 
     def advice(self) -> str:
         """Return the end of an error message: how to get the files.
@@ -71,74 +89,44 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
+class Item(FileKind):
     """One kind of file that a data set has, as found.
 
     Attributes:
-        what: in words.
-        pattern: where it was looked for, relative to the root.
         found: how many.
         expected: how many there are officially, or None if that is not published.
-        unit: `files` or `lines`.
-        optional: whether the data set is usable without.
         complete: whether all are there; at least one, if it is not known how many there should be.
-        note: what a user should know.
     """
 
-    what: str
-    pattern: str
     found: int
     expected: int | None
-    unit: str
-    optional: bool
     complete: bool
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Source):
     """A data set that was recognised.
 
     Attributes:
-        name: of the data set.
         path: its root.
         complete: whether everything that is not optional is there.
         items: what it consists of.
-        obtain: how to get what is missing.
-        home: home page.
-        licence: in a few words.
-        configs: data configurations that read it.
     """
 
-    name: str
     path: str
     complete: bool
     items: tuple[Item, ...]
-    obtain: str
-    home: str
-    licence: str
-    configs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Absent:
+class Absent(Source):
     """A data set that homolog knows and that is not there.
 
     Attributes:
-        name: of the data set.
         folder: official name of its root.
-        obtain: how to get it.
-        home: home page.
-        licence: in a few words.
-        configs: data configurations that read it.
     """
 
-    name: str
     folder: str
-    obtain: str
-    home: str
-    licence: str
-    configs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +180,11 @@ def inspect(root: str | Path) -> Inventory:
     return Inventory(
         root=str(folder),
         found=tuple(sorted(found, key=lambda data_set: (data_set.name.casefold(), data_set.path))),
-        absent=tuple(_absent(layout) for layout in known if layout.name not in names),
+        absent=tuple(
+            Absent(**_of(Source, layout), folder=layout.folder)
+            for layout in known
+            if layout.name not in names
+        ),
     )
 
 
@@ -210,14 +202,10 @@ def _matches(folder: Path, pattern: str) -> bool:
 def _found(layout: Layout, folder: Path) -> Found:
     items = tuple(_item(expected, folder) for expected in layout.expected)
     return Found(
-        name=layout.name,
+        **_of(Source, layout),
         path=str(folder),
         complete=all(item.complete or item.optional for item in items),
         items=items,
-        obtain=layout.obtain,
-        home=layout.home,
-        licence=layout.licence,
-        configs=layout.configs,
     )
 
 
@@ -225,15 +213,15 @@ def _item(expected: Expected, folder: Path) -> Item:
     files = [path for path in folder.glob(expected.pattern) if path.is_file()]
     found = len(files) if expected.unit == "files" else sum(_lines(path, expected.header) for path in files)
     return Item(
-        what=expected.what,
-        pattern=expected.pattern,
+        **_of(FileKind, expected),
         found=found,
         expected=expected.count,
-        unit=expected.unit,
-        optional=expected.optional,
         complete=found > 0 if expected.count is None else found >= expected.count,
-        note=expected.note,
     )
+
+
+def _of(base: type[Source | FileKind], value: Source | FileKind) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(base)}
 
 
 def _lines(path: Path, header: int) -> int:
@@ -242,14 +230,3 @@ def _lines(path: Path, header: int) -> int:
             return max(0, sum(bool(line.strip()) for line in file) - header)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check its owner and mode") from error
-
-
-def _absent(layout: Layout) -> Absent:
-    return Absent(
-        name=layout.name,
-        folder=layout.folder,
-        obtain=layout.obtain,
-        home=layout.home,
-        licence=layout.licence,
-        configs=layout.configs,
-    )

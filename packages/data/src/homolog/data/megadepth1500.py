@@ -11,9 +11,11 @@ from homolog.core.errors import DataError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import entry, matrix, path_inside, read_lines, read_records, root_of
 from homolog.data.converted import read_any
 from homolog.data.inventory import Expected, Layout
+from homolog.data.megadepth_train import listed_pairs
 
 LOFTR_LAYOUT = Layout(
     name="MegaDepth-1500 (LoFTR)",
@@ -41,7 +43,7 @@ class _Pair(NamedTuple):
     overlap: float
 
 
-class MegaDepth1500LoFTR:
+class MegaDepth1500LoFTR(ListedPairs[_Pair]):
     """Pairs of photos of two landmarks with relative poses.
 
     Samples have cameras, `pose`, the scene as `category`, and their overlap among the facts.
@@ -84,17 +86,7 @@ class MegaDepth1500LoFTR:
             for pair in _pairs(number, scene, self._files[number])
         ]
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo is missing or damaged, or its camera is none.
-        """
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         scene, source = self._scenes[pair.scene], self._files[pair.scene]
         names = [scene["image_paths"][number] for number in (pair.first, pair.second)]
         image0, image1 = (read_image(path_inside(self._root, name, source)) for name in names)
@@ -128,22 +120,12 @@ def _read_scene(path: Path) -> dict[str, Any]:
 
 
 def _pairs(number: int, scene: dict[str, Any], path: Path) -> list[_Pair]:
-    known = min(len(scene[key]) for key in ("image_paths", "intrinsics", "poses"))
-    pairs: list[_Pair] = []
-    for info in scene["pair_infos"]:
-        try:
-            (first, second), overlap = info[0], info[1]
-            pair = _Pair(number, int(first), int(second), float(overlap))
-        except (TypeError, ValueError, IndexError) as error:
-            raise DataError(
-                f"{path}: expected pairs as ((i, j), overlap, matches), got {str(info)[:80]}; obtain it again"
-            ) from error
-        if not (0 <= pair.first < known and 0 <= pair.second < known):
-            raise DataError(
-                f"{path}: expected image numbers below {known}, got {pair.first} and {pair.second}"
-            )
-        pairs.append(pair)
-    return pairs
+    count = min(len(scene[key]) for key in ("image_paths", "intrinsics", "poses"))
+    pairs, overlaps = listed_pairs(scene["pair_infos"], count, path)
+    return [
+        _Pair(number, first, second, overlap)
+        for (first, second), overlap in zip(pairs.tolist(), overlaps.tolist(), strict=True)
+    ]
 
 
 XFEAT_LAYOUT = Layout(
@@ -164,7 +146,7 @@ XFEAT_LAYOUT = Layout(
 )
 
 
-class MegaDepth1500XFeat:
+class MegaDepth1500XFeat(ListedPairs[dict[str, Any]]):
     """Pairs of photos of two landmarks with relative poses.
 
     Samples have cameras, `pose`, and the scene as `category`.
@@ -193,23 +175,13 @@ class MegaDepth1500XFeat:
         self._root = root_of(root, XFEAT_LAYOUT)
         self._origin: Origin = origin
         self._list = self._root / pairs
-        self._entries = read_records(self._list, XFEAT_LAYOUT.advice())
-        for pair in self._entries:
+        self._pairs = read_records(self._list, XFEAT_LAYOUT.advice())
+        for pair in self._pairs:
             names = entry(pair, "pair_names", self._list)
             if len(names) != 2:
                 raise DataError(f"{self._list}: expected two pair_names, got {names!r}; obtain it again")
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._entries)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo is missing or damaged, or the entry is incomplete.
-        """
-        pair = self._entries[index]
+    def _read(self, index: int, pair: dict[str, Any], /) -> PairSample:
         names = pair["pair_names"]
         image0, image1 = (read_image(path_inside(self._root, name, self._list)) for name in names)
         label = f"{self._list}, {names[0]} and {names[1]}"
@@ -258,7 +230,7 @@ class _View(NamedTuple):
     size: Size
 
 
-class MegaDepth1500GlueFactory:
+class MegaDepth1500GlueFactory(ListedPairs[list[str]]):
     """Pairs of photos of two landmarks with relative poses.
 
     Samples have cameras, `pose`, and the scene as `category` where names begin with it.
@@ -292,17 +264,7 @@ class MegaDepth1500GlueFactory:
                     f"{pairs}: expected two views of views.txt, got {' '.join(names)[:120]!r}; {advice}"
                 )
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo is missing or damaged.
-        """
-        names = self._pairs[index]
+    def _read(self, index: int, names: list[str], /) -> PairSample:
         image0, image1 = (read_image(path_inside(self._root / "images", name, self._list)) for name in names)
         view0, view1 = (self._views[name] for name in names)
         camera0, camera1 = (

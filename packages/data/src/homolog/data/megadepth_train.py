@@ -85,7 +85,8 @@ def read_scene(path: Path, *, overlap: tuple[float, float]) -> Scene:
         raise DataError(f"{path}: expected as many of each as images, got {lengths}; obtain it again")
     usable = np.array([all(content[key][image] is not None for key in _OF_IMAGES) for image in range(count)])
     if kinds[0] == "pair_infos":
-        pairs, overlaps = _listed(content["pair_infos"], count, path)
+        pairs, overlaps = listed_pairs(content["pair_infos"], count, path)
+        pairs = np.sort(pairs, axis=1)
     else:
         pairs, overlaps = _in_matrix(content["overlap_matrix"], count, overlap, path)
     kept = (overlaps >= overlap[0]) & (overlaps <= overlap[1]) & usable[pairs].all(axis=1)
@@ -112,7 +113,12 @@ def _content(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", content)
 
 
-def _listed(infos: Any, count: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+def listed_pairs(infos: Any, count: int, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image numbers [P 2] and overlaps [P] of LoFTR's `pair_infos`.
+
+    Raises:
+        DataError: they are something else, or name an image that is not among the `count` of the scene.
+    """
     try:
         pairs = np.array([[int(number) for number in info[0]] for info in infos], np.int64).reshape(-1, 2)
         overlaps = np.array([float(info[1]) for info in infos])
@@ -122,7 +128,7 @@ def _listed(infos: Any, count: int, path: Path) -> tuple[np.ndarray, np.ndarray]
         ) from error
     if len(pairs) and not 0 <= pairs.min() <= pairs.max() < count:
         raise DataError(f"{path}: expected image numbers below {count}, got {pairs.min()} to {pairs.max()}")
-    return np.sort(pairs, axis=1), overlaps
+    return pairs, overlaps
 
 
 def _in_matrix(
@@ -291,7 +297,6 @@ class MegaDepthTrain:
         self._scenes: dict[int, Scene] = {}
 
     def __len__(self) -> int:
-        """Return the number of pairs of all epochs."""
         return self._epochs * len(self._files) * self._per_scene
 
     def __getitem__(self, index: int) -> PairSample:

@@ -22,10 +22,11 @@ from torch import Tensor
 
 from homolog.core.calibration import camera_of, numbers, pinhole, relative_pose
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError, one_of
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import entry, path_inside, read_lines, read_records, root_of
 from homolog.data.inventory import Expected, Layout
 
@@ -64,7 +65,7 @@ class _View(NamedTuple):
     object_to_camera: np.ndarray
 
 
-class Navi:
+class Navi(ListedPairs[_Pair]):
     """Samples have cameras, `pose`, masks where there are some, and the object as `category`."""
 
     def __init__(self, *, root: str | Path, subset: Literal["multiview", "wild_set"]) -> None:
@@ -78,23 +79,12 @@ class Navi:
             ConfigError: no such subset.
             DataError: the list is missing or damaged.
         """
-        if subset not in {"multiview", "wild_set"}:
-            raise ConfigError(f"NAVI: expected the subset multiview or wild_set, got {subset}")
+        one_of("subset", subset, ("multiview", "wild_set"))
         self._root = root_of(root, LAYOUT)
         self._list = self._root / _LISTS / f"pairs-{subset}.txt"
         self._pairs = [_parsed(line, self._list) for line in read_lines(self._list, LAYOUT.advice())]
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo, a mask or an annotation is missing or damaged.
-        """
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         view0, view1 = (self._view(path) for path in pair.paths)
         label = f"{self._list}, {' and '.join(pair.paths)}"
         camera0, camera1 = (

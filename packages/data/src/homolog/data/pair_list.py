@@ -30,6 +30,7 @@ from homolog.core.coords import Size
 from homolog.core.errors import DataError, did_you_mean
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import entry, path_inside, read_json, read_lines
 
 _ADVICE = 'write two paths a line, or {"pairs": [{"image0": "a.jpg", "image1": "b.jpg"}]} as .json'
@@ -53,7 +54,7 @@ _ENTRIES = frozenset(
 )
 
 
-class PairList:
+class PairList(ListedPairs[dict[str, Any]]):
     """The pairs of such a list, with the truth that the list gives for them."""
 
     def __init__(self, *, root: str | Path, pairs: str | Path) -> None:
@@ -72,18 +73,8 @@ class PairList:
         if not self._pairs:
             raise DataError(f"{self._list}: expected pairs, got none; {_ADVICE}")
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: an image is missing or damaged, or an entry is not what it should be.
-        """
-        pair = self._pairs[index]
-        label = f"{self._list}, pair {range(len(self))[index]}"
+    def _read(self, index: int, pair: dict[str, Any], /) -> PairSample:
+        label = f"{self._list}, pair {index}"
         names = [entry(pair, key, self._list) for key in ("image0", "image1")]
         image0, image1 = (read_image(path_inside(self._root, name, self._list)) for name in names)
         xy0, xy1, visible = _points(pair, label)
@@ -100,10 +91,7 @@ class PairList:
             camera1=_camera(pair, "K1", image1.size, label),
             pose=_pose(pair, label),
             homography=_tensor(pair, "homography", (3, 3), label, torch.float64),
-            name=str(
-                pair.get("name")
-                or f"{range(len(self))[index]:05d}/{Path(names[0]).stem}-{Path(names[1]).stem}"
-            ),
+            name=str(pair.get("name") or f"{index:05d}/{Path(names[0]).stem}-{Path(names[1]).stem}"),
         )
 
 

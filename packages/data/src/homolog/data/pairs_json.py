@@ -17,6 +17,7 @@ import torch
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
+from homolog.data._pairs import ListedPairs
 from homolog.data.inventory import Expected, Layout
 
 LAYOUT = Layout(
@@ -31,7 +32,7 @@ LAYOUT = Layout(
 )
 
 
-class NamedKeypointPairs:
+class NamedKeypointPairs(ListedPairs[tuple[str, str, str, list[str]]]):
     """Pairs of a `pairs.json`; image 0 is `src`, image 1 is `trg`.
 
     Coordinates are pixels of the files: integer = pixel centre. Boxes are x, y, width, height.
@@ -53,19 +54,10 @@ class NamedKeypointPairs:
         if not isinstance(images, dict) or not isinstance(pairs, list) or not pairs:
             raise DataError(f"{self.source}: expected images by key and a list of pairs; {LAYOUT.advice()}")
         self.images = cast(dict[str, Any], images)
-        self.pairs = [self._pair(number, pair) for number, pair in enumerate(cast(list[Any], pairs))]
+        self._pairs = [self._pair(number, pair) for number, pair in enumerate(cast(list[Any], pairs))]
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: an image is missing or damaged, or of another size than annotated.
-        """
-        category, source, target, names = self.pairs[index]
+    def _read(self, index: int, pair: tuple[str, str, str, list[str]], /) -> PairSample:
+        category, source, target, names = pair
         sides = [self._side(key) for key in (source, target)]
         image0, image1 = (
             annotation.read_sized_image(

@@ -22,6 +22,7 @@ from homolog.core.errors import DataError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import matrix, path_inside, read_lines
 
 _FIELDS = {38: 2, 36: 0, 32: 0}  # words of a line, and how many of them are rotations
@@ -34,7 +35,7 @@ class _Pair(NamedTuple):
     T: np.ndarray
 
 
-class PosePairs:
+class PosePairs(ListedPairs[_Pair]):
     """The pairs of such a file. Samples have cameras and `pose`."""
 
     def __init__(
@@ -68,17 +69,7 @@ class PosePairs:
         if not self._pairs:
             raise DataError(f"{self._list}: expected pairs, got none; {advice}")
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: an image is missing or damaged, or the intrinsics or the pose are none.
-        """
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         label = f"{self._list}, {pair.names[0]} and {pair.names[1]}"
         images = [read_image(path_inside(self._root, name, self._list)) for name in pair.names]
         camera0, camera1 = (

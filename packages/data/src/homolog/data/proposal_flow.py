@@ -12,7 +12,9 @@ from homolog.core.errors import ConfigError, DataError, MissingDependencyError
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
 from homolog.data import annotation
+from homolog.data._pairs import ListedPairs
 from homolog.data.inventory import Expected, Layout
+from homolog.data.spair import CLASSES
 
 Split = Literal["trn", "val", "test"]
 Lists = Literal["hpf", "cnngeometric"]
@@ -78,13 +80,6 @@ PF_PASCAL_CNNGEOMETRIC_LAYOUT = Layout(
     configs=("pfpascal",),
 )
 
-CATEGORIES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
-    "tvmonitor",
-)
-"""PASCAL VOC's, in the order of their numbers, which begin at 1."""
-
 _FILES = {
     "hpf": {split: f"{split}_pairs.csv" for split in ("trn", "val", "test")},
     "cnngeometric": {split: f"{split}_pairs_pf_pascal.csv" for split in ("val", "test")},
@@ -100,7 +95,7 @@ class _Pair:
     points: tuple[np.ndarray, np.ndarray] | None
 
 
-class PfPascalPairs:
+class PfPascalPairs(ListedPairs[_Pair]):
     """Pairs of PF-PASCAL.
 
     Samples have the points that are annotated in both images, and the category; in HPF's layout also both
@@ -135,20 +130,9 @@ class PfPascalPairs:
         self.root = annotation.root_of(root, self.layout)
         self.floor = floor
         self.list = self.root / _FILES[lists][split]
-        self.pairs = self._read_list(with_points=lists == "cnngeometric", mirrored=split == "trn")
+        self._pairs = self._read_list(with_points=lists == "cnngeometric", mirrored=split == "trn")
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged.
-            MissingDependencyError: Matlab files need scipy.
-        """
-        pair = self.pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         boxes = None
         points = pair.points
         if points is None:
@@ -184,8 +168,6 @@ class PfPascalPairs:
         columns += ["XA", "YA", "XB", "YB"] if with_points else []
         columns += ["flip"] if mirrored else []
         rows = annotation.read_table(self.list, columns, self.layout.advice())
-        if not rows:
-            raise DataError(f"{self.list}: expected pairs, found none; {self.layout.advice()}")
         return [
             _Pair(
                 source=self._image(row["source_image"]),
@@ -204,10 +186,10 @@ class PfPascalPairs:
 
     def _category(self, number: str) -> str:
         try:
-            return CATEGORIES[range(1, len(CATEGORIES) + 1).index(int(float(number)))]
+            return CLASSES[range(1, len(CLASSES) + 1).index(int(float(number)))]
         except ValueError as error:
             raise DataError(
-                f"{self.list}: expected a class from 1 to {len(CATEGORIES)}, got {number!r}"
+                f"{self.list}: expected a class from 1 to {len(CLASSES)}, got {number!r}"
             ) from error
 
     def _listed(self, row: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -286,7 +268,7 @@ _COLUMNS = tuple(
 )
 
 
-class WillowPairs:
+class WillowPairs(ListedPairs[tuple[str, str]]):
     """Pairs of PF-WILLOW, a test set.
 
     No boxes are annotated. `box0` and `box1` are the extents of the ten keypoints, because published
@@ -309,25 +291,13 @@ class WillowPairs:
         self.root = annotation.root_of(root, PF_WILLOW_LAYOUT)
         self.list = self.root / "test_pairs.csv"
         rows = annotation.read_table(self.list, ("imageA", "imageB", *_COLUMNS), PF_WILLOW_LAYOUT.advice())
-        if not rows:
-            raise DataError(f"{self.list}: expected pairs, found none; {PF_WILLOW_LAYOUT.advice()}")
-        self.images = [(self._image(row["imageA"]), self._image(row["imageB"])) for row in rows]
+        self._pairs = [(self._image(row["imageA"]), self._image(row["imageB"])) for row in rows]
         points = np.array([[self._number(row[name]) for name in _COLUMNS] for row in rows])
         # XA1..10, YA1..10, XB1..10, YB1..10 -> pair, image, point, axis
         points = points.reshape(-1, 2, 2, POINTS).swapaxes(2, 3)
         self.points = torch.from_numpy(np.floor(points) if floor else points).float()
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: an image is missing or damaged.
-        """
-        names = self.images[index]
+    def _read(self, index: int, names: tuple[str, str], /) -> PairSample:
         image0, image1 = (
             annotation.read_sized_image(self.root / name, None, self.list, PF_WILLOW_LAYOUT.advice())
             for name in names

@@ -79,6 +79,15 @@ def load_npz(
         ) from error
 
 
+def member_names(path: Path) -> set[str]:
+    """Return the names of the members of an archive; none for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return set(archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return set()
+
+
 def read_npy(file: io.BufferedIOBase, *, name: str) -> np.ndarray:
     """Read one array in numpy's format, from an open file.
 

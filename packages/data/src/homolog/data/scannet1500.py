@@ -8,9 +8,10 @@ import numpy as np
 from homolog.core.calibration import camera_of, pose_of, relative_pose, rigid
 from homolog.core.camera import Camera, RelativePose
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError, one_of
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import read_matrix, root_of
 from homolog.data.converted import read_any
 from homolog.data.inventory import Expected, Layout
@@ -51,7 +52,7 @@ class _Pair(NamedTuple):
     frame1: int
 
 
-class ScanNet1500LoFTR:
+class ScanNet1500LoFTR(ListedPairs[_Pair]):
     """Pairs of frames of 100 scans of rooms with relative poses.
 
     Samples have cameras, `pose`, and the scan as `category`.
@@ -81,27 +82,14 @@ class ScanNet1500LoFTR:
             ConfigError: other intrinsics.
             DataError: a list is missing or damaged.
         """
-        if intrinsics not in {"depth_640x480", "colour"}:
-            raise ConfigError(
-                f"ScanNet-1500: expected the intrinsics depth_640x480 or colour, got {intrinsics}"
-            )
+        one_of("intrinsics", intrinsics, ("depth_640x480", "colour"))
         self._root = root_of(root, LOFTR_LAYOUT)
         folder = Path(lists).expanduser()
         self._list = folder / "test.npz"
         self._pairs, self._poses = _read_pairs(self._list)
         self._depth_K = _read_arrays(folder / "intrinsics.npz") if intrinsics == "depth_640x480" else None
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a frame, a pose or the intrinsics are missing or damaged.
-        """
-        pair = self._pairs[index]
+    def _read(self, index: int, pair: _Pair, /) -> PairSample:
         color = self._root / pair.scan / "color"
         image0, image1 = (read_image(color / f"{frame}.jpg") for frame in (pair.frame0, pair.frame1))
         return PairSample(

@@ -1,9 +1,9 @@
 """SPair-71k (Min et al. 2019) and SPair-U (Mariotti et al. 2025): pairs of objects of one category with keypoints."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import PIL.Image
@@ -12,9 +12,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from homolog.core.coords import Size
-from homolog.core.errors import ConfigError, DataError, did_you_mean
+from homolog.core.errors import ConfigError, DataError, did_you_mean, one_of
 from homolog.core.samples import PairSample
-from homolog.data import annotation, spair, symmetric_keypoints
+from homolog.data import annotation, symmetric_keypoints
+from homolog.data._pairs import ListedPairs
 from homolog.data.inventory import Expected, Layout
 from homolog.data.symmetric_keypoints import Groups
 
@@ -43,27 +44,6 @@ _STEM = re.compile(r"\d+-[^/\\:]+-[^/\\:]+:(?P<category>[A-Za-z]+)")
 _FACTS = ("viewpoint_variation", "scale_variation", "truncation", "occlusion", "mirror")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
-    """Where the parts of a data set in SPair's layout lie.
-
-    Attributes:
-        images: folder of `<category>/<name>.jpg`.
-        image_annotations: folder of `<category>/<name>.json`.
-        pair_annotations: folder of one split, of `<number>-<source>-<target>:<category>.json`.
-        pair_list: text file with the stems of those, in the official order; None takes the files, sorted.
-        layout: for advice.
-        segmentations: folder of `<category>/<name>.png`; None reads no masks.
-    """
-
-    images: Path
-    image_annotations: Path
-    pair_annotations: Path
-    pair_list: Path | None
-    layout: Layout = SPAIR_LAYOUT
-    segmentations: Path | None = None
-
-
 class _Side(NamedTuple):
     image: Path
     annotation: Path
@@ -72,7 +52,108 @@ class _Side(NamedTuple):
     points: dict[int, list[float]]
 
 
-class SpairPairs:
+class _SpairTree(ListedPairs[str]):
+    """Pairs of a data set in SPair's layout, by the stems of their files.
+
+    Attributes:
+        layout: for advice.
+        groups: keypoints that look alike by category, for the group `geometry_aware`.
+        images: folder of `<category>/<name>.jpg`.
+        image_annotations: folder of `<category>/<name>.json`.
+        pair_annotations: folder of one split, of `<number>-<source>-<target>:<category>.json`.
+        segmentations: folder of `<category>/<name>.png`; None reads no masks.
+    """
+
+    layout: Layout
+    groups: Mapping[str, Groups]
+    images: Path
+    image_annotations: Path
+    pair_annotations: Path
+    segmentations: Path | None = None
+    keypoints: Keypoints = "image"
+
+    def _list(self, pair_list: Path | None, category: str | None) -> None:
+        """Take the listed pairs, or the files, sorted; only those of a category, if one is given."""
+        advice = self.layout.advice()
+        stems = sorted(path.stem for path in self.pair_annotations.glob("*.json"))
+        if not stems:
+            raise DataError(f"{self.pair_annotations}: expected files of pairs, found none; {advice}")
+        names = stems if pair_list is None else annotation.read_lines(pair_list, advice)
+        absent = sorted(set(names) - set(stems))
+        if absent:
+            raise DataError(
+                f"{self.pair_annotations / absent[0]}.json: expected this file and {len(absent) - 1} more, "
+                f"found {len(stems)} of {len(names)} pairs; {advice}"
+            )
+        categories = {name: self._category(name) for name in names}
+        if category is not None and category not in categories.values():
+            raise ConfigError(
+                f"{self.layout.name}: no category {category}{did_you_mean(category, set(categories.values()))}"
+            )
+        self.names = self._pairs = [name for name in names if category in (None, categories[name])]
+
+    def _read(self, index: int, name: str, /) -> PairSample:
+        path = self.pair_annotations / f"{name}.json"
+        data = annotation.read_json(path, self.layout.advice())
+        category = self._category(name)
+        if data.get("category") != category:
+            raise DataError(
+                f"{path}: expected the category {category}, got {data.get('category')!r}; copy it again"
+            )
+        source, target = (self._side(data, prefix, category, path) for prefix in ("src", "trg"))
+        if self.keypoints == "image":
+            numbers = sorted(source.points.keys() & target.points.keys())
+            xy0, xy1 = ([side.points[number] for number in numbers] for side in (source, target))
+        else:
+            numbers, xy0, xy1 = _pair_points(data, path)
+        sample_groups = {}
+        if category in self.groups:
+            aware = symmetric_keypoints.geometry_aware(self.groups[category], numbers, target.points)
+            sample_groups["geometry_aware"] = torch.tensor(aware, dtype=torch.bool)
+        image0, image1 = (
+            annotation.read_sized_image(side.image, side.size[:2], path, self.layout.advice())
+            for side in (source, target)
+        )
+        return PairSample(
+            image0=image0,
+            image1=image1,
+            xy0=torch.tensor(xy0, dtype=torch.float32).reshape(-1, 2),
+            xy1=torch.tensor(xy1, dtype=torch.float32).reshape(-1, 2),
+            groups=sample_groups,
+            box0=torch.tensor(source.box),
+            box1=torch.tensor(target.box),
+            mask0=self._mask(source, category, image0.size),
+            mask1=self._mask(target, category, image1.size),
+            category=category,
+            name=name,
+            facts={key: str(data[key]) for key in _FACTS if key in data},
+        )
+
+    def _category(self, name: str) -> str:
+        parts = _STEM.fullmatch(name)
+        if parts is None:
+            raise DataError(
+                f"{self.pair_annotations}: expected pairs named <number>-<source>-<target>:<category>, "
+                f"got {name!r}; {self.layout.advice()}"
+            )
+        return parts["category"]
+
+    def _side(self, data: dict[str, Any], prefix: str, category: str, source: Path) -> _Side:
+        name = annotation.entry(data, f"{prefix}_imname", source)
+        image = annotation.path_inside(self.images / category, name, source)
+        path = annotation.path_inside(self.image_annotations / category, name, source).with_suffix(".json")
+        size = annotation.numbers(annotation.entry(data, f"{prefix}_imsize", source), 3, "image size", source)
+        box = annotation.corner_box(annotation.entry(data, f"{prefix}_bndbox", source), "the box", source)
+        return _Side(image, path, size, box, _image_points(path, self.layout))
+
+    def _mask(self, side: _Side, category: str, size: Size) -> Tensor | None:
+        if self.segmentations is None:
+            return None
+        path = self.segmentations / category / f"{side.image.stem}.png"
+        return read_mask(path, category=category, box=side.box, size=size, advice=self.layout.advice())
+
+
+class SpairPairs(_SpairTree):
     """Pairs of SPair-71k in its official layout.
 
     Image 0 is the source and image 1 the target. Samples have the points that are seen in both images,
@@ -82,6 +163,9 @@ class SpairPairs:
     Coordinates are taken as they are annotated: whole numbers, which are taken as pixel centres. Boxes
     are x1, y1, x2, y2 in the files, and have the width x2 - x1 here, as in official evaluators.
     """
+
+    layout = SPAIR_LAYOUT
+    groups = symmetric_keypoints.SPAIR
 
     def __init__(
         self,
@@ -107,11 +191,8 @@ class SpairPairs:
             ConfigError: no such split or category.
             DataError: the folder, a list or a pair's file is missing, or the segmentations that were asked for.
         """
-        if split not in ("trn", "val", "test") or keypoints not in ("image", "pair"):
-            raise ConfigError(
-                f"SPair-71k: expected the split trn, val or test and keypoints image or pair, "
-                f"got {split!r} and {keypoints!r}"
-            )
+        one_of("split", split, get_args(Split))
+        one_of("keypoints", keypoints, get_args(Keypoints))
         folder = annotation.root_of(root, SPAIR_LAYOUT)
         pair_list = folder / "Layout" / "large" / f"{split}.txt"
         segmentations = folder / "Segmentation"
@@ -119,136 +200,12 @@ class SpairPairs:
             raise DataError(
                 f"{segmentations}: expected the segmentations, found none; unpack all of SPair-71k, or set masks=false"
             )
-        self.keypoints: Keypoints = keypoints
-        self.places = Places(
-            images=folder / "JPEGImages",
-            image_annotations=folder / "ImageAnnotation",
-            pair_annotations=folder / "PairAnnotation" / split,
-            pair_list=pair_list if pair_list.is_file() else None,
-            segmentations=segmentations if masks else None,
-        )
-        self.names = pair_names(self.places, category)
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or an image has another size than annotated.
-        """
-        return read_pair(
-            self.places, self.names[index], keypoints=self.keypoints, groups=symmetric_keypoints.SPAIR
-        )
-
-
-def pair_names(places: Places, category: str | None = None) -> list[str]:
-    """Return the names of the pairs of a split, in the official order.
-
-    Args:
-        places: where its parts lie.
-        category: keep only pairs of this one.
-
-    Raises:
-        ConfigError: no pair of that category.
-        DataError: no pairs, a name that is none, or a listed pair without file.
-    """
-    advice = places.layout.advice()
-    stems = sorted(path.stem for path in places.pair_annotations.glob("*.json"))
-    if not stems:
-        raise DataError(f"{places.pair_annotations}: expected files of pairs, found none; {advice}")
-    names = stems if places.pair_list is None else annotation.read_lines(places.pair_list, advice)
-    absent = sorted(set(names) - set(stems))
-    if absent:
-        raise DataError(
-            f"{places.pair_annotations / absent[0]}.json: expected this file and {len(absent) - 1} more, "
-            f"found {len(stems)} of {len(names)} pairs; {advice}"
-        )
-    categories = {name: _category(name, places) for name in names}
-    if category is not None and category not in categories.values():
-        raise ConfigError(
-            f"{places.layout.name}: no category {category}{did_you_mean(category, set(categories.values()))}"
-        )
-    return [name for name in names if category in (None, categories[name])]
-
-
-def read_pair(
-    places: Places, name: str, *, keypoints: Keypoints, groups: dict[str, Groups] | None
-) -> PairSample:
-    """Read one pair of a data set in SPair's layout.
-
-    Args:
-        places: where its parts lie.
-        name: stem of the pair's file.
-        keypoints: as in `SpairPairs`.
-        groups: keypoints that look alike by category, for the group `geometry_aware`; None leaves it out.
-
-    Raises:
-        DataError: a file is missing or damaged, or an image has another size than annotated.
-    """
-    path = places.pair_annotations / f"{name}.json"
-    data = annotation.read_json(path, places.layout.advice())
-    category = _category(name, places)
-    if data.get("category") != category:
-        raise DataError(
-            f"{path}: expected the category {category}, got {data.get('category')!r}; copy it again"
-        )
-    source, target = (_side(places, data, prefix, category, path) for prefix in ("src", "trg"))
-    if keypoints == "image":
-        numbers = sorted(source.points.keys() & target.points.keys())
-        xy0, xy1 = ([side.points[number] for number in numbers] for side in (source, target))
-    else:
-        numbers, xy0, xy1 = _pair_points(data, path)
-    sample_groups = {}
-    if groups is not None and category in groups:
-        aware = symmetric_keypoints.geometry_aware(groups[category], numbers, target.points)
-        sample_groups["geometry_aware"] = torch.tensor(aware, dtype=torch.bool)
-    image0, image1 = (
-        annotation.read_sized_image(side.image, side.size[:2], path, places.layout.advice())
-        for side in (source, target)
-    )
-    return PairSample(
-        image0=image0,
-        image1=image1,
-        xy0=torch.tensor(xy0, dtype=torch.float32).reshape(-1, 2),
-        xy1=torch.tensor(xy1, dtype=torch.float32).reshape(-1, 2),
-        groups=sample_groups,
-        box0=torch.tensor(source.box),
-        box1=torch.tensor(target.box),
-        mask0=_mask(places, source, category, image0.size),
-        mask1=_mask(places, target, category, image1.size),
-        category=category,
-        name=name,
-        facts={key: str(data[key]) for key in _FACTS if key in data},
-    )
-
-
-def _category(name: str, places: Places) -> str:
-    parts = _STEM.fullmatch(name)
-    if parts is None:
-        raise DataError(
-            f"{places.pair_annotations}: expected pairs named <number>-<source>-<target>:<category>, "
-            f"got {name!r}; {places.layout.advice()}"
-        )
-    return parts["category"]
-
-
-def _side(places: Places, data: dict[str, Any], prefix: str, category: str, source: Path) -> _Side:
-    name = annotation.entry(data, f"{prefix}_imname", source)
-    image = annotation.path_inside(places.images / category, name, source)
-    path = annotation.path_inside(places.image_annotations / category, name, source).with_suffix(".json")
-    size = annotation.numbers(annotation.entry(data, f"{prefix}_imsize", source), 3, "image size", source)
-    box = annotation.corner_box(annotation.entry(data, f"{prefix}_bndbox", source), "the box", source)
-    return _Side(image, path, size, box, _image_points(path, places.layout))
-
-
-def _mask(places: Places, side: _Side, category: str, size: Size) -> Tensor | None:
-    if places.segmentations is None:
-        return None
-    path = places.segmentations / category / f"{side.image.stem}.png"
-    return read_mask(path, category=category, box=side.box, size=size, advice=places.layout.advice())
+        self.keypoints = keypoints
+        self.images = folder / "JPEGImages"
+        self.image_annotations = folder / "ImageAnnotation"
+        self.pair_annotations = folder / "PairAnnotation" / split
+        self.segmentations = segmentations if masks else None
+        self._list(pair_list if pair_list.is_file() else None, category)
 
 
 def _image_points(path: Path, layout: Layout) -> dict[int, list[float]]:
@@ -278,23 +235,13 @@ CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable"),
     *("dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-"""Of PASCAL VOC, from number 1 on; two of them are no categories of SPair-71k."""
+"""Of PASCAL VOC, in the order of their numbers, from 1 on; two of them are not in SPair-71k."""
 
 _RIM = 255
 
 
 def read_mask(path: Path, *, category: str, box: list[float], size: Size, advice: str) -> Bool[Tensor, "H W"]:
-    """Return where an object is.
-
-    Args:
-        path: the segmentation.
-        category: of the object.
-        box: x, y, width, height of the object; of pixel centres, as it is annotated.
-        size: (height, width) of the photo.
-        advice: what to do if there is no such file.
-
-    Returns:
-        True on the object; nowhere, if the segmentation shows no such object in the box.
+    """Return where a segmentation shows an object of the category in its box: x, y, width, height.
 
     Raises:
         DataError: the file is missing, damaged, of another size, or has no classes of PASCAL VOC.
@@ -342,7 +289,7 @@ SPELLINGS = (("PairAnnotation", "ImageAnnotation"), ("ExtraPairAnnotation", "Ext
 """By the README the structure is SPair-71k's; the authors' loader reads folders named Extra...."""
 
 
-class SpairUPairs:
+class SpairUPairs(_SpairTree):
     """Test pairs of SPair-71k with the new annotations of SPair-U.
 
     What is publicly known: the annotations come without images, have the structure of SPair-71k's test
@@ -355,6 +302,9 @@ class SpairUPairs:
 
     SPair-U: SPair-71k's test pairs with points that nobody was trained on (Mariotti et al. 2025).
     """
+
+    layout = SPAIR_U_LAYOUT
+    groups: Mapping[str, Groups] = {}
 
     def __init__(self, root: str | Path, *, images: str | Path, category: str | None = None) -> None:
         """Read the list of pairs.
@@ -378,23 +328,7 @@ class SpairUPairs:
                 f"{folder}: expected the folder {expected}, found none; {SPAIR_U_LAYOUT.advice()}"
             )
         pairs, points = found[0]
-        self.places = spair.Places(
-            images=originals / "JPEGImages",
-            image_annotations=folder / points,
-            pair_annotations=folder / pairs / "test",
-            pair_list=None,
-            layout=SPAIR_U_LAYOUT,
-        )
-        self.names = spair.pair_names(self.places, category)
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or an image has another size than annotated.
-        """
-        return spair.read_pair(self.places, self.names[index], keypoints="image", groups=None)
+        self.images = originals / "JPEGImages"
+        self.image_annotations = folder / points
+        self.pair_annotations = folder / pairs / "test"
+        self._list(None, category)

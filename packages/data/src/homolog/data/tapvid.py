@@ -16,7 +16,6 @@ writes it without pickle, and a converted `.npz` beside a `.pkl` is read in its 
 
 import glob
 import io
-import zipfile
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +32,7 @@ from homolog.core.samples import VideoSample
 from homolog.core.tracks import Tracks
 from homolog.data.converted import read_any
 from homolog.data.inventory import Expected, Layout
+from homolog.data.safe_npz import member_names
 
 _HOME = "https://github.com/google-deepmind/tapnet/tree/main/tapnet/tapvid"
 _KINETICS = "Kinetics: videos under the terms of YouTube, annotations CC BY 4.0"
@@ -123,7 +123,6 @@ class TapVid:
         self._open: tuple[Path, dict[str, Any]] | None = None
 
     def __len__(self) -> int:
-        """Return the number of videos; reads every file once, to count, except those that hold a single one."""
         return len(self._index)
 
     def __getitem__(self, index: int) -> VideoSample:
@@ -172,11 +171,7 @@ def _advice(files: str) -> str:
 
 def _is_single(path: Path) -> bool:
     """Tell from the names of its members whether a file holds one video, without reading them."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {f"{name}.npy" for name in _MEMBERS} <= set(archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
-        return False
+    return {f"{name}.npy" for name in _MEMBERS} <= member_names(path)
 
 
 def _named(content: Any, path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from homolog.core.dense import DenseField
 from homolog.core.errors import DataError
 from homolog.core.samples import PairSample
 from homolog.data import annotation
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import read_flow
 from homolog.data.inventory import Expected, Layout
 
@@ -42,7 +43,7 @@ class _Direction(NamedTuple):
     reference: int
 
 
-class TssPairs:
+class TssPairs(ListedPairs[_Direction]):
     """Pairs of TSS, each in both directions, as sd-dino's `utils/utils_tss.py` takes them.
 
     `dense` lives on image 0 and gives the positions of its pixels in image 1; its confidence is 1 where that is
@@ -74,23 +75,13 @@ class TssPairs:
                 f"{self.root}: expected {SUBSETS[0]}/<pair>/flow1.flo and others, found none; "
                 f"{LAYOUT.advice()}"
             )
-        self.directions = [
+        self._pairs = [
             _Direction(folder, query, reference)
             for folder in folders
             for query, reference in ((2, 1), (1, 2))
         ]
 
-    def __len__(self) -> int:
-        """Return the number of pairs, counting both directions."""
-        return len(self.directions)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a file is missing or damaged, or of another size than its image.
-        """
-        direction = self.directions[index]
+    def _read(self, index: int, direction: _Direction, /) -> PairSample:
         folder = self.root / direction.folder
         image0, image1 = (
             annotation.read_sized_image(folder / f"image{number}.png", None, folder, LAYOUT.advice())

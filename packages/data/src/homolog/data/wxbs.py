@@ -11,9 +11,10 @@ from typing import Literal
 
 import torch
 
-from homolog.core.errors import ConfigError, DataError
+from homolog.core.errors import DataError, one_of
 from homolog.core.io import read_image
 from homolog.core.samples import PairSample
+from homolog.data._pairs import ListedPairs
 from homolog.data.annotation import read_matrix, root_of
 from homolog.data.inventory import Expected, Layout
 
@@ -42,7 +43,7 @@ VALIDATION = frozenset({"kyiv_dolltheater2", "petrzin"})
 """Pairs that `wxbs-benchmark` keeps out of the test."""
 
 
-class WxBS:
+class WxBS(ListedPairs[Path]):
     """Samples have the annotated points, and as `category` the kind of difference."""
 
     def __init__(
@@ -59,8 +60,7 @@ class WxBS:
             ConfigError: no such split.
             DataError: no pairs there.
         """
-        if split not in {"test", "val"}:
-            raise ConfigError(f"WxBS: expected the split test or val, got {split}")
+        one_of("split", split, ("test", "val"))
         folder = root_of(root, LAYOUT) / version
         found = sorted(path.parent for path in folder.glob("*/*/corrs.txt"))
         self._pairs = [path for path in found if (path.name in VALIDATION) == (split == "val")]
@@ -69,17 +69,7 @@ class WxBS:
                 f"{folder}: expected pairs such as WGABS/kyiv/corrs.txt, got none; {LAYOUT.advice()}"
             )
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self._pairs)
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Read a pair.
-
-        Raises:
-            DataError: a photo or the points are missing or damaged.
-        """
-        folder = self._pairs[index]
+    def _read(self, index: int, folder: Path, /) -> PairSample:
         # As the package does: both photos are png or both are jpg.
         ending = "png" if (folder / "01.png").is_file() else "jpg"
         points = read_matrix(folder / "corrs.txt", columns=4, advice=LAYOUT.advice())

@@ -9,8 +9,8 @@ from jaxtyping import Float, Real
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, file_size, matched_pair
 from homolog.evaluators.precision import Comparison, finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
+from homolog.evaluators.records import Curve, Record, Scored, count_scores, mean_score
+from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, match_columns
 
 
 def affine_error(
@@ -115,14 +115,12 @@ class AffineProtocol:
         ]
         columns = {f"PCK@{alpha:g}": fractions[:, row] for row, alpha in enumerate(self._alphas)}
         columns["mean error"] = np.array([each.mean() if len(each) else np.nan for each in errors])
-        columns["matches"] = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
-        columns["inliers"] = inlier_counts(estimates)
+        columns |= match_columns(pairs, estimates)
         return Scored(
             scores=[
                 *(mean_score(name, columns[name]) for name in columns if name.startswith("PCK")),
                 failures(estimates),
-                mean_score("matches per pair", columns["matches"], unit=""),
-                mean_score("inliers per pair", columns["inliers"], unit=""),
+                *count_scores(columns),
             ],
             per_sample=columns,
             curves={

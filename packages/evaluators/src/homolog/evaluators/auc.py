@@ -121,7 +121,6 @@ class ErrorScores:
     comparison: Comparison
 
     def __post_init__(self) -> None:
-        """Validate the settings now rather than after hours of matching."""
         if not self.thresholds or min(self.thresholds) <= 0:
             raise ConfigError(f"expected thresholds above 0, got {list(self.thresholds)}")
         one_of("headline", self.headline, get_args(Headline))

@@ -67,7 +67,6 @@ class Benchmark:
         self.headline = headline
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return len(self.data)
 
     def answers(self, matcher: Matcher, *, start: int = 0, limit: int | None = None) -> Iterator[Record]:

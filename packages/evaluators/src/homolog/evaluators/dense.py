@@ -8,7 +8,7 @@ from jaxtyping import Float, Real
 
 from homolog.core.errors import ConfigError, ShapeError, one_of
 from homolog.evaluators.precision import Comparison, calibration, within
-from homolog.evaluators.records import Curve, Record, Score, Scored
+from homolog.evaluators.records import Curve, Record, Score, Scored, mean_or_nan
 
 
 def endpoint_error(
@@ -183,10 +183,10 @@ class FlowPckProtocol:
             return float(np.mean(means)) if means else float("nan")
 
         return [
-            *(Score(name=f"{name} per image", value=_mean(kept[name]), count=pairs) for name in names),
+            *(Score(name=f"{name} per image", value=mean_or_nan(kept[name]), count=pairs) for name in names),
             Score(
                 name="EPE per image",
-                value=_mean(kept["EPE"]),
+                value=mean_or_nan(kept["EPE"]),
                 unit="px",
                 higher_is_better=False,
                 count=pairs,
@@ -204,7 +204,7 @@ class FlowPckProtocol:
         return [
             Score(
                 name=f"{name} per image",
-                value=_mean(values[rows]),
+                value=mean_or_nan(values[rows]),
                 unit="px" if name == "EPE" else "share",
                 higher_is_better=name != "EPE",
                 category=str(group),
@@ -271,12 +271,16 @@ class DenseProtocol:
             ShapeError: a record without predicted points or warp errors.
         """
         flow = self._flow.score(records)
-        error = np.array([_mean(record["warp_error"]) for record in records])
+        error = np.array([mean_or_nan(record["warp_error"]) for record in records])
         known = error[np.isfinite(error)]
         return Scored(
             scores=[
                 Score(
-                    name="warp error", value=_mean(known), unit="", higher_is_better=False, count=len(known)
+                    name="warp error",
+                    value=mean_or_nan(known),
+                    unit="",
+                    higher_is_better=False,
+                    count=len(known),
                 ),
                 *flow.scores,
             ],
@@ -289,7 +293,3 @@ class DenseProtocol:
                 **flow.settings,
             },
         )
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(np.mean(values, dtype=np.float64)) if len(values) else float("nan")

@@ -9,8 +9,8 @@ from jaxtyping import Float, Real
 from homolog.core.errors import ConfigError, one_of
 from homolog.evaluators.image_sizes import WorkingSize, matched_pair
 from homolog.evaluators.precision import finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, inlier_counts
+from homolog.evaluators.records import Curve, Record, Scored, count_scores, mean_score, threshold_columns
+from homolog.evaluators.solvers import Estimator, MatrixEstimate, estimate_all, failures, match_columns
 
 EpipolarDistance = Literal["squared sum", "mean", "root of squared sum"]
 """How the distances of two matched points to each other's epipolar line are combined.
@@ -132,20 +132,18 @@ class FundamentalProtocol:
             [self._recall(record, found) for record, found in zip(records, estimates, strict=True)]
         ).reshape(-1, len(self._thresholds))
         averaged = [row for row, limit in enumerate(self._thresholds) if 1 <= limit <= self._headline]
-        columns = {f"recall@{limit:g}px": fractions[:, row] for row, limit in enumerate(self._thresholds)}
+        columns = threshold_columns("recall", self._thresholds, fractions, unit="px")
         mean = fractions[:, averaged].mean(axis=1)
-        matches = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
-        inliers = inlier_counts(estimates)
+        counts = match_columns(pairs, estimates)
         name = f"mAA@{self._headline:g}px"
         return Scored(
             scores=[
                 mean_score(name, mean),
                 *(mean_score(each, values) for each, values in columns.items()),
                 failures(estimates),
-                mean_score("matches per pair", matches, unit=""),
-                mean_score("inliers per pair", inliers, unit=""),
+                *count_scores(counts),
             ],
-            per_sample={name: mean, **columns, "matches": matches, "inliers": inliers},
+            per_sample={name: mean, **columns, **counts},
             curves={
                 "recall over epipolar distance": Curve(
                     x=np.array(self._thresholds, dtype=np.float64),

@@ -9,7 +9,7 @@ from jaxtyping import Int, Real
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.evaluators.homography import apply_homography
 from homolog.evaluators.image_sizes import WorkingSize, points_at, true_homography
-from homolog.evaluators.records import Curve, Record, Score, Scored, mean_score
+from homolog.evaluators.records import Curve, Record, Score, Scored, count_scores, mean_score
 
 UNMATCHED = -1
 """The keypoint has no true match: any predicted match of it is wrong."""
@@ -78,7 +78,10 @@ def homography_matches(
         raise ConfigError(f"expected 0 < positive <= negative, got {positive:g} and {negative:g}")
     if len(keypoints0) == 0 or len(keypoints1) == 0:
         return np.full(len(keypoints0), UNMATCHED), np.full(len(keypoints1), UNMATCHED)
-    there, back = _squared_distances(keypoints0, keypoints1, H)
+    there = _squared(apply_homography(keypoints0, H), keypoints1)
+    back = _squared(
+        apply_homography(keypoints1, np.linalg.inv(np.asarray(H, dtype=np.float64))), keypoints0
+    ).T
     both = np.maximum(there, back)
     nearest0, nearest1 = both.argmin(axis=1), both.argmin(axis=0)
     rows = np.arange(len(nearest0))
@@ -183,11 +186,11 @@ class MatchPrecisionProtocol:
         """
         labels = [self._labels(record) for record in records]
         counts = [count_matches(predicted, true) for predicted, true, _ in labels]
-        pooled = MatchCounts(
-            correct=sum(each.correct for each in counts),
-            predicted=sum(each.predicted for each in counts),
-            true=sum(each.true for each in counts),
+        correct, made, true = (
+            np.array([getattr(each, part) for each in counts], dtype=np.int64)
+            for part in ("correct", "predicted", "true")
         )
+        pooled = MatchCounts(correct=int(correct.sum()), predicted=int(made.sum()), true=int(true.sum()))
         precision = np.array([each.precision for each in counts], dtype=np.float64)
         recall = np.array([each.recall for each in counts], dtype=np.float64)
         return Scored(
@@ -196,18 +199,16 @@ class MatchPrecisionProtocol:
                 mean_score("recall", recall),
                 Score(name="precision of all matches", value=pooled.precision, count=pooled.predicted),
                 Score(name="recall of all matches", value=pooled.recall, count=pooled.true),
-                mean_score(
-                    "matches per pair",
-                    np.array([len(record["match0"]) for record in records], dtype=np.float64),
-                    unit="",
+                *count_scores(
+                    {"matches": np.array([len(record["match0"]) for record in records], dtype=np.float64)}
                 ),
             ],
             per_sample={
                 "precision": precision,
                 "recall": recall,
-                "right matches": np.array([each.correct for each in counts], dtype=np.float64),
-                "predicted matches": np.array([each.predicted for each in counts], dtype=np.float64),
-                "true matches": np.array([each.true for each in counts], dtype=np.float64),
+                "right matches": correct.astype(np.float64),
+                "predicted matches": made.astype(np.float64),
+                "true matches": true.astype(np.float64),
             },
             curves={"precision over recall": _curve(labels, pooled)},
             quality=precision,
@@ -256,14 +257,6 @@ def _curve(labels: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], pooled: 
         x_label="recall",
         y_label="precision",
     )
-
-
-def _squared_distances(
-    keypoints0: np.ndarray, keypoints1: np.ndarray, H: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    back = np.linalg.inv(np.asarray(H, dtype=np.float64))
-    there = _squared(apply_homography(keypoints0, H), keypoints1)
-    return there, _squared(apply_homography(keypoints1, back), keypoints0).T
 
 
 def _squared(points: np.ndarray, others: np.ndarray) -> np.ndarray:

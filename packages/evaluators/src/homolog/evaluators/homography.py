@@ -11,8 +11,16 @@ from homolog.core.errors import ConfigError, MissingDependencyError, ShapeError,
 from homolog.evaluators.auc import ErrorScores, Headline, Rounding
 from homolog.evaluators.image_sizes import WorkingSize, file_size, matched_pair, true_homography
 from homolog.evaluators.precision import Comparison, finite_or_inf, match_precision
-from homolog.evaluators.records import Curve, Record, Score, Scored, mean_score
-from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all, inlier_counts
+from homolog.evaluators.records import (
+    Curve,
+    Record,
+    Score,
+    Scored,
+    count_scores,
+    mean_score,
+    threshold_columns,
+)
+from homolog.evaluators.solvers import Estimator, MatchedPair, MatrixEstimate, estimate_all, match_columns
 
 Corners = Literal["last pixels", "width and height"]
 """The four corners of an image: (0, 0) to (w - 1, h - 1) in DIFT, (0, 0) to (w, h) in glue-factory."""
@@ -43,7 +51,10 @@ def symmetric_transfer_error(
     glue-factory:gluefactory/geometry/homography.py::sym_homography_error. A singular homography has infinite
     errors.
     """
-    back = _inverse(H)
+    try:
+        back = np.linalg.inv(np.asarray(H, dtype=np.float64))
+    except np.linalg.LinAlgError:
+        back = np.full((3, 3), np.nan)
     return (transfer_error(xy0, xy1, H) + transfer_error(xy1, xy0, back)) / 2
 
 
@@ -75,13 +86,6 @@ def corner_error(
     with np.errstate(invalid="ignore"):
         offset = apply_homography(square, H) - apply_homography(square, H_true)
     return float(finite_or_inf(np.hypot(offset[:, 0], offset[:, 1])).mean())
-
-
-def _inverse(H: np.ndarray) -> np.ndarray:
-    try:
-        return np.linalg.inv(np.asarray(H, dtype=np.float64))
-    except np.linalg.LinAlgError:
-        return np.full((3, 3), np.nan)
 
 
 MINIMUM = 4
@@ -165,7 +169,6 @@ class DltHomography:
     solver: Solver
 
     def __post_init__(self) -> None:
-        """Validate the solver."""
         one_of("solver", self.solver, get_args(Solver))
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
@@ -262,8 +265,7 @@ class HomographyProtocol:
             scores=[
                 *self._errors.scores(records, errors),
                 *(mean_score(name, columns[name]) for name in columns if name.startswith("precision")),
-                mean_score("matches per pair", columns["matches"], unit=""),
-                mean_score("inliers per pair", columns["inliers"], unit=""),
+                *count_scores(columns),
             ],
             per_sample=columns,
             curves={"recall over corner error": self._errors.curve(errors)},
@@ -287,22 +289,15 @@ class HomographyProtocol:
                 estimates, truth, (self._working_size.of(file_size(each, 0)) for each in records), strict=True
             )
         ]
-        names = [f"precision@{threshold:g}px" for threshold in self._precision_thresholds]
-        fractions = np.array(
-            [
-                match_precision(
-                    symmetric_transfer_error(pair.xy0, pair.xy1, H),
-                    self._precision_thresholds,
-                    comparison="<",
-                )
-                for pair, H in zip(pairs, truth, strict=True)
-            ]
-        ).reshape(-1, len(names))
+        limits = self._precision_thresholds
+        fractions = [
+            match_precision(symmetric_transfer_error(pair.xy0, pair.xy1, H), limits, comparison="<")
+            for pair, H in zip(pairs, truth, strict=True)
+        ]
         return {
             "corner error": np.array(errors, dtype=np.float64),
-            **dict(zip(names, fractions.T, strict=True)),
-            "matches": np.array([len(pair.xy0) for pair in pairs], dtype=np.float64),
-            "inliers": inlier_counts(estimates),
+            **threshold_columns("precision", limits, fractions, unit="px"),
+            **match_columns(pairs, estimates),
         }
 
 
@@ -354,21 +349,19 @@ class MatchingAccuracyProtocol:
         pairs = [matched_pair(record, self._working_size) for record in records]
         truth = [true_homography(record, self._working_size) for record in records]
         errors = [transfer_error(pair.xy0, pair.xy1, H) for pair, H in zip(pairs, truth, strict=True)]
-        fractions = np.array(
-            [match_precision(each, self._thresholds, comparison=self._comparison) for each in errors]
-        ).reshape(-1, len(self._thresholds))
-        columns = dict(zip((f"MMA@{each:g}px" for each in self._thresholds), fractions.T, strict=True))
-        matches = np.array([len(each) for each in errors], dtype=np.float64)
+        fractions = [match_precision(each, self._thresholds, comparison=self._comparison) for each in errors]
+        columns = threshold_columns("MMA", self._thresholds, fractions, unit="px")
+        counts = {"matches": np.array([len(each) for each in errors], dtype=np.float64)}
         first = f"MMA@{self._headline:g}px"
         scores = {name: mean_score(name, values) for name, values in columns.items()}
         return Scored(
             scores=[
                 scores.pop(first),
                 *scores.values(),
-                mean_score("matches per pair", matches, unit=""),
+                *count_scores(counts),
                 *self._by_category(records, columns[first], first),
             ],
-            per_sample={**columns, "matches": matches},
+            per_sample={**columns, **counts},
             curves={
                 "MMA over error": Curve(
                     x=np.array(self._thresholds, dtype=np.float64),

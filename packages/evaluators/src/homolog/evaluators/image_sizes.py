@@ -69,12 +69,19 @@ class Original:
         return Placement(scale=(1.0, 1.0), offset=(0, 0), side=float(max(_checked(size))), size=size)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return "original image"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaddedSquare:
+class _Square:
+    side: int
+
+    def __post_init__(self) -> None:
+        _check_side(self.side)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddedSquare(_Square):
     """The image scaled to a longer side, centred in a square: GeoAware-SC, sd-dino and DIY-SC.
 
     After Junyi42/GeoAware-SC:utils/utils_dataset.py, `preprocess_kps_pad`.
@@ -82,12 +89,6 @@ class PaddedSquare:
     Attributes:
         side: of the square, pixels; 840 in all shipped settings.
     """
-
-    side: int
-
-    def __post_init__(self) -> None:
-        """Validate the side."""
-        _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
         """Centre an image of `size`."""
@@ -108,12 +109,11 @@ class PaddedSquare:
         return (top, top + height), (left, left + width)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"padded square of {self.side} px"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StretchedSquare:
+class StretchedSquare(_Square):
     """The image stretched to a square, corner pixels on corner pixels: Visual-AI.
 
     After Visual-AI/Semantic-Correspondence:utils/geometry_data.py, `scaling_coordinates`:
@@ -122,12 +122,6 @@ class StretchedSquare:
     Attributes:
         side: of the square, pixels.
     """
-
-    side: int
-
-    def __post_init__(self) -> None:
-        """Validate the side."""
-        _check_side(self.side)
 
     def __call__(self, size: Size, /) -> Placement:
         """Stretch an image of `size`."""
@@ -142,7 +136,6 @@ class StretchedSquare:
         return (0, self.side), (0, self.side)
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"stretched square of {self.side} px, corners aligned"
 
 
@@ -159,7 +152,6 @@ class Downscaled:
     longer_side: int
 
     def __post_init__(self) -> None:
-        """Validate the side."""
         _check_side(self.longer_side)
 
     def __call__(self, size: Size, /) -> Placement:
@@ -169,7 +161,6 @@ class Downscaled:
         return Placement(scale=(scale, scale), offset=(0, 0), side=max(size) * scale, size=(height, width))
 
     def __str__(self) -> str:
-        """Return the description in results."""
         return f"longer side at most {self.longer_side} px"
 
 
@@ -231,7 +222,6 @@ class WorkingSize:
         return matrix
 
     def __str__(self) -> str:
-        """Return the description in results."""
         if self._exact is not None:
             return f"resized to {self._exact[1]} x {self._exact[0]}"
         if self._longer_side is not None:

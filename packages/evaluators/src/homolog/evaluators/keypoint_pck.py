@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Integer, Real
 from homolog.core.errors import ConfigError, ShapeError, one_of
 from homolog.evaluators.image_sizes import ErrorFrame, Placement
 from homolog.evaluators.precision import Comparison, calibration, within
-from homolog.evaluators.records import Curve, Record, Score, Scored
+from homolog.evaluators.records import Curve, Record, Score, Scored, mean_of_columns
 
 Precision = Literal["float32", "float64"]
 """Of errors and thresholds; it decides about errors within rounding of the threshold."""
@@ -167,12 +167,12 @@ def average_pck(
     parts = [np.flatnonzero((names == name) & (points > 0)) for name in np.unique(names[points > 0])]
     every = np.flatnonzero(points > 0)
     return PckAverages(
-        per_image=_mean(fractions[:, every]),
+        per_image=mean_of_columns(fractions[:, every]),
         per_point=_weighted(fractions[:, every], points[every]),
-        macro_per_image=_mean(
-            np.array([_mean(fractions[:, rows]) for rows in parts]).reshape(-1, len(hits)).T
+        macro_per_image=mean_of_columns(
+            np.array([mean_of_columns(fractions[:, rows]) for rows in parts]).reshape(-1, len(hits)).T
         ),
-        macro_per_point=_mean(
+        macro_per_point=mean_of_columns(
             np.array([_weighted(fractions[:, rows], points[rows]) for rows in parts]).reshape(-1, len(hits)).T
         ),
     )
@@ -462,10 +462,6 @@ def _length(side: Side, record: Record, place: Placement, target: np.ndarray) ->
         width_height = place.lengths(record["box1"][2:])
         return box_side(np.concatenate((np.zeros(2), width_height)))
     return place.side if side == "image" else keypoint_side(target)
-
-
-def _mean(fractions: np.ndarray) -> np.ndarray:
-    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
 
 
 def _weighted(fractions: np.ndarray, weights: np.ndarray) -> np.ndarray:

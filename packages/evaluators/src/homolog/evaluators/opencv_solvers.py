@@ -42,7 +42,6 @@ class OpencvOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Validate the method."""
         one_of("method", self.method, METHODS)
 
     def settings(self) -> dict[str, str]:
@@ -75,7 +74,6 @@ class OpencvPose(OpencvOptions):
     focal_mean: FocalMean
 
     def __post_init__(self) -> None:
-        """Validate method and mean."""
         OpencvOptions.__post_init__(self)
         one_of("focal_mean", self.focal_mean, get_args(FocalMean))
 
@@ -91,13 +89,17 @@ class OpencvPose(OpencvOptions):
         if len(xy0) < 5:
             return None
         xy0, xy1 = on_normalised_plane(xy0, K0), on_normalised_plane(xy1, K1)
+        chosen = [K0[0, 0], K1[1, 1]]
+        if self.focal_mean == "all four":
+            chosen = [K0[0, 0], K0[1, 1], K1[0, 0], K1[1, 1]]
+        focal = float(sum(chosen)) / len(chosen)
         E, mask = cv2.findEssentialMat(
             xy0,
             xy1,
             np.eye(3),
             method=getattr(cv2, self.method),
             prob=self.confidence,
-            threshold=self.threshold / self._focal(K0, K1),
+            threshold=self.threshold / focal,
             **self.limit(),
         )
         if E is None or mask is None:
@@ -110,22 +112,13 @@ class OpencvPose(OpencvOptions):
                 most, best = front, PoseEstimate(R=R, t=t[:, 0], inlier=all_flags(mask > 0, usable))
         return best
 
-    def _focal(self, K0: np.ndarray, K1: np.ndarray) -> float:
-        if self.focal_mean == "fx0 and fy1":
-            return float(K0[0, 0] + K1[1, 1]) / 2
-        return float(K0[0, 0] + K0[1, 1] + K1[0, 0] + K1[1, 1]) / 4
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpencvHomography(OpencvOptions):
     """Homography. Fewer than 4 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the homography, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the homography, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 4:
             return None
@@ -145,11 +138,7 @@ class OpencvFundamental(OpencvOptions):
     """Fundamental matrix. Fewer than 8 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the fundamental matrix, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the fundamental matrix, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 8:
             return None
@@ -171,16 +160,11 @@ class OpencvAffine(OpencvOptions):
     refine_iterations: int = 10
 
     def __post_init__(self) -> None:
-        """Validate the method, of which OpenCV has two for affine maps."""
         OpencvOptions.__post_init__(self)
         one_of("method", self.method, ("RANSAC", "LMEDS"))
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the affine map, or None.
-
-        Raises:
-            MissingDependencyError: OpenCV is not installed.
-        """
+        """Return the affine map, or None; errors as of `OpencvPose`."""
         cv2, xy0, xy1, usable = _begin(self, pair)
         if len(xy0) < 3:
             return None

@@ -17,7 +17,7 @@ from homolog.evaluators.fundamental import (
 )
 from homolog.evaluators.image_sizes import WorkingSize, matched_pair
 from homolog.evaluators.precision import Comparison, match_precision
-from homolog.evaluators.records import Record, Score, Scored, mean_score
+from homolog.evaluators.records import Record, Score, Scored, count_scores, mean_score, threshold_columns
 from homolog.evaluators.solvers import Estimator, PoseEstimate, estimate_all, inlier_counts
 
 ZeroTranslation = Literal["failure", "perpendicular"]
@@ -178,8 +178,7 @@ class PoseProtocol:
             scores=[
                 *self.error_scores.scores(records, errors),
                 *(mean_score(name, columns[name]) for name in extra),
-                mean_score("matches per pair", columns["matches"], unit=""),
-                mean_score("inliers per pair", columns["inliers"], unit=""),
+                *count_scores(columns),
             ],
             per_sample=columns,
             curves={"recall over pose error": self.error_scores.curve(errors)},
@@ -222,17 +221,15 @@ class PoseProtocol:
 
     def _match_columns(self, records: Sequence[Record]) -> dict[str, np.ndarray]:
         distances = [self._distances(record) for record in records]
-        names = [f"precision@{threshold:g}" for threshold in self._epipolar_thresholds]
-        fractions = np.array(
-            [match_precision(each, self._epipolar_thresholds, comparison="<") for each in distances]
-        ).reshape(-1, len(names))
-        columns = dict(zip(names, fractions.T, strict=True))
+        limits = self._epipolar_thresholds
+        fractions = [match_precision(each, limits, comparison="<") for each in distances]
+        columns = threshold_columns("precision", limits, fractions)
         columns["matches"] = np.array([len(each) for each in distances], dtype=np.float64)
         if records and all("keypoints0" in record for record in records):
             # SuperGlue's matching score: right matches among all keypoints of image 0.
             keypoints = np.array([len(record["keypoints0"]) for record in records])
-            right = columns["matches"] * fractions[:, 0]
-            columns[f"matching score@{self._epipolar_thresholds[0]:g}"] = np.divide(
+            right = columns["matches"] * columns[f"precision@{limits[0]:g}"]
+            columns[f"matching score@{limits[0]:g}"] = np.divide(
                 right, keypoints, out=np.zeros(len(records)), where=keypoints > 0
             )
         return columns

@@ -1,6 +1,6 @@
 """Predictors: query a matcher for points, matches, tracks or a dense field of one sample, and return a `Record`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -53,8 +53,6 @@ class PointPredictor:
                 f"got {list(found.xy.shape)} and {list(found.confidence.shape)}"
             )
         arrays: dict[str, np.ndarray] = {
-            "size0": np.array(_file_size(sample.image0)),
-            "size1": np.array(_file_size(sample.image1)),
             "xy0": _numbers(xy0),
             "xy1": _numbers(xy1),
             "visible": np.ones(len(xy0), dtype=np.bool_),
@@ -64,9 +62,7 @@ class PointPredictor:
         }
         boxes = {"box0": sample.box0, "box1": sample.box1}
         arrays |= {name: _numbers(box) for name, box in boxes.items() if box is not None}
-        return Record(
-            name=sample.name, category=sample.category or "", arrays=arrays, facts=dict(sample.facts)
-        )
+        return _record(sample, arrays, {})
 
 
 class MatchPredictor:
@@ -102,24 +98,19 @@ class MatchPredictor:
         if self.foreground:
             matches = _on_foreground(matches, sample)
         arrays = {
-            "size0": np.array(_file_size(sample.image0)),
-            "size1": np.array(_file_size(sample.image1)),
             "match0": matches.xy0.numpy(),
             "match1": matches.xy1.numpy(),
             "score": matches.score.numpy(),
         }
         # Dense correspondences have no keypoints.
         keypoints = {f"keypoints{side}": getattr(found, f"keypoints{side}", None) for side in (0, 1)}
-        return Record(
-            name=sample.name,
-            category=sample.category or "",
-            arrays={**arrays, **_arrays(keypoints), **_arrays(_ground_truth(sample))},
-            facts={
-                **sample.facts,
-                "matches": "all" if self.max_matches is None else f"best {self.max_matches}",
-                "matches outside the foreground": "dropped" if self.foreground else "kept",
-            },
-        )
+        facts = {
+            "matches": "all" if self.max_matches is None else f"best {self.max_matches}",
+            "matches outside the foreground": "dropped" if self.foreground else "kept",
+        }
+        known = {**keypoints, **_ground_truth(sample)}
+        arrays |= {name: part.detach().cpu().numpy() for name, part in known.items() if part is not None}
+        return _record(sample, arrays, facts)
 
 
 class TrackPredictor:
@@ -166,6 +157,7 @@ class TrackPredictor:
         )
         truth = sample.tracks.xy.cpu()[track]
         found = self._track(matcher, sample, truth[torch.arange(len(track)), frame], frame)
+        raster = "as they are" if self.raster is None else f"{self.raster[1]} x {self.raster[0]}"
         return Record(
             name=sample.name,
             arrays={
@@ -177,7 +169,7 @@ class TrackPredictor:
                 "predicted": found.xy.float().numpy(),
                 "predicted_visible": found.visible.numpy(),
             },
-            facts={"queries": self.query_mode, "raster": self._raster_text},
+            facts={"queries": self.query_mode, "raster": raster},
         )
 
     def _track(self, matcher: Matcher, sample: VideoSample, xy: Tensor, frame: Tensor) -> Tracks:
@@ -196,10 +188,6 @@ class TrackPredictor:
             visible=found.visible.detach().cpu(),
             query_frame=frame,
         )
-
-    @property
-    def _raster_text(self) -> str:
-        return "as they are" if self.raster is None else f"{self.raster[1]} x {self.raster[0]}"
 
 
 class DensePredictor:
@@ -276,15 +264,13 @@ class DensePredictor:
         return torch.stack((x, y), dim=1).float(), truth.float()
 
     def _transfer(self, correspondence: Correspondence, xy0: Tensor) -> Transfer:
-        answers = [correspondence.transfer(part) for part in self._chunks(xy0)]
+        # At least one chunk, so that a matcher that cannot transfer raises even for a pair without ground truth.
+        chunks = xy0.split(self.chunk) if len(xy0) else (xy0,)
+        answers = [correspondence.transfer(part) for part in chunks]
         return Transfer(
             torch.cat([answer.xy.detach().cpu().float() for answer in answers]),
             torch.cat([answer.confidence.detach().cpu().float() for answer in answers]),
         )
-
-    def _chunks(self, xy0: Tensor) -> Iterator[Tensor]:
-        # At least one chunk, so that a matcher that cannot transfer raises even for a pair without ground truth.
-        yield from xy0.split(self.chunk) if len(xy0) else (xy0,)
 
 
 def _file_size(image: Image) -> Size:
@@ -295,6 +281,19 @@ def _file_size(image: Image) -> Size:
     height, width = image.size
     linear = image.to_original[:, :2].abs()
     return round(height * float(linear[1].max())), round(width * float(linear[0].max()))
+
+
+def _record(sample: PairSample, arrays: Mapping[str, np.ndarray], facts: Mapping[str, str]) -> Record:
+    sizes = {
+        f"size{side}": np.array(_file_size(image))
+        for side, image in enumerate((sample.image0, sample.image1))
+    }
+    return Record(
+        name=sample.name,
+        category=sample.category or "",
+        arrays={**sizes, **arrays},
+        facts={**sample.facts, **facts},
+    )
 
 
 def _numbers(values: Tensor) -> np.ndarray:
@@ -313,10 +312,6 @@ def _ground_truth(sample: PairSample) -> dict[str, Tensor | None]:
         "xy1": sample.xy1,
         "visible": sample.visible,
     }
-
-
-def _arrays(tensors: Mapping[str, Tensor | None]) -> dict[str, np.ndarray]:
-    return {name: part.detach().cpu().numpy() for name, part in tensors.items() if part is not None}
 
 
 def _on_foreground(matches: Matches, sample: PairSample) -> Matches:

@@ -76,13 +76,8 @@ def distilldift(
 
     After FrankFundel/DistillDIFT:utils/correspondence.py, `compute_correspondence`, whose points are (y, x).
 
-    Args:
-        map0: features of image 0, of any resolution.
-        map1: features of image 1.
-        xy0: (x, y) in pixels of image 0; clamped to the image and rounded half to even.
-        size0: (height, width) of image 0, to which the map is upsampled.
-        size1: (height, width) of image 1.
-        soft: refine by a soft-argmax in the window; similarities outside become 0.
+    Arguments as of `dift`, but `xy0` is clamped to the image and rounded half to even. `soft` refines by a
+    soft-argmax in the window; similarities outside become 0.
 
     Returns:
         Pixels of image 1; whole numbers unless `soft`.
@@ -211,11 +206,6 @@ def geoaware_patch(xy: Float[Tensor, "N 2"], *, patches: int, side: int) -> Int[
     The patch of x is trunc(x n / side). Nothing is clamped, as in the official function: x = side gives the
     first patch of the next row, and coordinates between -stride and 0 count as patch 0.
 
-    Args:
-        xy: (x, y) in pixels of the square.
-        patches: along one side.
-        side: of the square, pixels.
-
     >>> geoaware_patch(torch.tensor([[13.9, 14.0], [112.0, 10.0]]), patches=8, side=112).tolist()
     [8, 8]
     """
@@ -322,13 +312,7 @@ def visual_ai(
     After Visual-AI/Semantic-Correspondence:utils/matching.py. Maps and images share their corner pixels, so
     coordinates scale by (n - 1) / (N - 1).
 
-    Args:
-        map0: features of image 0.
-        map1: features of image 1.
-        xy0: (x, y) in pixels of image 0.
-        size0: (height, width) of image 0.
-        size1: (height, width) of image 1.
-        method: the official name.
+    Arguments as of `dift`, with any points; `method` is the official name.
 
     Raises:
         ConfigError: an unknown method.

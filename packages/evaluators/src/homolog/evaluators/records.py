@@ -53,7 +53,6 @@ class Record:
         return self.arrays[key]
 
     def __contains__(self, key: object) -> bool:
-        """Whether the record has an array of this name."""
         return key in self.arrays
 
 
@@ -200,6 +199,44 @@ def mean_score(name: str, values: np.ndarray, *, unit: str = "share", higher_is_
         higher_is_better=higher_is_better,
         count=len(known),
     )
+
+
+def mean_or_nan(values: np.ndarray) -> float:
+    """Return the mean in float64; NaN without values."""
+    return float(np.mean(values, dtype=np.float64)) if len(values) else float("nan")
+
+
+def mean_of_columns(fractions: np.ndarray) -> np.ndarray:
+    """Return the mean over the second axis; NaN if it is empty."""
+    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
+
+
+def count_scores(columns: Mapping[str, np.ndarray]) -> list[Score]:
+    """Return the mean numbers of matches and of inliers, as far as there are such columns."""
+    return [
+        mean_score(f"{kind} per pair", columns[kind], unit="")
+        for kind in ("matches", "inliers")
+        if kind in columns
+    ]
+
+
+def threshold_columns(
+    name: str,
+    thresholds: Sequence[float | int],
+    fractions: Sequence[np.ndarray] | np.ndarray,
+    *,
+    unit: str = "",
+) -> dict[str, np.ndarray]:
+    """Return a column for each threshold.
+
+    Args:
+        name: of the score, such as `precision`.
+        thresholds: T of them.
+        fractions: [T] of each record.
+        unit: of the thresholds.
+    """
+    table = np.array(fractions).reshape(len(fractions), len(thresholds))
+    return {f"{name}@{threshold:g}{unit}": table[:, row] for row, threshold in enumerate(thresholds)}
 
 
 def _split(members: Mapping[str, np.ndarray], key: str) -> list[tuple[int, np.ndarray]]:

@@ -39,7 +39,6 @@ class MatchedPair:
     K1: Float[np.ndarray, "3 3"] | None = None
 
     def __post_init__(self) -> None:
-        """Validate that all parts have the same length."""
         if not len(self.xy0) == len(self.xy1) == len(self.score):
             raise ShapeError(
                 f"{self.name}: expected as many xy1 and scores as xy0, got {len(self.xy0)}, {len(self.xy1)} and "
@@ -150,6 +149,14 @@ def inlier_counts(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> 
     return np.array([0 if found is None else found.inlier.sum() for found in estimates], dtype=np.float64)
 
 
+def match_columns(
+    pairs: Sequence[MatchedPair], estimates: Sequence[PoseEstimate | MatrixEstimate | None]
+) -> dict[str, Float[np.ndarray, " N"]]:
+    """Return the numbers of matches and of inliers of each pair."""
+    matches = np.array([len(pair.xy0) for pair in pairs], dtype=np.float64)
+    return {"matches": matches, "inliers": inlier_counts(estimates)}
+
+
 def failures(estimates: Sequence[PoseEstimate | MatrixEstimate | None]) -> Score:
     """Return the fraction of pairs without an estimate."""
     missing = np.array([found is None for found in estimates], dtype=np.float64)
@@ -203,7 +210,6 @@ class PoselibOptions:
     bundle_iterations: int = 100
 
     def __post_init__(self) -> None:
-        """Validate threshold, probability and iterations."""
         if self.threshold <= 0 or not 0 < self.success_prob < 1 or self.max_iterations < 1:
             raise ConfigError(
                 "expected a threshold above 0, success_prob between 0 and 1 and at least 1 iteration, got "
@@ -212,17 +218,9 @@ class PoselibOptions:
 
     def ransac(self, threshold: str) -> dict[str, Any]:
         """Return PoseLib's RANSAC options; `threshold` is PoseLib's name of the threshold."""
-        return {
-            threshold: self.threshold,
-            "min_iterations": self.min_iterations,
-            "max_iterations": self.max_iterations,
-            "success_prob": self.success_prob,
-            "dyn_num_trials_mult": self.dyn_num_trials_mult,
-            "seed": self.seed,
-            "progressive_sampling": self.progressive_sampling,
-            "max_prosac_iterations": self.max_prosac_iterations,
-            "real_focal_check": self.real_focal_check,
-        }
+        other = ("threshold", "loss_type", "loss_scale", "bundle_iterations")
+        options = {name: value for name, value in asdict(self).items() if name not in other}
+        return {threshold: self.threshold, **options}
 
     def bundle(self) -> dict[str, Any]:
         """Return PoseLib's options of the bundle adjustment."""
@@ -239,6 +237,19 @@ class PoselibOptions:
             "estimator": f"PoseLib {POSELIB_VERSION}",
             **{name: str(value) for name, value in chosen.items()},
         }
+
+    def _matrix(
+        self, pair: MatchedPair, function: str, threshold: str, *, minimum: int
+    ) -> MatrixEstimate | None:
+        xy0, xy1, usable = pair.usable()
+        poselib = import_poselib()
+        if len(xy0) < minimum:
+            return None
+        matrix, info = getattr(poselib, function)(xy0, xy1, self.ransac(threshold), self.bundle())
+        found = np.array(matrix, dtype=np.float64)
+        if info["num_inliers"] == 0 or not np.isfinite(found).all():
+            return None
+        return MatrixEstimate(matrix=found, inlier=_inliers(info, usable))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,11 +275,7 @@ class PoselibPose(PoselibOptions):
         # Without a model PoseLib still returns a pose: the identity, or the last one tried.
         if info["num_inliers"] == 0:
             return None
-        return PoseEstimate(
-            R=np.array(pose.R),
-            t=np.array(pose.t),
-            inlier=all_flags(np.array(info["inliers"], dtype=np.bool_), usable),
-        )
+        return PoseEstimate(R=np.array(pose.R), t=np.array(pose.t), inlier=_inliers(info, usable))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,18 +283,8 @@ class PoselibHomography(PoselibOptions):
     """Homography. Fewer than 4 matches fail (PoseLib would return uninitialised memory)."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the homography, or None.
-
-        Raises:
-            MissingDependencyError: PoseLib is not installed.
-            ConfigError: an unsupported version of PoseLib.
-        """
-        xy0, xy1, usable = pair.usable()
-        poselib = import_poselib()
-        if len(xy0) < 4:
-            return None
-        H, info = poselib.estimate_homography(xy0, xy1, self.ransac("max_reproj_error"), self.bundle())
-        return _matrix(H, info, usable)
+        """Return the homography, or None; errors as of `PoselibPose`."""
+        return self._matrix(pair, "estimate_homography", "max_reproj_error", minimum=4)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,18 +292,8 @@ class PoselibFundamental(PoselibOptions):
     """Fundamental matrix by the seven-point solver. Fewer than 7 matches fail."""
 
     def estimate(self, pair: MatchedPair, /) -> MatrixEstimate | None:
-        """Return the fundamental matrix, or None.
-
-        Raises:
-            MissingDependencyError: PoseLib is not installed.
-            ConfigError: an unsupported version of PoseLib.
-        """
-        xy0, xy1, usable = pair.usable()
-        poselib = import_poselib()
-        if len(xy0) < 7:
-            return None
-        F, info = poselib.estimate_fundamental(xy0, xy1, self.ransac("max_epipolar_error"), self.bundle())
-        return _matrix(F, info, usable)
+        """Return the fundamental matrix, or None; errors as of `PoselibPose`."""
+        return self._matrix(pair, "estimate_fundamental", "max_epipolar_error", minimum=7)
 
 
 def import_poselib() -> ModuleType:
@@ -342,11 +329,8 @@ def _camera(K: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _matrix(matrix: Any, info: dict[str, Any], usable: np.ndarray) -> MatrixEstimate | None:
-    found = np.array(matrix, dtype=np.float64)
-    if info["num_inliers"] == 0 or not np.isfinite(found).all():
-        return None
-    return MatrixEstimate(matrix=found, inlier=all_flags(np.array(info["inliers"], dtype=np.bool_), usable))
+def _inliers(info: dict[str, Any], usable: np.ndarray) -> np.ndarray:
+    return all_flags(np.array(info["inliers"], dtype=np.bool_), usable)
 
 
 def _cores() -> int:

@@ -9,7 +9,15 @@ from jaxtyping import Bool, Float, Int, Real
 
 from homolog.core.errors import ConfigError, ShapeError, one_of
 from homolog.evaluators.precision import Comparison, within
-from homolog.evaluators.records import Curve, Record, Score, Scored
+from homolog.evaluators.records import (
+    Curve,
+    Record,
+    Score,
+    Scored,
+    mean_of_columns,
+    mean_or_nan,
+    threshold_columns,
+)
 
 QueryMode = Literal["first", "strided", "initial"]
 """`first`: each track is queried where it is first visible. `strided`: on every fifth frame where it is visible,
@@ -188,7 +196,8 @@ class TapVidProtocol:
         left_out = [record.name for record, fine in zip(records, whole, strict=True) if not fine]
         return Scored(
             scores=[
-                Score(name=name, value=_mean(values), count=len(values)) for name, values in kept.items()
+                Score(name=name, value=mean_or_nan(values), count=len(values))
+                for name, values in kept.items()
             ],
             per_sample=columns,
             curves={
@@ -305,8 +314,8 @@ class TracksPckProtocol:
         frames = [self._frames(record) for record in records]
         every = np.concatenate(frames, axis=1) if frames else np.full((self._thresholds.size, 0), np.nan)
         every = every[:, np.isfinite(every).all(axis=0)]
-        pooled = _mean_of_columns(every)
-        per_video = [_mean_of_columns(found[:, np.isfinite(found).all(axis=0)]) for found in frames]
+        pooled = mean_of_columns(every)
+        per_video = [mean_of_columns(found[:, np.isfinite(found).all(axis=0)]) for found in frames]
         names = [f"PCK@{alpha:g} per image" for alpha in self.alphas]
         columns = {name: np.array([video[row] for video in per_video]) for row, name in enumerate(names)}
         return Scored(
@@ -350,10 +359,6 @@ class TracksPckProtocol:
             alphas=self._thresholds.tolist(),
             comparison=self.comparison,
         )
-
-
-def _mean_of_columns(fractions: np.ndarray) -> np.ndarray:
-    return fractions.mean(axis=1) if fractions.shape[1] else np.full(len(fractions), np.nan)
 
 
 def _check_queries(record: Record, allowed: Collection[str], *, protocol: str) -> None:
@@ -415,26 +420,19 @@ def _check(
 
 
 def _columns(videos: Sequence[TapVidScores]) -> dict[str, np.ndarray]:
-    columns = {
+    return {
         "AJ": np.array([float(video.average_jaccard) for video in videos]),
         "<delta_avg": np.array([float(video.average_within) for video in videos]),
         "OA": np.array([float(video.occlusion_accuracy) for video in videos]),
+        **threshold_columns("delta", THRESHOLDS, [video.within for video in videos], unit="px"),
+        **threshold_columns("jaccard", THRESHOLDS, [video.jaccard for video in videos], unit="px"),
     }
-    for row, threshold in enumerate(THRESHOLDS):
-        columns[f"delta@{threshold}px"] = np.array([float(video.within[row]) for video in videos])
-    for row, threshold in enumerate(THRESHOLDS):
-        columns[f"jaccard@{threshold}px"] = np.array([float(video.jaccard[row]) for video in videos])
-    return columns
 
 
 def _curve(columns: Mapping[str, np.ndarray], name: str, label: str) -> Curve:
     return Curve(
         x=np.array(THRESHOLDS, dtype=np.float64),
-        y=np.array([_mean(columns[f"{name}@{threshold}px"]) for threshold in THRESHOLDS]),
+        y=np.array([mean_or_nan(columns[f"{name}@{threshold}px"]) for threshold in THRESHOLDS]),
         x_label=f"threshold in pixels of {RASTER[1]} x {RASTER[0]}",
         y_label=label,
     )
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")
