@@ -11,12 +11,10 @@ development photos with `semantic/pairs.json`; it is used at the end only, and n
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +27,7 @@ from table import table
 from variants import PHOTOS, ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
 
 from homolog.cli.main import main as homolog
-from homolog.cli.provenance import commit, hardware
+from homolog.cli.provenance import commit, hardware, versions
 from homolog.core.atomic import write_json
 from homolog.core.protocols import Matcher
 from homolog.synthetic.shards.reading import ShardedPairs
@@ -184,14 +182,10 @@ def read(path: Path) -> dict[str, Any]:
 
 def circumstances() -> dict[str, Any]:
     """Return commit, versions and hardware."""
-    packages = ("torch", "timm", "lightning", "numpy")
     return {
         "command": "uv run python experiments/0001_vggt_prior/run.py --out RUNS --photos PHOTOS --data DATA",
         "commit": commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in packages},
-        },
+        "versions": versions(("torch", "timm", "lightning", "numpy")),
         "hardware": {**hardware(), "threads": torch.get_num_threads(), "cores": os.cpu_count()},
         "pairs": {**{name: count for name, (_, count, _, _) in SHARDS.items()}, "test": PAIRS},
     }
