@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, cast
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -323,13 +322,10 @@ def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], said: str)
         ({"start": "unions"}, "expected start to be one of .*; did you mean union"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_words_that_do_not_exist_are_refused(changes: dict[str, Any], said: str):
-    jaxtyping.config.update("jaxtyping_disable", True)  # our own errors have to stand alone
-    try:
-        with pytest.raises(ConfigError, match=said):
-            fusion(**changes)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(ConfigError, match=said):
+        fusion(**changes)
 
 
 def test_a_map_that_is_not_there_is_named():

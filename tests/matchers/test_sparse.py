@@ -76,16 +76,6 @@ def test_images_are_resized_to_multiples_of_both_parts(tiny, scene):
     assert backbone.seen == [(1, 1, 3, 48, 36), (1, 1, 3, 24, 36)]
 
 
-@pytest.mark.parametrize(("enlarge", "seen"), [(False, (1, 1, 3, 20, 32)), (True, (1, 1, 3, 60, 96))])
-def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, resize=96, enlarge=enlarge
-    )
-    matcher.match(scene((20, 32)), scene((20, 32)))
-    assert backbone.seen == [seen]
-
-
 def test_a_descriptor_map_is_read_at_the_keypoints_and_is_the_only_map_kept(tiny, scene):
     head = tiny.InOrder()
     matcher = SparseMatcher(
@@ -123,13 +113,6 @@ def test_a_joint_backbone_gets_both_images_at_one_size_and_pairs_are_cached(tiny
     assert len(backbone.seen) == 1
     matcher.match(wide, tall)  # another pair: a joint backbone may answer otherwise
     assert len(backbone.seen) == 2
-
-
-def test_the_common_size_of_a_pair_is_halfway_between_its_sizes(tiny, scene):
-    backbone = tiny.Colours(multiple=4, joint=True)
-    matcher = SparseMatcher(detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone)
-    matcher.match(scene((48, 96)), scene((40, 64)))
-    assert backbone.seen == [(1, 2, 3, 44, 80)]
 
 
 def test_nothing_found_in_an_image_gives_no_matches(tiny, scene):
