@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from figures import draw
-from photos import score_photos
+from figures import draw, table
 from positions import fitted, same_place
-from scores import Once, Pair, drawn_pairs, score
-from table import table
+from scores import Once, Pair, drawn_pairs, score, score_photos
 from variants import PHOTOS, ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
 
 from homolog.cli.main import main as homolog

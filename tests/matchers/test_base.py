@@ -190,18 +190,6 @@ def test_features_without_keypoints_are_an_error_for_a_sparse_matcher(make, scen
 # --- the memory -----------------------------------------------------------------------------------
 
 
-def test_all_pairs_of_n_images_cost_n_extractions(tiny, scene):
-    backbone, detector = tiny.Colours(), tiny.Points(XY)
-    matcher = SparseMatcher(
-        detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour"
-    )
-    images = [scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3, 0.4)]
-    for first in images:
-        for second in images:
-            matcher.match(first, second).matches()
-    assert len(backbone.seen) == detector.calls == 4
-
-
 def test_content_decides_what_is_the_same_image_and_each_keeps_its_own_frame(tiny, scene):
     backbone = tiny.Colours()
     matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder(), backbone=backbone)
