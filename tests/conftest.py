@@ -11,6 +11,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any, cast
 
+import jaxtyping
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -39,6 +40,14 @@ def _no_cache_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Generator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOMOLOG_CACHE", str(tmp_path_factory.mktemp("homolog-cache")))
         yield
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Run as in production, without the shape checks that tests add: our own errors have to stand alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @dataclass

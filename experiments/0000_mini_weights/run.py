@@ -22,10 +22,8 @@ import argparse
 import json
 import platform
 import shlex
-import subprocess
 import time
 from dataclasses import asdict, dataclass, fields
-from importlib import metadata
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from homolog.cli.provenance import commit, versions
 from homolog.core.atomic import write_json
 from homolog.core.coords import inside, pixel_grid, pixel_to_normalised
 from homolog.core.image import Image
@@ -245,19 +244,12 @@ def apply(H: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
 
 def circumstances(data: Data) -> dict[str, Any]:
     """Return commit, versions and hardware."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False, cwd=FOLDER
-    )
-    packages = ("torch", "timm", "kornia", "poselib", "numpy")
     return {
         "command": "uv run python experiments/0000_mini_weights/run.py DATA",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "seed": SEED,
         "pairs": {"scenes": len(data.scenes), "views": len(data.views), "semantic": len(data.semantic)},
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in packages},
-        },
+        "versions": versions(("torch", "timm", "kornia", "poselib", "numpy")),
         "hardware": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
     }
 

@@ -11,25 +11,21 @@ development photos with `semantic/pairs.json`; it is used at the end only, and n
 import argparse
 import json
 import os
-import platform
 import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from figures import draw
-from photos import score_photos
+from figures import draw, table
 from positions import fitted, same_place
-from scores import Once, Pair, drawn_pairs, score
-from table import table
+from scores import Once, Pair, drawn_pairs, score, score_photos
 from variants import PHOTOS, ROWS, SEEN, TRAININGS, TURN, UNSEEN, Row
 
 from homolog.cli.main import main as homolog
-from homolog.cli.provenance import commit, hardware
+from homolog.cli.provenance import commit, hardware, versions
 from homolog.core.atomic import write_json
 from homolog.core.protocols import Matcher
 from homolog.synthetic.shards.reading import ShardedPairs
@@ -184,14 +180,10 @@ def read(path: Path) -> dict[str, Any]:
 
 def circumstances() -> dict[str, Any]:
     """Return commit, versions and hardware."""
-    packages = ("torch", "timm", "lightning", "numpy")
     return {
         "command": "uv run python experiments/0001_vggt_prior/run.py --out RUNS --photos PHOTOS --data DATA",
         "commit": commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in packages},
-        },
+        "versions": versions(("torch", "timm", "lightning", "numpy")),
         "hardware": {**hardware(), "threads": torch.get_num_threads(), "cores": os.cpu_count()},
         "pairs": {**{name: count for name, (_, count, _, _) in SHARDS.items()}, "test": PAIRS},
     }

@@ -13,10 +13,12 @@ trust       how often a pixel found within 0.1 of the side has a higher confiden
 Sizes of the sets and their seeds are in `run.py`.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +26,7 @@ import torch
 from torch import Tensor
 
 from homolog.core.coords import pixel_to_normalised
+from homolog.core.io import read_image
 from homolog.core.protocols import Correspondence, ImageLike, Matcher
 from homolog.core.samples import PairSample
 from homolog.evaluators.benchmark import Benchmark
@@ -33,6 +36,7 @@ from homolog.training.measures import fold_over_rate, left_right_confusion
 from homolog.zoo import load_task
 
 ALPHAS = (0.01, 0.05, 0.1)
+PHOTO_ALPHAS = (0.1, 0.2)
 STRIDE = 4
 
 
@@ -187,3 +191,25 @@ def mirrored(name: str) -> str:
     """
     other = {"left": "right", "right": "left"}
     return re.sub(r"\b(left|right)\b", lambda side: other[side[0]], name)
+
+
+def score_photos(matcher: Matcher, data: Path) -> dict[str, float]:
+    """Score annotated development photos, which nothing was trained on or chosen by.
+
+    Return PCK (share of the longer side of the target's box, per cent, mean over pairs) and mean error.
+    """
+    folder = data / "semantic"
+    facts: dict[str, Any] = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))
+    shares: list[list[float]] = []
+    for pair in facts["pairs"]:
+        source, target = (facts["images"][pair[side]] for side in ("src", "trg"))
+        xy0, xy1 = (
+            torch.tensor([image["keypoints"][name] for name in pair["names"]]) for image in (source, target)
+        )
+        images = [read_image(folder / image["file"]) for image in (source, target)]
+        off = (matcher.match(*images).transfer(xy0).xy - xy1).norm(dim=1) / max(target["bbox"][2:])
+        shares.append([*((off <= alpha).double().mean().item() for alpha in PHOTO_ALPHAS), off.mean().item()])
+    names = [*(f"pck_{alpha:g}" for alpha in PHOTO_ALPHAS), "error_share"]
+    return {
+        name: round(100 * float(value), 2) for name, value in zip(names, np.mean(shares, axis=0), strict=True)
+    }

@@ -1,11 +1,10 @@
 """What a matcher of this experiment is measured on: photos for development, and sets made up for it."""
 
-import importlib.util
-import sys
+import runpy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,11 @@ from homolog.core.image import Image
 from homolog.evaluators.benchmark import Benchmark
 from homolog.synthetic.shards.reading import ShardedPairs
 from homolog.zoo.task import load_task
+
+PHOTOS: Any = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "0000_mini_weights" / "run.py"))
+)
+"""The protocol of experiment 0000, whose figures these stand beside."""
 
 SLOW = ("pose", "video")
 """Sets that only thorough measurements ask about."""
@@ -39,11 +43,10 @@ def read_sets(data: Path, synthetic: Path) -> Sets:
         data: the development photos.
         synthetic: the generated sets, in folders `semantic_test`, `scenes_test`, `photos_test` and `video_test`.
     """
-    of_photos = _experiment_0000()
-    photos = of_photos.Data(
-        scenes=of_photos.scene_pairs(data),
-        views=of_photos.known_views(sorted((data / "photos").iterdir())),
-        semantic=of_photos.semantic_pairs(data / "semantic"),
+    photos = PHOTOS.Data(
+        scenes=PHOTOS.scene_pairs(data),
+        views=PHOTOS.known_views(sorted((data / "photos").iterdir())),
+        semantic=PHOTOS.semantic_pairs(data / "semantic"),
     )
     clip = f"data.file={data / 'clip' / 'demo_clip.pkl'}"
     return Sets(
@@ -84,21 +87,20 @@ def figures(matcher: Any, sets: Sets, *, thorough: bool) -> dict[str, float]:
         sets: on what.
         thorough: also the slow measurements: epipolar geometry, poses and synthetic videos.
     """
-    ask = _experiment_0000()
     photos, found = sets.photos, dict[str, float]()
     if thorough:
-        scenes = [ask.count_inliers(matcher, *pair) for pair in photos.scenes]
+        scenes = [PHOTOS.count_inliers(matcher, *pair) for pair in photos.scenes]
         found["inliers"] = _mean(inliers for inliers, _ in scenes)
         found["agreeing"] = _mean(inliers / max(1, matches) for inliers, matches in scenes)
     for prefix, views in (("", photos.views), ("held_", sets.held)):
-        counts = [ask.count_correct(matcher, *view) for view in views]
+        counts = [PHOTOS.count_correct(matcher, *view) for view in views]
         found[f"{prefix}correct"] = _mean(correct for correct, _ in counts)
         found[f"{prefix}exact"] = _mean(correct / max(1, matches) for correct, matches in counts)
-        points = [ask.transfer_grid(matcher, *view) for view in views]
-        found[f"{prefix}transfer"] = ask.mean_share(points)
-        found[f"{prefix}trust"] = ask.ranking(points)
-    annotated = [ask.transfer_annotated(matcher, pair) for pair in photos.semantic]
-    found["pck"], found["pck_trust"] = ask.mean_share(annotated), ask.ranking(annotated)
+        points = [PHOTOS.transfer_grid(matcher, *view) for view in views]
+        found[f"{prefix}transfer"] = PHOTOS.mean_fraction(points)
+        found[f"{prefix}trust"] = PHOTOS.ranking(points)
+    annotated = [PHOTOS.transfer_annotated(matcher, pair) for pair in photos.semantic]
+    found["pck"], found["pck_trust"] = PHOTOS.mean_fraction(annotated), PHOTOS.ranking(annotated)
     found["pck_curve"] = _mean(_area(matcher, pair) for pair in photos.semantic)
     for name, (benchmark, figure) in sets.tasks.items():
         if thorough or name not in SLOW:
@@ -144,16 +146,3 @@ def _tracks(prefix: str) -> Callable[[Any], dict[str, float]]:
 
 def _mean(values: Any) -> float:
     return float(np.mean(list(values)))
-
-
-@cache
-def _experiment_0000() -> Any:
-    """The protocol of experiment 0000, whose figures these stand beside."""
-    file = Path(__file__).parents[1] / "0000_mini_weights" / "run.py"
-    spec = importlib.util.spec_from_file_location("mini_weights", file)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(file)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    return module

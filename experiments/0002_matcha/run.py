@@ -136,11 +136,10 @@ def measured(
 
 def circumstances() -> dict[str, Any]:
     """Return commit, versions and hardware."""
-    packages = ("torch", "lightning", "timm", "kornia", "poselib", "numpy")
     return {
         "command": "uv run python experiments/0002_matcha/run.py --out FOLDER --data DATA --synthetic SYNTHETIC",
         "commit": commit(),
-        "versions": versions(packages),
+        "versions": versions(("torch", "lightning", "timm", "kornia", "poselib", "numpy")),
         "hardware": {"machine": hardware(), "threads": torch.get_num_threads()},
     }
 

@@ -1,9 +1,10 @@
 """Measurements: held-out homographies, synthetic scenes, and real pairs."""
 
-import importlib.util
+import runpy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,11 @@ from homolog.evaluators.ground_truth_matches import MatchCounts, count_matches, 
 from homolog.synthetic.homography_source import HomographySource
 from homolog.synthetic.scene_pairs import ScenePairs
 from homolog.training.ground_truth import MatchLabeller
+
+PHOTOS: Any = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "0000_mini_weights" / "run.py"))
+)
+"""Experiment 0000, which counts inliers."""
 
 SIZE = (384, 512)
 SHARE100 = 100 / 640
@@ -34,12 +40,10 @@ class Sets:
     Attributes:
         labelled: by name, pairs whose truth is known.
         real: two photos of one scene each.
-        measures: the module of experiment 0000, which counts inliers.
     """
 
     labelled: Mapping[str, Sequence[PairSample]]
     real: Sequence[tuple[Any, Any]]
-    measures: Any
 
 
 def read_sets(held_out: Path, data: Path, *, pairs: int = 24) -> Sets:
@@ -50,7 +54,6 @@ def read_sets(held_out: Path, data: Path, *, pairs: int = 24) -> Sets:
         data: the folder of photos for development that experiment 0000 describes.
         pairs: of each kind of homography; scenes are two thirds of it.
     """
-    measures = _experiment_0000()
 
     def homographies(share: float) -> list[PairSample]:
         source = HomographySource(
@@ -67,8 +70,7 @@ def read_sets(held_out: Path, data: Path, *, pairs: int = 24) -> Sets:
             "sh200": homographies(2 * SHARE100),
             "scenes": [scenes[index] for index in range(len(scenes))],
         },
-        real=measures.scene_pairs(data),
-        measures=measures,
+        real=PHOTOS.scene_pairs(data),
     )
 
 
@@ -89,7 +91,7 @@ def figures(on_labelled: Any, on_real: Any, sets: Sets) -> dict[str, float]:
         counts = [count_right(on_labelled, sample)[0] for sample in samples]
         found[f"{name}.precision"] = float(np.mean([each.precision for each in counts]))
         found[f"{name}.recall"] = float(np.mean([each.recall for each in counts if each.true]))
-    real = [sets.measures.count_inliers(on_real, *pair) for pair in sets.real]
+    real = [PHOTOS.count_inliers(on_real, *pair) for pair in sets.real]
     found["real.matches"] = float(np.mean([matches for _, matches in real]))
     found["real.inliers"] = float(np.mean([inliers for inliers, _ in real]))
     found["real.agreeing"] = float(np.mean([inliers / max(1, matches) for inliers, matches in real]))
@@ -115,12 +117,11 @@ def count_right(matcher: Any, sample: PairSample, minima: Sequence[float] = (-np
     return counts
 
 
-def inliers_of(matcher: Any, pair: Any, sets: Sets, minima: Sequence[float]) -> list[tuple[int, int]]:
+def inliers_of(matcher: Any, pair: Any, minima: Sequence[float]) -> list[tuple[int, int]]:
     """Count inliers and matches of a real pair among those whose score exceeds each of some minima."""
     matches = matcher.match(*pair).matches()
     return [
-        sets.measures.count_inliers(_Found(matches.select(matches.score > minimum)), *pair)
-        for minimum in minima
+        PHOTOS.count_inliers(_Found(matches.select(matches.score > minimum)), *pair) for minimum in minima
     ]
 
 
@@ -136,13 +137,3 @@ class _Found:
 
     def matches(self) -> Matches:
         return self._matches
-
-
-def _experiment_0000() -> Any:
-    path = Path(__file__).parents[1] / "0000_mini_weights" / "run.py"
-    spec = importlib.util.spec_from_file_location("experiment_0000", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

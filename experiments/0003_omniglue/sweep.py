@@ -73,7 +73,7 @@ def homographies(matcher: Any, samples: Any) -> list[dict[str, float]]:
 def real_pairs(matcher: Any, sets: Sets) -> list[dict[str, float]]:
     """Return matches, inliers and the share that agrees, as means over pairs, at each share of the matches."""
     minima = _minima(matcher, sets.real)
-    counts = np.array([inliers_of(matcher, pair, sets, minima) for pair in sets.real], dtype=np.float64)
+    counts = np.array([inliers_of(matcher, pair, minima) for pair in sets.real], dtype=np.float64)
     return [
         {
             "minimum": minimum,

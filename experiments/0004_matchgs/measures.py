@@ -13,11 +13,12 @@ On photos, as `experiments/0000_mini_weights/run.py` measures them:
   correct     matches of a photo with a known perspective view of it that are off by at most 3 px; exact: their share
 """
 
-import importlib.util
+import runpy
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,9 @@ from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
 CELL = 8
-PHOTO_MEASURES = Path(__file__).parents[1] / "0000_mini_weights" / "run.py"
+PHOTOS: Any = SimpleNamespace(
+    **runpy.run_path(str(Path(__file__).parents[1] / "0000_mini_weights" / "run.py"))
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,11 +113,10 @@ def judge(matcher: Any, sample: PairSample) -> CellTruth:
 def on_photos(matcher: Any, data: Path) -> dict[str, float]:
     """Return the figures of photos."""
     begin = time.process_time()
-    shared = _photo_measures()
-    scenes = [shared.count_inliers(matcher, *pair) for pair in shared.scene_pairs(data)]
+    scenes = [PHOTOS.count_inliers(matcher, *pair) for pair in PHOTOS.scene_pairs(data)]
     views = [
-        shared.count_correct(matcher, *view)
-        for view in shared.known_views(sorted((data / "photos").iterdir()))
+        PHOTOS.count_correct(matcher, *view)
+        for view in PHOTOS.known_views(sorted((data / "photos").iterdir()))
     ]
     return {
         "inliers": float(np.mean([inliers for inliers, _ in scenes])),
@@ -145,12 +147,3 @@ def _truth_at(field: DenseField, xy: Tensor) -> tuple[Tensor, Tensor]:
 def _cell_centres(size: tuple[int, int]) -> Tensor:
     rows, columns = torch.meshgrid(*(torch.arange(side // CELL) for side in size), indexing="ij")
     return torch.stack((columns, rows), dim=-1).reshape(-1, 2) * float(CELL) + (CELL - 1) / 2
-
-
-def _photo_measures() -> Any:
-    spec = importlib.util.spec_from_file_location("photo_measures", PHOTO_MEASURES)
-    if spec is None or spec.loader is None:
-        raise RuntimeError(f"expected {PHOTO_MEASURES}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

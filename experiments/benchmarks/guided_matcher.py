@@ -9,17 +9,15 @@ Memory: `... guided_matcher.py --peak 4096` runs it alone, once, and prints the 
 """
 
 import argparse
-import os
-import platform
 import resource
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from statistics import median
 from typing import Any, cast
 
 import torch
 from kornia.feature import LightGlue
+from timing import alternating, circumstances
 
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
@@ -33,7 +31,7 @@ def main() -> None:
     options = _options()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(_circumstances())
+    print(circumstances("torch", "kornia", "homolog-heads"))
     with torch.inference_mode():
         if options.peak:
             print(_peak(options.peak))
@@ -76,7 +74,7 @@ def _row(count: int, repeats: int) -> str:
         lambda: guided(keypoints0, keypoints1, features0, features1),
         lambda: unguided(keypoints0, keypoints1, features0, features1),
     ]
-    theirs, ours, bare = _alternating(runs, repeats)
+    theirs, ours, bare = map(median, alternating(runs, repeats))
     return f"| {count} | {theirs:.2f} | {ours:.2f} | {ours / theirs:.2f} | {bare:.2f} |"
 
 
@@ -100,25 +98,6 @@ def _peak(count: int) -> str:
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (
         f"{count} keypoints: peak {after / 1024:.0f} MB, {before / 1024:.0f} MB before; {seconds:.1f} CPU s"
-    )
-
-
-def _alternating(runs: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Return the median CPU seconds of each run; the first round warms up."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
-        for run, taken in zip(runs, times, strict=True):
-            start = time.process_time()
-            run()
-            taken.append(time.process_time() - start)
-    return [median(taken[1:]) for taken in times]
-
-
-def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "kornia", "homolog-heads"))
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, 1 thread, load {os.getloadavg()[0]:.1f}; "
-        f"Python {platform.python_version()}, {versions}"
     )
 
 

@@ -11,16 +11,14 @@ of 64 and of 1024 numbers).
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from statistics import median
 
 import torch
 import torch.nn.functional as F
 from kornia.feature import match_mnn
+from timing import alternating, circumstances
 from torch import Tensor
 
 from homolog.heads.nearest import mutual_nearest
@@ -31,7 +29,7 @@ def main() -> None:
     options = _options()
     if options.threads:
         torch.set_num_threads(options.threads)
-    print(_circumstances())
+    print(circumstances("torch", "kornia", "homolog-heads"))
     print("\n| N = M | D | kornia ms | homolog ms | homolog with ratio ms | kornia / homolog |")
     print("|---|---|---|---|---|---|")
     for size in options.sizes:
@@ -59,7 +57,7 @@ def _row(count: int, size: int, repeats: int) -> str:
         lambda: mutual_nearest(descriptor0, descriptor1),
         lambda: mutual_nearest(descriptor0, descriptor1, ratio=0.9),
     ]
-    kornia, ours, sure = _alternating(runs, repeats)
+    kornia, ours, sure = (1000 * median(each) for each in alternating(runs, repeats, clock=time.perf_counter))
     return f"| {count} | {size} | {kornia:.1f} | {ours:.1f} | {sure:.1f} | {kornia / ours:.2f} |"
 
 
@@ -81,25 +79,6 @@ def _check_equal_pairs(descriptor0: Tensor, descriptor1: Tensor) -> None:
     # Rounding decides between neighbours that are equally near to the last bits.
     if len(ours ^ theirs) > len(theirs) // 1000:
         raise RuntimeError(f"expected the pairs of kornia, got {len(ours ^ theirs)} others; do not time this")
-
-
-def _alternating(runs: list[Callable[[], object]], repeats: int) -> list[float]:
-    """Return the median milliseconds of each run; the first round warms up."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
-        for run, taken in zip(runs, times, strict=True):
-            start = time.perf_counter()
-            run()
-            taken.append(1000 * (time.perf_counter() - start))
-    return [median(taken[1:]) for taken in times]
-
-
-def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "kornia", "homolog-heads"))
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}"
-    )
 
 
 if __name__ == "__main__":

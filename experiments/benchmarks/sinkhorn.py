@@ -8,15 +8,12 @@ Run: `OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=0 python experiments/benchmarks/sin
 """
 
 import argparse
-import os
-import platform
-import time
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from statistics import median
 
 import torch
+from timing import alternating, circumstances
 from torch import Tensor
 
 from homolog.heads.optimal_transport import mutual_matches, optimal_transport
@@ -28,7 +25,7 @@ def main() -> None:
     """Measure and print the table."""
     options = _options()
     torch.set_num_threads(1)
-    print(_circumstances())
+    print(circumstances("torch", "homolog-heads"))
     print(
         "\n| points | scores | log domain s | all iterations s | early stop s | ratio | ratio | same matches |"
     )
@@ -63,7 +60,7 @@ def _row(count: int, scale: float, iterations: int, repeats: int) -> str:
         lambda: early(scores, dustbin),
     ]
     same = _same_matches([run() for run in runs])
-    slow, fast, fastest = _alternating(runs, repeats)
+    slow, fast, fastest = map(median, alternating(runs, repeats))
     return (
         f"| {count} | {scale:g} N(0, 1) | {slow:.3f} | {fast:.4f} | {fastest:.4f} | {slow / fast:.0f} | "
         f"{slow / fastest:.0f} | {same} |"
@@ -98,24 +95,6 @@ def _same_matches(assignments: list[Tensor]) -> str:
     if not all(torch.equal(each.partner, found[0].partner) for each in found):
         raise RuntimeError("expected the same mutual matches, got others; do not time this")
     return f"yes, {int((found[0].partner >= 0).sum())}"
-
-
-def _alternating(runs: list[Callable[[], Tensor]], repeats: int) -> list[float]:
-    """Return the median CPU seconds of each run; the first round warms up."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
-        for run, taken in zip(runs, times, strict=True):
-            start = time.process_time()
-            run()
-            taken.append(time.process_time() - start)
-    return [median(taken[1:]) for taken in times]
-
-
-def _circumstances() -> str:
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, 1 thread, load {os.getloadavg()[0]:.1f}; "
-        f"Python {platform.python_version()}, torch {version('torch')}, homolog-heads {version('homolog-heads')}"
-    )
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ Run: `python experiments/benchmarks/synthetic.py` (a minute).
 """
 
 import argparse
-import os
-import platform
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import version
 
 import numpy as np
 import torch
+from timing import circumstances
 
 from homolog.synthetic import asset_pairs, semantic_pairs
 from homolog.synthetic.category import Category
@@ -61,7 +59,7 @@ def main() -> None:
     """Measure and print both tables."""
     options = _options()
     torch.set_num_threads(1)
-    print(_circumstances())
+    print(circumstances("numba", "numpy", "homolog-synthetic"))
     _print_frames(options.repeats)
     _print_pairs(options.pairs, options.categories)
     _print_stages(options.pairs, options.categories)
@@ -181,14 +179,6 @@ def _seconds(run: Callable[[], object], repeats: int) -> float:
     for _ in range(repeats):
         run()
     return (time.process_time() - start) / repeats
-
-
-def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("numba", "numpy", "homolog-synthetic"))
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; "
-        f"Python {platform.python_version()}, {versions}"
-    )
 
 
 if __name__ == "__main__":

@@ -17,15 +17,12 @@ Run: `python experiments/benchmarks/transfer_read_out.py` (a minute).
 """
 
 import argparse
-import os
-import platform
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from timing import alternating, circumstances
 from torch import Tensor
 
 from homolog.core.coords import pixel_grid, resize_pixel
@@ -55,7 +52,7 @@ def main() -> None:
     """Measure and print the table."""
     options = _options()
     torch.set_num_threads(options.threads)
-    print(_circumstances())
+    print(circumstances("torch", "homolog-heads"))
     print("\n| what | window | all rows CPU ms | asked rows CPU ms | all / asked | apart px |")
     print("|---|---|---|---|---|---|")
     for window in options.windows:
@@ -126,7 +123,8 @@ def _compared(
             f"expected the same answers, got places {apart:.3g} px apart (at most {TOLERANCE}), "
             f"confidence {'equal' if equal else 'different'}; do not time this"
         )
-    whole, asked = _alternating([plain, ours], repeats)
+    # The least milliseconds: what else the machine does can only add to them.
+    whole, asked = (1000 * min(each) for each in alternating([plain, ours], repeats))
     short = "" if whole >= ASKED * asked else f" (less than {ASKED})"
     return f"| {what} | {window} | {whole:.0f} | {asked:.2f} | {whole / asked:.0f}{short} | {apart:.1e} |"
 
@@ -157,25 +155,6 @@ def _whole_matrix(descriptors: Tensor, map_: Tensor, *, window: int, temperature
 def _concentration(whole: _Whole, temperature: float) -> Tensor:
     """Return the share of each row's softmax that falls into its window."""
     return ((whole.cosine / temperature).softmax(dim=1) * whole.near).sum(dim=1)
-
-
-def _alternating(runs: list[Callable[[], Answer]], repeats: int) -> list[float]:
-    """Return the least CPU milliseconds of each run: what else the machine does can only add to them."""
-    times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
-        for run, taken in zip(runs, times, strict=True):
-            start = time.process_time()
-            run()
-            taken.append(1000 * (time.process_time() - start))
-    return [min(taken[1:]) for taken in times]
-
-
-def _circumstances() -> str:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "homolog-heads"))
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}"
-    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Backbones made of backbones."""
 
-from collections.abc import Generator
 from math import sqrt
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -87,14 +85,6 @@ class Means(nn.Module):
             maps={"mean": F.avg_pool2d(images.flatten(0, 1), 14).unflatten(0, images.shape[:2])},
             image_size=size,
         )
-
-
-@pytest.fixture
-def unchecked() -> Generator[None]:
-    """Run as in production, without the type checks that tests add."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from homolog.backbones.dift import Dift, seeded_noise
 from homolog.backbones.dift_prompt import embedding_file
-from homolog.core.errors import ConfigError, ShapeError, WeightsError
-from homolog.core.protocols import Backbone
+from homolog.core.errors import ConfigError, WeightsError
 from homolog.zoo.build import build
 from homolog.zoo.compose import compose
 
@@ -125,15 +124,6 @@ def test_a_saved_checkpoint_gives_what_the_whole_stock_model_gives(
     handle.remove()
     found = dift(image[None])["dift.map"][0]
     torch.testing.assert_close(found, torch.stack(members).mean(0), atol=2e-5, rtol=1e-4)
-
-
-def test_it_is_a_backbone_with_the_channels_it_says(folder: Path, images: Tensor) -> None:
-    dift = Dift(folder, {"high": HIGH, "low": LOW}, ensemble=1)
-    assert isinstance(dift, Backbone)
-    features = dift(images[None])
-    assert {name: map_.shape[2] for name, map_ in features.maps.items()} == dift.channels
-    assert features["dift.high"].shape == (1, 3, 24, 4, 8)
-    assert features["dift.low"].shape == (1, 3, 16, 8, 16)
 
 
 def test_decoder_and_later_blocks_are_not_kept(folder: Path) -> None:
@@ -345,11 +335,6 @@ def test_settings_that_mean_nothing_are_refused(maps: Any, options: dict[str, An
 def test_a_layer_that_does_not_exist_is_refused(folder: Path, images: Tensor) -> None:
     with pytest.raises(ConfigError, match="layers 0 to 2"):
         Dift(folder, {"high": {**HIGH, "layer": 3}}, ensemble=1)(images[None, :1])
-
-
-def test_sizes_that_are_no_multiple_are_refused(folder: Path) -> None:
-    with pytest.raises(ShapeError, match="multiples of 64"):
-        Dift(folder, {"high": HIGH}, ensemble=1)(torch.rand(1, 1, 3, 64, 100))
 
 
 def test_the_yaml_takes_a_folder_on_disk(folder: Path, images: Tensor) -> None:

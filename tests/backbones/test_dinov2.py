@@ -12,7 +12,7 @@ from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from homolog.backbones.dinov2 import Dino
-from homolog.core.errors import ConfigError, ShapeError, WeightsError
+from homolog.core.errors import ConfigError, WeightsError
 
 CONFIGS = [
     path
@@ -156,12 +156,6 @@ def test_weights_of_another_size_are_refused_with_the_keys(tmp_path: Path) -> No
 def test_what_does_not_exist_is_refused(model: str, blocks: list[int], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Dino(model, None, blocks=blocks, architecture=architecture(model))
-
-
-def test_sizes_between_patches_are_refused() -> None:
-    model = "vit_small_patch14_dinov2"
-    with pytest.raises(ShapeError, match="multiples of 14"):
-        Dino(model, None, blocks=[0], architecture=architecture(model))(torch.rand(1, 1, 3, 28, 30))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -99,12 +99,14 @@ def test_photos_have_keypoints_inside_of_them_best_first(keypoints, images):
         assert each.score.isfinite().all()
 
 
-def test_descriptors_are_finite_and_no_two_photos_differ_in_their_length(keypoints):
+def test_descriptors_have_unit_norm_and_one_length_for_all_photos(keypoints):
     descriptors = [each.descriptor for each in keypoints]
     if any(descriptor is None for descriptor in descriptors):
         assert descriptors == [None, None]
     else:
-        assert all(descriptor.isfinite().all() for descriptor in descriptors)
+        for descriptor in descriptors:
+            assert descriptor.dtype == torch.float32
+            torch.testing.assert_close(descriptor.norm(dim=1), torch.ones(len(descriptor)))
         assert len({descriptor.shape[1] for descriptor in descriptors}) == 1
 
 

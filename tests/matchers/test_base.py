@@ -25,9 +25,7 @@ def make(tiny):
 
     def matcher(*, joint: bool = False, **settings: Any) -> SparseMatcher:
         settings.setdefault("descriptor_map", "colour")
-        return SparseMatcher(
-            detector=tiny.Points(XY), head=tiny.InOrder(), backbone=tiny.Colours(joint=joint), **settings
-        )
+        return tiny.matcher(XY, backbone=tiny.Colours(joint=joint), **settings)
 
     return matcher
 
@@ -55,7 +53,7 @@ def same(one: ImageFeatures, other: ImageFeatures) -> bool:
 )
 def test_a_single_image_keeps_its_aspect_up_to_the_multiple(tiny, scene, given, settings, size):
     backbone = tiny.Colours(multiple=settings.pop("multiple", 8))
-    matcher = SparseMatcher(detector=tiny.Points([]), head=tiny.InOrder(), backbone=backbone, **settings)
+    matcher = tiny.matcher([], backbone=backbone, **settings)
     features = matcher.extract(scene(given))
     assert features.geometry.network_size == features.features.image_size == size
     assert backbone.seen == [(1, 1, 3, *size)]
@@ -190,21 +188,9 @@ def test_features_without_keypoints_are_an_error_for_a_sparse_matcher(make, scen
 # --- the memory -----------------------------------------------------------------------------------
 
 
-def test_all_pairs_of_n_images_cost_n_extractions(tiny, scene):
-    backbone, detector = tiny.Colours(), tiny.Points(XY)
-    matcher = SparseMatcher(
-        detector=detector, head=tiny.InOrder(), backbone=backbone, descriptor_map="colour"
-    )
-    images = [scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3, 0.4)]
-    for first in images:
-        for second in images:
-            matcher.match(first, second).matches()
-    assert len(backbone.seen) == detector.calls == 4
-
-
 def test_content_decides_what_is_the_same_image_and_each_keeps_its_own_frame(tiny, scene):
     backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder(), backbone=backbone)
+    matcher = tiny.matcher([(5.0, 6.0)], backbone=backbone)
     whole = scene((40, 40), name="one")
     moved = crop(scene((40, 40), name="two"), x=0, y=0, size=(40, 40))
     moved = type(moved)(
@@ -224,9 +210,7 @@ KEPT = (120 * 4 + 6) * 4
 )
 def test_memory_is_bounded_in_bytes(tiny, scene, memory, extracted):
     backbone = tiny.Colours()
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, memory=memory
-    )
+    matcher = tiny.matcher(XY[:1], backbone=backbone, memory=memory)
     first, second, third = (scene((40, 48), shade=shade) for shade in (0.1, 0.2, 0.3))
     matcher.match(first, second)
     matcher.match(third, second)
@@ -236,7 +220,7 @@ def test_memory_is_bounded_in_bytes(tiny, scene, memory, extracted):
 
 def test_after_forget_everything_is_extracted_again(tiny, scene):
     backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), backbone=backbone)
+    matcher = tiny.matcher(XY, backbone=backbone)
     matcher.match(scene((40, 48)), scene((40, 48)))
     matcher.forget()
     matcher.match(scene((40, 48)), scene((40, 48)))
@@ -248,7 +232,7 @@ def test_paths_pil_images_and_arrays_are_the_same_image(tiny, tmp_path: Path):
     picture = PIL.Image.fromarray(array)
     picture.save(tmp_path / "a.png")
     backbone = tiny.Colours()
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), backbone=backbone)
+    matcher = tiny.matcher(XY, backbone=backbone)
     matcher.match(tmp_path / "a.png", str(tmp_path / "a.png"))
     matcher.match(picture, array)
     assert len(backbone.seen) == 1
@@ -256,9 +240,7 @@ def test_paths_pil_images_and_arrays_are_the_same_image(tiny, tmp_path: Path):
 
 def test_a_file_that_cannot_be_read_is_named(tiny, scene, tmp_path: Path):
     with pytest.raises(DataError, match=r"gone\.jpg"):
-        SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder()).match(
-            scene((40, 48)), tmp_path / "gone.jpg"
-        )
+        tiny.matcher(XY).match(scene((40, 48)), tmp_path / "gone.jpg")
 
 
 # --- the disk -------------------------------------------------------------------------------------

@@ -90,13 +90,6 @@ def test_positions_are_in_pixels_of_originals_of_different_sizes(matcher, scene,
     torch.testing.assert_close(xy1, wanted, atol=0.05, rtol=0)
 
 
-def test_images_are_resized_to_multiples_that_the_backbone_requires(matcher, scene):
-    dense = matcher(multiple=14, resize=70, enlarge=True)
-    dense.match(scene((33, 21)), scene((33, 21), shade=0.1))
-    assert dense.multiple == 14
-    assert dense.backbone.seen == [(1, 1, 3, 70, 42)] * 2
-
-
 # --- passes ---------------------------------------------------------------------------------------
 
 

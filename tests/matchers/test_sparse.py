@@ -18,7 +18,7 @@ XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
 
 
 def test_it_satisfies_the_protocols(tiny, scene):
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder())
+    matcher = tiny.matcher(XY)
     assert isinstance(matcher, Matcher)
     assert isinstance(matcher.match(scene((40, 48)), scene((40, 48))), Correspondence)
 
@@ -59,7 +59,7 @@ def test_results_are_clamped_to_the_outermost_pixel_centres(tiny, scene):
 def test_matches_of_a_crop_are_in_pixels_of_the_original(tiny, scene):
     whole = scene((100, 100))
     part = crop(whole, x=30, y=20, size=(40, 40))
-    matcher = SparseMatcher(detector=tiny.Points([(5.0, 6.0)]), head=tiny.InOrder())
+    matcher = tiny.matcher([(5.0, 6.0)])
     matches = matcher.match(part, whole).matches()
     assert matches.xy0.tolist() == [[35.0, 26.0]]
     assert matches.xy1.tolist() == [[5.0, 6.0]]
@@ -76,21 +76,9 @@ def test_images_are_resized_to_multiples_of_both_parts(tiny, scene):
     assert backbone.seen == [(1, 1, 3, 48, 36), (1, 1, 3, 24, 36)]
 
 
-@pytest.mark.parametrize(("enlarge", "seen"), [(False, (1, 1, 3, 20, 32)), (True, (1, 1, 3, 60, 96))])
-def test_small_images_are_enlarged_only_when_asked(tiny, scene, enlarge, seen):
-    backbone = tiny.Colours()
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone, resize=96, enlarge=enlarge
-    )
-    matcher.match(scene((20, 32)), scene((20, 32)))
-    assert backbone.seen == [seen]
-
-
 def test_a_descriptor_map_is_read_at_the_keypoints_and_is_the_only_map_kept(tiny, scene):
     head = tiny.InOrder()
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY), head=head, backbone=tiny.Colours(multiple=4), descriptor_map="colour"
-    )
+    matcher = tiny.matcher(XY, head=head, backbone=tiny.Colours(multiple=4), descriptor_map="colour")
     matcher.match(scene((40, 48)), scene((40, 48))).matches()
     keypoints, _, features, _ = head.given[0]
     assert list(features.maps) == ["colour"]
@@ -101,7 +89,7 @@ def test_a_descriptor_map_is_read_at_the_keypoints_and_is_the_only_map_kept(tiny
 
 def test_without_a_backbone_the_detectors_descriptors_and_the_image_size_reach_the_head(tiny, scene):
     head = tiny.InOrder()
-    SparseMatcher(detector=tiny.Points(XY), head=head).match(scene((40, 48)), scene((32, 36))).matches()
+    tiny.matcher(XY, head=head).match(scene((40, 48)), scene((32, 36))).matches()
     keypoints, _, features0, features1 = head.given[0]
     assert keypoints.descriptor.shape == (3, 3)
     assert list(features0.maps) == [PIXELS]
@@ -110,9 +98,7 @@ def test_without_a_backbone_the_detectors_descriptors_and_the_image_size_reach_t
 
 def test_a_joint_backbone_gets_both_images_at_one_size_and_pairs_are_cached(tiny, scene):
     backbone, head = tiny.Colours(multiple=4, joint=True), tiny.InOrder()
-    matcher = SparseMatcher(
-        detector=tiny.Points([(5.0, 6.0)]), head=head, backbone=backbone, descriptor_map="colour", resize=48
-    )
+    matcher = tiny.matcher([(5.0, 6.0)], head=head, backbone=backbone, descriptor_map="colour", resize=48)
     tall, wide = scene((96, 48), shade=0.1), scene((48, 96), shade=0.9)
     matches = matcher.match(tall, wide).matches()
     assert backbone.seen == [(1, 2, 3, 36, 36)]
@@ -125,26 +111,15 @@ def test_a_joint_backbone_gets_both_images_at_one_size_and_pairs_are_cached(tiny
     assert len(backbone.seen) == 2
 
 
-def test_the_common_size_of_a_pair_is_halfway_between_its_sizes(tiny, scene):
-    backbone = tiny.Colours(multiple=4, joint=True)
-    matcher = SparseMatcher(detector=tiny.Points(XY[:1]), head=tiny.InOrder(), backbone=backbone)
-    matcher.match(scene((48, 96)), scene((40, 64)))
-    assert backbone.seen == [(1, 2, 3, 44, 80)]
-
-
 def test_nothing_found_in_an_image_gives_no_matches(tiny, scene):
-    found = SparseMatcher(detector=tiny.Points([]), head=tiny.InOrder()).match(
-        scene((40, 48)), scene((40, 48))
-    )
+    found = tiny.matcher([]).match(scene((40, 48)), scene((40, 48)))
     assert found.matches().xy0.shape == (0, 2)
 
 
 def test_networks_run_in_inference_mode_and_results_can_be_used_in_autograd(tiny, scene):
     backbone, modes = tiny.Colours(), []
     backbone.register_forward_pre_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
-    matcher = SparseMatcher(
-        detector=tiny.Points(XY), head=tiny.SamePlace(), backbone=backbone, descriptor_map="colour"
-    )
+    matcher = tiny.matcher(XY, head=tiny.SamePlace(), backbone=backbone, descriptor_map="colour")
     found = matcher.match(scene((40, 48)), scene((40, 48)))
     matches, (xy1, confidence) = found.matches(), found.transfer([[3.0, 4.0]])
     assert modes == [True]
@@ -174,7 +149,7 @@ def test_settings_that_do_not_fit_together_are_errors(tiny, settings, message):
     if "backbone" in settings:
         settings = settings | {"backbone": tiny.Colours()}
     with pytest.raises(ConfigError, match=message):
-        SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), **settings)
+        tiny.matcher(XY, **settings)
 
 
 # --- the correspondence ---------------------------------------------------------------------------
@@ -183,8 +158,8 @@ def test_settings_that_do_not_fit_together_are_errors(tiny, settings, message):
 @pytest.fixture
 def found(tiny, scene):
     """Image 0 is 96 wide and 64 high, image 1 half as large; networks see both at 48 x 32."""
-    matcher = SparseMatcher(
-        detector=tiny.Points([(1.0, 2.0), (3.0, 4.0)]),
+    matcher = tiny.matcher(
+        [(1.0, 2.0), (3.0, 4.0)],
         head=tiny.SamePlace(),
         backbone=tiny.Colours(),
         descriptor_map="colour",
@@ -225,9 +200,7 @@ def test_points_outside_the_image_are_moved_to_its_border_with_confidence_zero(f
 
 
 def test_points_of_a_crop_are_in_pixels_of_the_original(tiny, scene):
-    matcher = SparseMatcher(
-        detector=tiny.Points([]), head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour"
-    )
+    matcher = tiny.matcher([], head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour")
     whole = scene((100, 100))
     part0, part1 = crop(whole, x=10, y=20, size=(40, 40)), crop(whole, x=50, y=60, size=(40, 40))
     xy1, confidence = matcher.match(part0, part1).transfer([[15.0, 26.0], [5.0, 26.0]])
@@ -250,7 +223,7 @@ def test_coordinates_that_are_not_finite_are_errors(found, value):
 
 
 def test_the_error_for_a_head_that_cannot_transfer_names_one_that_can(tiny, scene):
-    matcher = SparseMatcher(detector=tiny.Points([]), head=tiny.InOrder(), backbone=tiny.Colours())
+    matcher = tiny.matcher([], backbone=tiny.Colours())
     found = matcher.match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
     with pytest.raises(CapabilityError, match="matcher=mini"):
@@ -258,15 +231,13 @@ def test_the_error_for_a_head_that_cannot_transfer_names_one_that_can(tiny, scen
 
 
 def test_without_a_map_there_is_no_transfer_even_if_the_head_could(tiny, scene):
-    found = SparseMatcher(detector=tiny.Points([]), head=tiny.SamePlace()).match(
-        scene((40, 48)), scene((40, 48))
-    )
+    found = tiny.matcher([], head=tiny.SamePlace()).match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
 
 
 def test_matches_are_computed_once_and_transfer_does_not_need_them(tiny, scene):
     head = tiny.SamePlace()
-    matcher = SparseMatcher(detector=tiny.Points([(1.0, 1.0)] * 3), head=head, backbone=tiny.Colours())
+    matcher = tiny.matcher([(1.0, 1.0)] * 3, head=head, backbone=tiny.Colours())
     found = matcher.match(scene((40, 48)), scene((40, 48)))
     found.transfer([[1.0, 1.0]])
     assert (len(head.given), len(head.asked)) == (0, 1)
@@ -290,7 +261,7 @@ def test_keypoints_are_in_original_pixels(found):
 
 @pytest.mark.parametrize("limit", [None, 2, 0])
 def test_indices_lead_from_matches_to_keypoints_exactly(tiny, scene, tmp_path, limit):
-    matcher = SparseMatcher(detector=tiny.Points(XY), head=tiny.InOrder(), resize=45)
+    matcher = tiny.matcher(XY, resize=45)
     for cache in (None, FeatureCache(tmp_path), FeatureCache(tmp_path)):
         if cache is not None:
             matcher.use_cache(cache, "recipe")
@@ -306,7 +277,7 @@ def test_a_head_that_does_not_match_keypoints_leaves_the_indices_empty(tiny, sce
         def forward(self, keypoints0, keypoints1, features0, features1) -> Matches:
             return Matches(xy0=torch.ones(1, 2), xy1=torch.ones(1, 2), score=torch.ones(1))
 
-    found = SparseMatcher(detector=tiny.Points(XY), head=Middle()).match(scene((40, 48)), scene((40, 48)))
+    found = tiny.matcher(XY, head=Middle()).match(scene((40, 48)), scene((40, 48)))
     assert found.matches().index0 is None
     assert found.matches().index1 is None
     assert found.keypoints0 is not None

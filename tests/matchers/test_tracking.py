@@ -15,7 +15,6 @@ from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import ImageLike, Matcher, Points, Tracker
 from homolog.core.tracks import Queries
-from homolog.matchers.sparse import SparseMatcher
 from homolog.matchers.tracking import FrameByFrame
 
 FRAMES = 5
@@ -175,9 +174,7 @@ def test_settings_out_of_range_are_errors(wrong):
 @pytest.mark.parametrize("settings", [{}, {"cycle": 1.0}, {"chained": True}])
 def test_features_are_extracted_once_per_frame(tiny, scene, settings):
     backbone, head = tiny.Colours(), tiny.SamePlace()
-    matcher = SparseMatcher(
-        detector=tiny.Points([(2.0, 3.0)]), head=head, backbone=backbone, descriptor_map="colour"
-    )
+    matcher = tiny.matcher([(2.0, 3.0)], head=head, backbone=backbone, descriptor_map="colour")
     frames = [scene((40, 48), shade=t / 10) for t in range(6)]
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0], [8.0, 8.0]]), frame=torch.tensor([0, 3, 5]))
     tracker(matcher, **settings).track(frames, queries)
@@ -189,31 +186,23 @@ def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0]]), frame=torch.tensor([0, 3]))
     backbone = tiny.Colours()
     size = features_size(tiny, frames[0])
-    matcher = SparseMatcher(
-        detector=tiny.Points([(2.0, 3.0)]),
-        head=tiny.SamePlace(),
-        backbone=backbone,
-        descriptor_map="colour",
-        memory=3 * size,
+    matcher = tiny.matcher(
+        [(2.0, 3.0)], head=tiny.SamePlace(), backbone=backbone, descriptor_map="colour", memory=3 * size
     )
     tracker(matcher, cycle=1.0).track(frames, queries)
     assert len(backbone.seen) == 8
 
 
 def features_size(tiny, image: Image) -> int:
-    matcher = SparseMatcher(
-        detector=tiny.Points([(2.0, 3.0)]),
-        head=tiny.SamePlace(),
-        backbone=tiny.Colours(),
-        descriptor_map="colour",
-        memory=10**9,
+    matcher = tiny.matcher(
+        [(2.0, 3.0)], head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour", memory=10**9
     )
     matcher.match(image, image)
     return matcher._memory.size
 
 
 def test_a_matcher_that_cannot_transfer_is_an_error(tiny, scene):
-    matcher = SparseMatcher(detector=tiny.Points([(2.0, 3.0)]), head=tiny.InOrder())
+    matcher = tiny.matcher([(2.0, 3.0)])
     with pytest.raises(CapabilityError, match="finds sparse matches only"):
         tracker(matcher).track(
             [scene((40, 48)), scene((40, 48), shade=0.1)],

@@ -1,10 +1,8 @@
 """Fixtures of the training tests."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -46,14 +44,6 @@ TINY_DENSE = (
     "resize=32",
 )
 """Settings that make the product mini_dense tiny."""
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """Run as in production, without the shape checks that tests add: our own errors have to stand alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 class Shifts:

@@ -32,13 +32,9 @@ def moved(x: float, y: float) -> DenseField:
     return field(identity_grid(SIZE)[None] + torch.tensor([2 * x / width, 2 * y / height])[:, None, None])
 
 
-def test_three_right_and_two_down_is_a_quarter_in_normalised_units():
-    found = dense_l2(moved(3, 2), moved(0, 0))
+def test_three_right_and_two_down_is_a_quarter_in_normalised_units_and_thirteen_in_pixels():
     # (2 * 3 / 20)^2 + (2 * 2 / 10)^2
-    assert found.tolist() == pytest.approx([0.09 + 0.16], rel=1e-5)
-
-
-def test_in_pixels_it_is_thirteen():
+    assert dense_l2(moved(3, 2), moved(0, 0)).tolist() == pytest.approx([0.09 + 0.16], rel=1e-5)
     found = dense_l2(moved(3, 2), moved(0, 0), unit="pixel", reference_size=SIZE)
     assert found.tolist() == pytest.approx([13.0], rel=1e-5)
 

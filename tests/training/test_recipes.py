@@ -147,19 +147,6 @@ def test_a_miniature_makes_its_data_itself(name):
         assert all(len(source) > 0 for source in recipe.sources_of(stage).values())
 
 
-def test_vggt_semantic_has_the_settings_of_the_paper():
-    stages = recipe_of("vggt_semantic").stages
-    assert list(stages) == ["sparse", "synthetic", "manifold", "uncertainty"]
-    assert stages["sparse"].losses == {"keypoint": 0.01}
-    assert stages["synthetic"].losses == {"dense": 10000, "keypoint": 0.01}
-    for name in ("synthetic", "manifold", "uncertainty"):  # synthetic to real 1:3
-        shares = dict(stages[name].data)
-        assert 3 * shares.pop("synthetic") == sum(shares.values())
-    assert set(stages["manifold"].losses) == {"dense", "keypoint", "matching", "reconstruction", "smoothness"}
-    assert set(stages["uncertainty"].losses) == {*stages["manifold"].losses, "uncertainty"}
-    assert {stage.learning_rate for stage in stages.values()} == {1e-4}
-
-
 def test_unknown_losses_sources_and_stages_are_rejected():
     for words, said in (
         (["+stages.fuse.losses.dense=1"], "stage fuse: no loss dense"),

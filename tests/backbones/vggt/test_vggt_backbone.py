@@ -49,19 +49,13 @@ def test_a_tap_does_not_depend_on_the_others(build, images):
     torch.testing.assert_close(few["block.1"], all_["block.1"], rtol=0, atol=0)
 
 
-def test_nothing_after_the_last_tap_is_built_or_run(build, images):
-    model = build(taps=[1])
+@pytest.mark.parametrize("heads", [[], ["depth", "camera"]])
+def test_features_run_nothing_after_the_last_tap(build, images, heads):
+    model = build(taps=[1], heads=heads)
     runs = count_blocks(model)
     model(images)
     assert len(runs) == 4
-    assert list(model.aggregator.frame_blocks) == ["0", "1"]
-
-
-def test_features_do_not_run_what_only_geometry_needs(build, images):
-    model = build(taps=[1], heads=["depth", "camera"])
-    runs = count_blocks(model)
-    model(images)
-    assert len(runs) == 4
+    assert heads or list(model.aggregator.frame_blocks) == ["0", "1"]
 
 
 def test_features_and_geometry_cost_one_encoding(build, images):
@@ -161,11 +155,6 @@ def test_autocast_leaves_positions_exact_and_outputs_float32(build, images):
 def test_images_of_another_shape_are_refused_also_without_type_checks(build, shape):
     with pytest.raises(ShapeError, match=r"expected images \[B V 3 H W\]"):
         build()._size(torch.rand(shape))
-
-
-def test_image_size_that_no_patch_divides_is_refused(build):
-    with pytest.raises(ShapeError, match="multiples of 14, got 41 x 70"):
-        build()(torch.rand(1, 2, 3, 41, 70))
 
 
 @pytest.mark.parametrize(

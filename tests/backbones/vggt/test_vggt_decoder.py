@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jaxtyping
 import pytest
 import torch
 from torch import Tensor
@@ -72,9 +71,8 @@ def test_another_number_of_maps_is_refused():
         Decoder(outputs=3, **SMALL)(maps_of(2, 2)[:3], (28, 28))
 
 
-def test_a_dtype_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch):
-    # Without the shape checks of the tests, which would be first.
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_a_dtype_that_there_is_not_is_refused():
     other: Any = "float16"
     with pytest.raises(ConfigError, match="no dtype named float16"):
         Decoder(outputs=3, dtype=other, **SMALL)

@@ -116,14 +116,7 @@ class Resized(nn.Module):
         check_multiple(size, self.multiple, name="Resized")
         seen = self._seen_size(size)
         if seen != size:
-            flat = F.interpolate(
-                images.flatten(0, 1),
-                size=seen,
-                mode="bilinear",
-                antialias=self.antialias,
-                align_corners=False,
-            )
-            images = flat.unflatten(0, images.shape[:2])
+            images = _scaled(images, seen, antialias=self.antialias)
         return replace(self.backbone(images), image_size=size)
 
     def _seen_size(self, size: Size) -> Size:
@@ -133,10 +126,8 @@ class Resized(nn.Module):
             return fitted_size(size, longer_side=self.resize, multiple=self.multiple)
         # Scaled first and cut to whole pixels, then down to a multiple: two roundings, as in the release.
         height, width = (side * self.resize // max(size) for side in size)
-        return self._down(height), self._down(width)
-
-    def _down(self, side: int) -> int:
-        return max(self.multiple, side // self.multiple * self.multiple)
+        height, width = (max(1, side // self.multiple) * self.multiple for side in (height, width))
+        return height, width
 
 
 class Stack(nn.Module):
@@ -261,9 +252,12 @@ def _seen(images: Tensor, scale: float | None, multiple: int) -> Tensor:
     if scale is None:
         return images
     wanted = (round(images.shape[-2] * scale), round(images.shape[-1] * scale))
-    size = fitted_size(wanted, multiple=multiple)
+    return _scaled(images, fitted_size(wanted, multiple=multiple), antialias=True)
+
+
+def _scaled(images: Tensor, size: Size, *, antialias: bool) -> Tensor:
     flat = F.interpolate(
-        images.flatten(0, 1), size=size, mode="bilinear", antialias=True, align_corners=False
+        images.flatten(0, 1), size=size, mode="bilinear", antialias=antialias, align_corners=False
     )
     return flat.unflatten(0, images.shape[:2])
 

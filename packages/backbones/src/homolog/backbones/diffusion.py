@@ -26,17 +26,6 @@ try:
 except ImportError as error:
     raise MissingDependencyError("homolog-backbones[dift]", "a diffusion backbone") from error
 
-__all__ = [
-    "AutoencoderKL",
-    "DDIMScheduler",
-    "DiffusionNetwork",
-    "Posterior",
-    "Tap",
-    "UNet2DConditionModel",
-    "cut_autoencoder",
-    "cut_unet",
-]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tap:
@@ -253,7 +242,7 @@ def build_network(
         deepest: the last up block that is read.
         dtype: of the weights.
     """
-    configs = {**STABLE_DIFFUSION_2_1, **architecture}
+    configs: dict[str, Any] = {**STABLE_DIFFUSION_2_1, **architecture}
     return DiffusionNetwork(
         encoder=_built(AutoencoderKL, configs["vae"]),
         unet=_built(UNet2DConditionModel, configs["unet"]),

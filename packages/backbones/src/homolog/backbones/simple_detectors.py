@@ -1,11 +1,13 @@
 """Detectors without a network of their own: a regular grid, the cells of a map, the peaks of a score map."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from kornia.geometry.subpix import nms2d
 from torch import Tensor, nn
 
-from homolog.core.coords import pixel_grid, pixel_to_normalised, resize_pixel
+from homolog.core.coords import Size, pixel_grid, pixel_to_normalised, resize_pixel
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
@@ -36,8 +38,7 @@ class Lattice(nn.Module):
         """Return the same points for every image, row by row, all with score 1."""
         size = (images.shape[-2], images.shape[-1])
         cells = (max(1, round(size[0] / self.spacing)), max(1, round(size[1] / self.spacing)))
-        xy = resize_pixel(pixel_grid(cells, device=images.device), cells, size)
-        return [Keypoints(xy=xy, score=torch.ones_like(xy[:, 0])) for _ in images]
+        return _centres(images, cells, size)
 
 
 class Cells(nn.Module):
@@ -74,8 +75,12 @@ class Cells(nn.Module):
                 f"Cells: expected one of the maps {', '.join(features.maps)}, whose grids differ; set detector.map"
             )
         (cells,) = grids
-        xy = resize_pixel(pixel_grid(cells, device=images.device), cells, features.image_size)
-        return [Keypoints(xy=xy, score=torch.ones_like(xy[:, 0])) for _ in images]
+        return _centres(images, cells, features.image_size)
+
+
+def _centres(images: Tensor, cells: Size, size: Size) -> list[Keypoints]:
+    xy = resize_pixel(pixel_grid(cells, device=images.device), cells, size)
+    return [Keypoints(xy=xy, score=torch.ones_like(xy[:, 0])) for _ in images]
 
 
 class Peaks(nn.Module):
@@ -107,11 +112,8 @@ class Peaks(nn.Module):
                 score (the threshold is held against the score alone); None leaves the score as it is.
         """
         super().__init__()
-        self.score = score
-        self.threshold = threshold
-        self.nms_radius = nms_radius
-        self.max_keypoints = max_keypoints
-        self.reliability = reliability
+        self.score, self.reliability = score, reliability
+        self.threshold, self.nms_radius, self.max_keypoints = threshold, nms_radius, max_keypoints
 
     def forward(self, images: Float[Tensor, "B 3 H W"], features: Features | None = None) -> list[Keypoints]:
         """Find the peaks of each image, best first; equal scores keep the order of the rows.
@@ -132,7 +134,8 @@ class Peaks(nn.Module):
         if self.reliability is not None:
             weight = _one_channel(features, self.reliability)
             found = [
-                _weighted(keypoints, map_, features) for keypoints, map_ in zip(found, weight, strict=True)
+                replace(each, score=each.score * _read(map_, each.xy, features.image_size))
+                for each, map_ in zip(found, weight, strict=True)
             ]
         return [keypoints.best(self.max_keypoints) for keypoints in found]
 
@@ -165,8 +168,5 @@ def _one_channel(features: Features, name: str) -> Float[Tensor, "B 1 h w"]:
     return map_[:, 0]
 
 
-def _weighted(keypoints: Keypoints, weight: Float[Tensor, "1 h w"], features: Features) -> Keypoints:
-    at = pixel_to_normalised(keypoints.xy, features.image_size)
-    return Keypoints(
-        xy=keypoints.xy, score=keypoints.score * sample_points(weight[None].float(), at[None])[0, :, 0]
-    )
+def _read(map_: Float[Tensor, "1 h w"], xy: Tensor, size: Size) -> Tensor:
+    return sample_points(map_[None].float(), pixel_to_normalised(xy, size)[None])[0, :, 0]

@@ -114,12 +114,8 @@ class CoarseToFine(nn.Module):
                 f"features, got {width}; set start=random for others"
             )
         self.coarse, self.fine, self.start = coarse, fine, start
-        self.temperature, self.match_threshold, self.border, self.window = (
-            temperature,
-            match_threshold,
-            border,
-            window,
-        )
+        self.temperature, self.match_threshold = temperature, match_threshold
+        self.border, self.window = border, window
         self.project = nn.Conv2d(coarse_channels, width, 1)
         self.own = nn.ModuleList(Attention(width, heads) for _ in range(depth))
         self.other = nn.ModuleList(Attention(width, heads) for _ in range(depth))
@@ -154,18 +150,13 @@ class CoarseToFine(nn.Module):
         The confidence is the probability of that cell in the softmax over image 1.
         """
         query, cells1 = self._asked(xy0, features0, features1)
-        rows = max(1, ROWS // cells1.shape[0])
-        best: list[Tensor] = []
-        sure: list[Tensor] = []
-        for part in query.split(rows):
-            probability = (part @ cells1.T / self.temperature).softmax(dim=1)
-            highest, index = probability.max(dim=1)
-            best.append(index)
-            sure.append(highest)
-        xy1 = _centres(torch.cat(best), self._cells(features1), features1.image_size)
-        return Transfer(
-            self.refine(xy0, xy1, features0, features1).to(xy0.dtype), torch.cat(sure).to(xy0.dtype)
-        )
+        found = [
+            (part @ cells1.T / self.temperature).softmax(dim=1).max(dim=1)
+            for part in query.split(max(1, ROWS // cells1.shape[0]))
+        ]
+        sure, best = (torch.cat(each) for each in zip(*found, strict=True))
+        xy1 = _centres(best, self._cells(features1), features1.image_size)
+        return Transfer(self.refine(xy0, xy1, features0, features1).to(xy0.dtype), sure.to(xy0.dtype))
 
     def similarity(
         self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features

@@ -83,9 +83,7 @@ class DenseGrid(nn.Module):
             )
         self.decoder = decoder
         self.maps = None if maps is None else tuple(maps)
-        self.coordinates = coordinates
-        self.activation = activation
-        self.clamp = clamp
+        self.coordinates, self.activation, self.clamp = coordinates, activation, clamp
         nn.init.normal_(decoder.last.weight, std=initial_scale)
         if decoder.last.bias is not None:
             nn.init.zeros_(decoder.last.bias)
@@ -109,14 +107,13 @@ class DenseGrid(nn.Module):
                 f"dense grid: expected {self.decoder.levels} maps, one for each level of the decoder, "
                 f"got {', '.join(names)}; choose them by head.maps"
             )
-        wrong = {name: backbone.channels[name] for name in names}
-        wrong = {name: channels for name, channels in wrong.items() if channels != self.decoder.inputs}
-        if wrong:
-            name, channels = next(iter(wrong.items()))
-            raise ConfigError(
-                f"dense grid: expected maps of {self.decoder.inputs} channels, got {name} of {channels}; "
-                f"set head.decoder.inputs={channels}"
-            )
+        for name in names:
+            channels = backbone.channels[name]
+            if channels != self.decoder.inputs:
+                raise ConfigError(
+                    f"dense grid: expected maps of {self.decoder.inputs} channels, got {name} of {channels}; "
+                    f"set head.decoder.inputs={channels}"
+                )
 
     def forward(self, features: Features) -> tuple[DenseField, DenseField]:
         """Return the field that lives on view 0 and points to view 1, and the one the other way round.

@@ -89,8 +89,7 @@ class Concatenation(nn.Module):
         joined: list[torch.Tensor] = []
         for part in self.parts:
             map_ = features[part.map].flatten(0, 1)[:, :: part.stride]
-            if map_.shape[-2:] != size:
-                map_ = F.interpolate(map_, size=size, mode="bilinear", align_corners=False)
+            map_ = _on_grid(map_, (size[0], size[1]))
             if self.merging == "unit_parts":
                 map_ = F.normalize(map_, dim=1) * (part.weight / total) ** 0.5
             joined.append(map_)
@@ -283,8 +282,10 @@ class AttentionFusion(nn.Module):
             WeightsError: a checkpoint that does not fit.
         """
         super().__init__()
+        one_of("attention", attention, get_args(Reads))
+        one_of("start", start, get_args(Start))
+        one_of("spread", spread, get_args(Spread))
         _check(width, depth, heads, patch, align)
-        _check_names(attention=attention, start=start, spread=spread)
         kept_of_other = None if other is None else 2 * geometric_channels if strided else other_channels
         _check_channels(semantic_channels, geometric_channels, other_channels, kept_of_other, strided=strided)
         self.high, self.low, self.other = high, low, other
@@ -444,12 +445,6 @@ def _check(width: int, depth: int, heads: int, patch: int, align: str) -> None:
         raise ConfigError(
             f"fusion: expected a patch of at least 1, and an even one for align coarse, got {patch}"
         )
-
-
-def _check_names(**names: str) -> None:
-    known = {"attention": get_args(Reads), "start": get_args(Start), "spread": get_args(Spread)}
-    for what, name in names.items():
-        one_of(what, name, known[what])
 
 
 def _check_channels(semantic: int, geometric: int, other: int, kept: int | None, *, strided: bool) -> None:

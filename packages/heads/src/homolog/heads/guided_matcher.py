@@ -21,7 +21,6 @@ from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.weights import load_state, restore
 from homolog.heads.attention import (
-    ALL,
     AttentionMask,
     Encoding,
     GuidedLayer,
@@ -33,6 +32,7 @@ from homolog.heads.attention import (
     look_up,
 )
 from homolog.heads.optimal_transport import Assignment, Method, mutual_matches
+from homolog.heads.read_out import paired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -304,20 +304,23 @@ class GuidedMatcher(nn.Module):
             WeightsError: the file does not fit.
         """
         super().__init__()
-        _check(guidance, position, keep, layers, start)
-        self.input_dim = input_dim
-        self.map = map
+        one_of("start", start, get_args(Start))
+        one_of("guidance", guidance, get_args(Guidance))
+        one_of("position", position, get_args(Position))
+        if not 0 < keep <= 1 or layers < 1:
+            raise ConfigError(
+                f"guided_matcher: expected keep in (0, 1] and at least 1 layer, got {keep} and {layers}"
+            )
+        self.input_dim, self.map, self.keep, self.match_threshold = input_dim, map, keep, match_threshold
         self.lookup: Lookup = lookup
         self.guidance: Guidance = guidance
-        self.keep = keep
         self.position: Position = position
-        self.match_threshold = match_threshold
         self.input = nn.Identity() if input_dim == width else nn.Linear(input_dim, width)
-        self.encoder = (
-            None
-            if position == "none"
-            else KeypointPosition(width, encoding=encoding, norm=norm, divisor=divisor, use_score=use_score)
-        )
+        self.encoder = None
+        if position != "none":
+            self.encoder = KeypointPosition(
+                width, encoding=encoding, norm=norm, divisor=divisor, use_score=use_score
+            )
         self.inside = nn.ModuleList(GuidedLayer(width, heads=heads, norm=norm) for _ in range(layers))
         self.across = nn.ModuleList(GuidedLayer(width, heads=heads, norm=norm) for _ in range(layers))
         self.assignment = Assignment(
@@ -344,23 +347,11 @@ class GuidedMatcher(nn.Module):
         ]
         if not len(keypoints0) or not len(keypoints1):
             none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
-            return Matches(
-                xy0=keypoints0.xy[none],
-                xy1=keypoints1.xy[none],
-                score=keypoints0.score[none],
-                index0=none,
-                index1=none,
-            )
+            return paired(keypoints0, keypoints1, none, none, keypoints0.score[none])
         found = mutual_matches(self.log_assignment(*sides), match_threshold=self.match_threshold)
         index0 = (found.partner[0] >= 0).nonzero()[:, 0]
         index1 = found.partner[0, index0]
-        return Matches(
-            xy0=keypoints0.xy[index0],
-            xy1=keypoints1.xy[index1],
-            score=found.probability[0, index0],
-            index0=index0,
-            index1=index1,
-        )
+        return paired(keypoints0, keypoints1, index0, index1, found.probability[0, index0])
 
     def pad(
         self, keypoints: Sequence[Keypoints], features: Features, *, length: int | None = None
@@ -468,21 +459,18 @@ class GuidedMatcher(nn.Module):
         self, points0: PaddedKeypoints, points1: PaddedKeypoints, dtype: torch.dtype
     ) -> tuple[AttentionMask, AttentionMask, AttentionMask, AttentionMask]:
         """Return the masks inside image 0 and image 1, across from 0 to 1, and from 1 to 0."""
-        valid0, valid1 = points0.valid, points1.valid
-        self0, self1 = self._inside(points0, dtype), self._inside(points1, dtype)
-        if self.guidance == "none":
-            return self0, self1, attention_mask(None, valid1, dtype), attention_mask(None, valid0, dtype)
-        edges0, edges1 = guided_edges(
-            _guidance(points0), _guidance(points1), keep=self.keep, valid0=valid0, valid1=valid1
+        inside, across = self.guidance == "self_and_cross", self.guidance != "none"
+        self0, self1 = (
+            attention_mask(self._edges(each, each)[0] if inside else None, each.valid, dtype)
+            for each in (points0, points1)
         )
-        return self0, self1, attention_mask(edges0, valid1, dtype), attention_mask(edges1, valid0, dtype)
+        edges0, edges1 = self._edges(points0, points1) if across else (None, None)
+        cross0 = attention_mask(edges0, points1.valid, dtype)
+        return self0, self1, cross0, attention_mask(edges1, points0.valid, dtype)
 
-    def _inside(self, points: PaddedKeypoints, dtype: torch.dtype) -> AttentionMask:
-        if self.guidance != "self_and_cross":
-            return ALL if points.valid is None else attention_mask(None, points.valid, dtype)
-        own = _guidance(points)
-        edges, _ = guided_edges(own, own, keep=self.keep, valid0=points.valid, valid1=points.valid)
-        return attention_mask(edges, points.valid, dtype)
+    def _edges(self, points0: PaddedKeypoints, points1: PaddedKeypoints) -> tuple[Tensor, Tensor]:
+        guidance0, guidance1 = _guidance(points0), _guidance(points1)
+        return guided_edges(guidance0, guidance1, keep=self.keep, valid0=points0.valid, valid1=points1.valid)
 
     def _map_name(self, features: Features) -> str:
         if list(features.maps) == [PIXELS]:
@@ -500,13 +488,3 @@ def _guidance(points: PaddedKeypoints) -> Tensor:
     if points.guidance is None:
         raise CapabilityError(NO_GUIDANCE)
     return points.guidance
-
-
-def _check(guidance: str, position: str, keep: float, layers: int, start: str) -> None:
-    one_of("start", start, get_args(Start))
-    one_of("guidance", guidance, get_args(Guidance))
-    one_of("position", position, get_args(Position))
-    if not 0 < keep <= 1 or layers < 1:
-        raise ConfigError(
-            f"guided_matcher: expected keep in (0, 1] and at least 1 layer, got {keep} and {layers}"
-        )

@@ -12,6 +12,7 @@ from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeEr
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.weights import load_state, restore
+from homolog.heads.read_out import paired
 
 try:
     from kornia.feature import LightGlue as Network
@@ -95,22 +96,10 @@ class LightGlue(nn.Module):
         side0, side1 = self._side(keypoints0, features0), self._side(keypoints1, features1)
         if not len(keypoints0) or not len(keypoints1):
             none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
-            return Matches(
-                xy0=keypoints0.xy[none],
-                xy1=keypoints1.xy[none],
-                score=keypoints0.score[none],
-                index0=none,
-                index1=none,
-            )
+            return paired(keypoints0, keypoints1, none, none, keypoints0.score[none])
         found: dict[str, Any] = self.network({"image0": side0, "image1": side1})
         index0, index1 = found["matches"][0].unbind(dim=1)
-        return Matches(
-            xy0=keypoints0.xy[index0],
-            xy1=keypoints1.xy[index1],
-            score=found["scores"][0],
-            index0=index0,
-            index1=index1,
-        )
+        return paired(keypoints0, keypoints1, index0, index1, found["scores"][0])
 
     def _side(self, keypoints: Keypoints, features: Features) -> dict[str, Tensor]:
         if keypoints.descriptor is None:

@@ -13,7 +13,7 @@ from homolog.core.dense import Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, one_of
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
-from homolog.heads.read_out import CHUNK, Located, check_reading, cosines, locate
+from homolog.heads.read_out import CHUNK, Located, check_reading, cosines, locate, paired
 
 # A maximum without its place runs at memory speed, one with its place some twenty times slower on a
 # CPU. Taking the place among the maxima of blocks, then inside one block, costs little more than the
@@ -86,7 +86,12 @@ def mutual_nearest(
             f"expected descriptors of one length, got {list(descriptor0.shape)} and {list(descriptor1.shape)}; "
             "describe both images with the same map"
         )
-    _check(match_threshold, ratio, metric, chunk)
+    if chunk < 1 or (ratio is not None and not 0 < ratio <= 1):
+        raise ConfigError(f"expected chunk >= 1 and a ratio in (0, 1] or null, got {chunk} and {ratio}")
+    if metric == "euclidean" and match_threshold is not None and match_threshold > 0:
+        raise ConfigError(
+            f"a minimum cosine of {match_threshold} needs metric cosine, got euclidean; leave one out"
+        )
     if not len(descriptor0) or not len(descriptor1):
         none = torch.zeros(0, dtype=torch.long, device=descriptor0.device)
         return MutualPairs(none, none, descriptor0.new_zeros(0))
@@ -103,15 +108,6 @@ def mutual_nearest(
     return MutualPairs(
         index0[keep], rows.place[keep], value if metric == "cosine" else -_distance(value, metric)
     )
-
-
-def _check(match_threshold: float | None, ratio: float | None, metric: Metric, chunk: int) -> None:
-    if chunk < 1 or (ratio is not None and not 0 < ratio <= 1):
-        raise ConfigError(f"expected chunk >= 1 and a ratio in (0, 1] or null, got {chunk} and {ratio}")
-    if metric == "euclidean" and match_threshold is not None and match_threshold > 0:
-        raise ConfigError(
-            f"a minimum cosine of {match_threshold} needs metric cosine, got euclidean; leave one out"
-        )
 
 
 def _lifted(descriptor0: Tensor, descriptor1: Tensor) -> tuple[Tensor, Tensor]:
@@ -250,16 +246,10 @@ class DualSoftmax(nn.Module):
         Raises:
             CapabilityError: keypoints without descriptors.
         """
-        similarity = _unit(keypoints0) @ _unit(keypoints1).T
+        similarity = _unit(keypoints0, "dual_softmax") @ _unit(keypoints1, "dual_softmax").T
         probability = dual_softmax(similarity, self.temperature)
         index0, index1 = first_of_each_row(peaks_both_ways(probability, match_threshold=self.match_threshold))
-        return Matches(
-            xy0=keypoints0.xy[index0],
-            xy1=keypoints1.xy[index1],
-            score=probability[index0, index1],
-            index0=index0,
-            index1=index1,
-        )
+        return paired(keypoints0, keypoints1, index0, index1, probability[index0, index1])
 
 
 def first_of_each_row(mask: Bool[Tensor, "N M"]) -> tuple[Tensor, Tensor]:
@@ -271,10 +261,10 @@ def first_of_each_row(mask: Bool[Tensor, "N M"]) -> tuple[Tensor, Tensor]:
     return rows, mask[rows].int().argmax(dim=1)
 
 
-def _unit(keypoints: Keypoints) -> Tensor:
+def _unit(keypoints: Keypoints, head: str) -> Tensor:
     if keypoints.descriptor is None:
         raise CapabilityError(
-            "dual_softmax: expected keypoints with descriptors, got none; name a map of the backbone as descriptor_map"
+            f"{head}: expected keypoints with descriptors, got none; name a map of the backbone as descriptor_map"
         )
     return F.normalize(keypoints.descriptor.float(), dim=1)
 
@@ -323,14 +313,9 @@ class Nearest(nn.Module):
         one_of("source", source, ("bilinear", "cell"))
         if ratio is not None and not 0 < ratio <= 1:
             raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
-        self.map = map
-        self.match_threshold = match_threshold
-        self.ratio = ratio
-        self.window = window
-        self.temperature = temperature
-        self.sigma = sigma
-        self.source = source
-        self.chunk = chunk
+        self.map, self.source = map, source
+        self.match_threshold, self.ratio, self.chunk = match_threshold, ratio, chunk
+        self.window, self.temperature, self.sigma = window, temperature, sigma
 
     def forward(
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
@@ -342,19 +327,13 @@ class Nearest(nn.Module):
             ShapeError: descriptors of different lengths.
         """
         index0, index1, cosine = mutual_nearest(
-            _descriptor(keypoints0),
-            _descriptor(keypoints1),
+            _unit(keypoints0, "nearest"),
+            _unit(keypoints1, "nearest"),
             match_threshold=self.match_threshold,
             ratio=self.ratio,
             chunk=self.chunk,
         )
-        return Matches(
-            xy0=keypoints0.xy[index0],
-            xy1=keypoints1.xy[index1],
-            score=cosine,
-            index0=index0,
-            index1=index1,
-        )
+        return paired(keypoints0, keypoints1, index0, index1, cosine)
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
         """Find points of image 0 in image 1, reading only what they need.
@@ -423,11 +402,3 @@ class Nearest(nn.Module):
     def _cells(self, features: Features) -> Size:
         map_ = features[self._name(features)]
         return map_.shape[-2], map_.shape[-1]
-
-
-def _descriptor(keypoints: Keypoints) -> Tensor:
-    if keypoints.descriptor is None:
-        raise CapabilityError(
-            "nearest: expected keypoints with descriptors, got none; name a map of the backbone as descriptor_map"
-        )
-    return F.normalize(keypoints.descriptor.float(), dim=1)

@@ -61,8 +61,8 @@ def log_optimal_transport(
         u = problem.total[:, None].expand_as(problem.log_mass0)
         v = torch.zeros_like(problem.log_mass1)
         for _ in range(iterations):
-            u = _where(problem.valid0, problem.log_mass0 - (problem.table + v[:, None]).logsumexp(dim=2))
-            v = _where(problem.valid1, problem.log_mass1 - (problem.table + u[..., None]).logsumexp(dim=1))
+            u = _or_zero(problem.log_mass0 - (problem.table + v[:, None]).logsumexp(dim=2), problem.valid0)
+            v = _or_zero(problem.log_mass1 - (problem.table + u[..., None]).logsumexp(dim=1), problem.valid1)
         return _finished(problem, u, v)
 
 
@@ -134,12 +134,8 @@ def _set_up(scores: Tensor, dustbin: Tensor, valid0: Tensor | None, valid1: Tens
     batch, rows, columns = scores.shape
     table = F.pad(scores, (0, 1, 0, 1))
     table[:, rows] = table[:, :, columns] = dustbin.to(scores.dtype)
-    if valid0 is not None:
-        valid0 = F.pad(valid0, (0, 1), value=True)
-        table = table.masked_fill(~valid0[:, :, None], _NOWHERE)
-    if valid1 is not None:
-        valid1 = F.pad(valid1, (0, 1), value=True)
-        table = table.masked_fill(~valid1[:, None], _NOWHERE)
+    valid0, valid1 = _with_dustbin(valid0), _with_dustbin(valid1)
+    table = _without_padding(table, valid0, valid1, _NOWHERE)
     count0 = _count(valid0, rows, batch, scores)
     count1 = _count(valid1, columns, batch, scores)
     total = count0 + count1
@@ -224,21 +220,24 @@ def _log(factor: Tensor) -> Tensor:
 def _finished(problem: _Problem, u: Tensor, v: Tensor) -> Tensor:
     log_assignment = problem.table + u[..., None]
     log_assignment += v[:, None]
-    if problem.valid0 is not None:
-        log_assignment = log_assignment.masked_fill(~problem.valid0[..., None], -torch.inf)
-    if problem.valid1 is not None:
-        log_assignment = log_assignment.masked_fill(~problem.valid1[:, None], -torch.inf)
+    log_assignment = _without_padding(log_assignment, problem.valid0, problem.valid1, -torch.inf)
     corner = log_assignment[:, -1, -1]
     log_assignment[:, -1, -1] = corner.masked_fill(problem.empty, torch.nan)
     return log_assignment
 
 
-def _where(valid: Tensor | None, potential: Tensor) -> Tensor:
-    return potential if valid is None else potential.masked_fill(~valid, 0)
+def _or_zero(values: Tensor, valid: Tensor | None) -> Tensor:
+    return values if valid is None else values.masked_fill(~valid, 0)
 
 
-def _or_zero(mass: Tensor, valid: Tensor | None) -> Tensor:
-    return mass if valid is None else mass.masked_fill(~valid, 0)
+def _without_padding(table: Tensor, valid0: Tensor | None, valid1: Tensor | None, fill: float) -> Tensor:
+    if valid0 is not None:
+        table = table.masked_fill(~valid0[..., None], fill)
+    return table if valid1 is None else table.masked_fill(~valid1[:, None], fill)
+
+
+def _with_dustbin(valid: Tensor | None) -> Tensor | None:
+    return None if valid is None else F.pad(valid, (0, 1), value=True)
 
 
 def _check_iterations(iterations: int) -> None:
@@ -311,30 +310,15 @@ def double_softmax(
     """
     with torch.autocast(scores.device.type, enabled=False):
         scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        real = _pairs(valid0, valid1)
         # Finite, so that a row of padding has a softmax, and one without columns has a gradient.
-        scores = scores if real is None else scores.masked_fill(~real, -1e9)
+        scores = _without_padding(scores, valid0, valid1, _NOWHERE)
         z0, z1 = matchability0.to(scores), matchability1.to(scores)
         pairs = scores.log_softmax(dim=2) + scores.log_softmax(dim=1)
         pairs = pairs + F.logsigmoid(z0)[..., None] + F.logsigmoid(z1)[:, None]
         whole = F.pad(pairs, (0, 1, 0, 1))
         whole[:, :-1, -1] = F.logsigmoid(-z0)
         whole[:, -1, :-1] = F.logsigmoid(-z1)
-        if valid0 is not None:
-            whole = whole.masked_fill(~F.pad(valid0, (0, 1), value=True)[..., None], -torch.inf)
-        if valid1 is not None:
-            whole = whole.masked_fill(~F.pad(valid1, (0, 1), value=True)[:, None], -torch.inf)
-        return whole
-
-
-def _pairs(valid0: Tensor | None, valid1: Tensor | None) -> Tensor | None:
-    if valid0 is None and valid1 is None:
-        return None
-    if valid0 is None or valid1 is None:
-        only = valid0[..., None] if valid0 is not None else valid1
-        assert only is not None
-        return only if valid0 is not None else only[:, None]
-    return valid0[..., None] & valid1[:, None]
+        return _without_padding(whole, _with_dustbin(valid0), _with_dustbin(valid1), -torch.inf)
 
 
 class Assignment(nn.Module):
@@ -368,11 +352,8 @@ class Assignment(nn.Module):
         """
         super().__init__()
         one_of("assignment", method, get_args(Method))
-        if iterations < 0:
-            raise ConfigError(f"expected 0 iterations or more, got {iterations}")
-        self.method = method
-        self.iterations = iterations
-        self.scaled = scaled
+        _check_iterations(iterations)
+        self.method, self.iterations, self.scaled = method, iterations, scaled
         self.projection = nn.Linear(width, width) if projection else None
         # The score of a pair with a dustbin; SuperGlue starts at 1.
         self.dustbin = nn.Parameter(torch.tensor(1.0)) if method == "sinkhorn" else None

@@ -1,14 +1,15 @@
-"""Where descriptors lie on a feature map, below the size of its cells."""
+"""Where descriptors lie on a feature map, below the size of its cells; and matches of paired keypoints."""
 
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ConfigError, ShapeError
+from homolog.core.keypoints import Keypoints, Matches
 
 CHANNELS = 32
 """Whose squares are added up at a time."""
@@ -133,6 +134,18 @@ def _lengths(cells: Tensor) -> Tensor:
     squared = squares.sum(dim=0) + cells[even:].square().sum(dim=0)
     # Never below what `F.normalize` divides by; under the root, so that its gradient stays finite.
     return squared.clamp_min(1e-24).sqrt()
+
+
+def paired(
+    keypoints0: Keypoints,
+    keypoints1: Keypoints,
+    index0: Int[Tensor, " M"],
+    index1: Int[Tensor, " M"],
+    score: Float[Tensor, " M"],
+) -> Matches:
+    """Return the matches that pair keypoint `index0[i]` of image 0 with `index1[i]` of image 1."""
+    xy0, xy1 = keypoints0.xy[index0], keypoints1.xy[index1]
+    return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
 
 
 def _locate_near(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:

@@ -162,13 +162,9 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
             raise ConfigError(
                 f"the backbone has no map {descriptor_map}{did_you_mean(descriptor_map, backbone.channels)}"
             )
-        self.backbone = backbone
-        self.detector = detector
-        self.descriptor_map = descriptor_map
+        self.backbone, self.detector, self.descriptor_map = backbone, detector, descriptor_map
         self.multiple = lcm(multiple, *(part.multiple for part in (backbone, detector) if part is not None))
-        self.resize = resize
-        self.enlarge = enlarge
-        self.batch_size = batch_size
+        self.resize, self.enlarge, self.batch_size = resize, enlarge, batch_size
         self._memory: LRUCache[list[Extracted]] = LRUCache(memory)
         self._disk: tuple[FeatureCache, str] | None = None
 

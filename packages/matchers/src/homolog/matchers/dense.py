@@ -59,8 +59,7 @@ class DenseCorrespondence:
         """
         self._geometry0, self._geometry1 = geometry0, geometry1
         self._solve: Callable[[], tuple[DenseField, DenseField]] | None = solve
-        self._spacing = spacing
-        self._cycle = cycle
+        self._spacing, self._cycle = spacing, cycle
         self._fields: tuple[DenseField, DenseField] | None = None
         self._matches: Matches | None = None
 
@@ -240,10 +239,7 @@ class DenseMatcher(FeatureMatcher[DenseCorrespondence]):
         super().__init__(
             backbone=backbone, resize=resize, enlarge=enlarge, batch_size=batch_size, memory=memory
         )
-        self.head = head
-        self.passes = passes
-        self.spacing = spacing
-        self.cycle = cycle
+        self.head, self.passes, self.spacing, self.cycle = head, passes, spacing, cycle
         self.eval()
 
     def match(self, image0: ImageLike, image1: ImageLike) -> DenseCorrespondence:

@@ -60,11 +60,8 @@ class ExternalCorrespondence:
             transfer: takes [N 2] pixels of image 0; returns [N 2] pixels of image 1, or a tuple of them and
                 confidence [N]. None for a method that finds matches only.
         """
-        self._image0 = image0
-        self._image1 = image1
-        self._name = name
-        self._match = match
-        self._transfer = transfer
+        self._image0, self._image1, self._name = image0, image1, name
+        self._match, self._transfer = match, transfer
         self._matches: Matches | None = None
 
     @property

@@ -182,10 +182,7 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
             raise ConfigError(
                 f"expected a canvas in multiples of {backbone.multiple} pixels for this backbone, got {canvas.side}"
             )
-        self.map = map
-        self.canvas = canvas
-        self.frame = frame
-        self.read_out = read_out
+        self.map, self.canvas, self.frame, self.read_out = map, canvas, frame, read_out
         self.resample = one_of("resample", resample, _RESAMPLING)
         self.eval()
 

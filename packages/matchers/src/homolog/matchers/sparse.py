@@ -47,8 +47,7 @@ class SparseCorrespondence:
             reader: transfers single points; None if there is no map to read.
         """
         self._features0, self._features1 = features0, features1
-        self._find = find
-        self._reader = reader
+        self._find, self._reader = find, reader
         self._matches: Matches | None = None
 
     @property

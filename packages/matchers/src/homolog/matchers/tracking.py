@@ -45,10 +45,8 @@ class FrameByFrame:
             raise ConfigError(f"expected visible_above in [0, 1) or null, got {visible_above}")
         if cycle is not None and cycle <= 0:
             raise ConfigError(f"expected a cycle above 0 pixels or null, got {cycle}")
-        self.matcher = matcher
-        self.visible_above = visible_above
-        self.cycle = cycle
-        self.chained = chained
+        self.matcher, self.chained = matcher, chained
+        self.visible_above, self.cycle = visible_above, cycle
 
     def track(self, frames: list[Image], queries: Queries) -> Tracks:
         """Return where each query is on every frame; on its own frame it is unchanged.

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from homolog.core.coords import Size, identity_grid, normalised_to_pixel, pixel_to_normalised
+from homolog.core.coords import Size, identity_grid, normalised_to_pixel
 from homolog.core.dense import DenseField
 from homolog.core.errors import ShapeError
 from homolog.core.image import Image, resize
 from homolog.core.samples import PairSample
-from homolog.core.sampling import sample_points, warp_maps
+from homolog.core.sampling import warp_maps
+from homolog.core.tensors import move
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,15 +55,7 @@ class PairBatch:
 
     def to(self, device: torch.device | str) -> "PairBatch":
         """Return the batch with its tensors on a device; the samples stay where they are."""
-        moved = {
-            name: getattr(self, name).to(device)
-            for name in ("images", "xy0", "xy1", "visible", "mask0", "mask1")
-        }
-        fields = {
-            name: DenseField(grid=field.grid.to(device), confidence=field.confidence.to(device))
-            for name, field in (("field0", self.field0), ("field1", self.field1))
-        }
-        return replace(self, **moved, **fields)
+        return replace(move(replace(self, samples=()), device), samples=self.samples)
 
 
 def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
@@ -82,51 +75,35 @@ def collate(samples: Sequence[PairSample], *, size: Size) -> PairBatch:
     if not samples:
         raise ShapeError("expected at least one sample in a batch, got none")
     pairs = [(resize(sample.image0, size), resize(sample.image1, size)) for sample in samples]
-    points = [_points(sample, pair) for sample, pair in zip(samples, pairs, strict=True)]
-    xy0, xy1, visible = _padded(points)
-    fields0 = [_field(sample.dense0, size) for sample in samples]
-    fields1 = [_field(sample.dense1, size) for sample in samples]
+    xy0, xy1, visible = _padded([_points(*each) for each in zip(samples, pairs, strict=True)])
     return PairBatch(
         images=torch.stack([torch.stack([image.pixels for image in pair]) for pair in pairs]),
-        field0=_joined(fields0),
-        field1=_joined(fields1),
+        field0=_fields([sample.dense0 for sample in samples], size),
+        field1=_fields([sample.dense1 for sample in samples], size),
         xy0=xy0,
         xy1=xy1,
         visible=visible,
         mask0=torch.cat([_mask(sample.mask0, size) for sample in samples]),
         mask1=torch.cat([_mask(sample.mask1, size) for sample in samples]),
-        samples=tuple(_rest(sample, pair) for sample, pair in zip(samples, pairs, strict=True)),
+        # Workers send batches between processes: labels at the size of the files would be most of the data.
+        samples=tuple(
+            replace(sample, image0=image0, image1=image1, dense0=None, dense1=None, mask0=None, mask1=None)
+            for sample, (image0, image1) in zip(samples, pairs, strict=True)
+        ),
     )
 
 
 def swapped(sample: PairSample) -> PairSample:
     """Swap the two images of a pair, with all labels."""
     pose, homography = sample.pose, sample.homography
+    labels = ("image", "xy", "box", "camera", "dense", "depth", "mask")
     return replace(
         sample,
-        image0=sample.image1,
-        image1=sample.image0,
-        xy0=sample.xy1,
-        xy1=sample.xy0,
-        box0=sample.box1,
-        box1=sample.box0,
-        camera0=sample.camera1,
-        camera1=sample.camera0,
+        **{f"{name}{side}": getattr(sample, f"{name}{1 - side}") for name in labels for side in (0, 1)},
         pose=None if pose is None else pose.inverse(),
         homography=None if homography is None else torch.linalg.inv(homography.double()).to(homography.dtype),
-        dense0=sample.dense1,
-        dense1=sample.dense0,
-        depth0=sample.depth1,
-        depth1=sample.depth0,
-        mask0=sample.mask1,
-        mask1=sample.mask0,
         gaussians=None if sample.gaussians is None else sample.gaussians.swapped(),
     )
-
-
-def _rest(sample: PairSample, pair: tuple[Image, Image]) -> PairSample:
-    # Workers send batches between processes: labels at the size of the files would be most of the data.
-    return replace(sample, image0=pair[0], image1=pair[1], dense0=None, dense1=None, mask0=None, mask1=None)
 
 
 def _points(sample: PairSample, pair: tuple[Image, Image]) -> tuple[Tensor, Tensor]:
@@ -152,33 +129,26 @@ def _padded(points: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor
     return xy0, xy1, visible
 
 
-def _field(field: DenseField | None, size: Size) -> DenseField:
-    if field is None:
-        return DenseField(grid=torch.full((1, 2, *size), torch.nan), confidence=torch.zeros(1, *size))
-    if field.size == size:
-        return field
-    at = identity_grid(size)[None]
-    grid = warp_maps(field.grid, at, mode="nearest", padding="border")
-    confidence = warp_maps(field.confidence[:, None], at, mode="nearest", padding="border")[:, 0]
-    return DenseField(grid=grid, confidence=confidence)
+def nearest_pixels(map_: Float[Tensor, "B C h w"], size: Size) -> Float[Tensor, "B C H W"]:
+    """Resize a map by taking the nearest pixel: known and unknown pixels do not mix."""
+    if tuple(map_.shape[-2:]) == size:
+        return map_
+    return warp_maps(map_, identity_grid(size)[None], mode="nearest", padding="border")
 
 
-def _joined(fields: list[DenseField]) -> DenseField:
-    return DenseField(
-        grid=torch.cat([field.grid for field in fields]),
-        confidence=torch.cat([field.confidence for field in fields]),
+def _fields(fields: list[DenseField | None], size: Size) -> DenseField:
+    unknown = torch.full((1, 2, *size), torch.nan), torch.zeros(1, 1, *size)
+    parts = [unknown if field is None else (field.grid, field.confidence[:, None]) for field in fields]
+    grid, confidence = (
+        torch.cat([nearest_pixels(part, size) for part in each]) for each in zip(*parts, strict=True)
     )
+    return DenseField(grid=grid, confidence=confidence[:, 0])
 
 
 def _mask(mask: Tensor | None, size: Size) -> Tensor:
     if mask is None:
         return torch.ones(1, *size, dtype=torch.bool)
-    if tuple(mask.shape) == size:
-        return mask[None]
-    return (
-        warp_maps(mask[None, None].float(), identity_grid(size)[None], mode="nearest", padding="border")[0]
-        > 0.5
-    )
+    return nearest_pixels(mask[None, None].float(), size)[0] > 0.5
 
 
 def known_points(
@@ -207,10 +177,3 @@ def known_points(
     xy1 = normalised_to_pixel(grid.transpose(1, 2), batch.size)
     valid = some[:, None].expand(-1, count).to(batch.images.device)
     return xy0, torch.where(valid[..., None], xy1, 0), valid
-
-
-def sample_maps(
-    map_: Float[Tensor, "B C h w"], xy: Float[Tensor, "B N 2"], size: Size
-) -> Float[Tensor, "B N C"]:
-    """Sample feature maps at pixels of images of `size`, with gradient."""
-    return sample_points(map_, pixel_to_normalised(xy, size))

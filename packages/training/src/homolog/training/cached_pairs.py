@@ -156,12 +156,17 @@ class CachedPairs:
             truth = self._labeller.label(batch.samples[0], found[0].xy, found[1].xy)
             tensors: dict[str, Tensor] = {"matches0": truth.matches0, "matches1": truth.matches1}
             for side, keypoints in enumerate(found):
-                tensors |= _tensors(
-                    keypoints, None if features is None else self._guidance(features, side), side
-                )
+                if keypoints.descriptor is None:
+                    raise ConfigError(
+                        "cached pairs: expected a detector that describes its keypoints, got one that does not"
+                    )
+                tensors |= {f"{name}{side}": getattr(keypoints, name) for name in _PARTS}
+                if features is not None:
+                    # Only the order of their similarities is read: half precision is enough.
+                    tensors[f"guidance{side}"] = self._guidance(features, side, keypoints.xy).half()
         return {name: value.contiguous().clone() for name, value in tensors.items()}
 
-    def _guidance(self, features: Features, side: int) -> Callable[[Tensor], Tensor]:
+    def _guidance(self, features: Features, side: int, xy: Tensor) -> Tensor:
         name = self._map
         if name is None:
             if len(features.maps) > 1:
@@ -169,8 +174,7 @@ class CachedPairs:
                     f"cached pairs: expected one of the maps {', '.join(features.maps)}; set map"
                 )
             name = next(iter(features.maps))
-        one = Features(maps={name: features[name][side : side + 1]}, image_size=features.image_size)
-        return partial(one.at, name)
+        return features.select([name]).item(side).at(name, xy)
 
     def _described(self) -> dict[str, Any]:
         made_by = {
@@ -197,30 +201,12 @@ class CachedPairs:
             )
 
 
-def _tensors(
-    keypoints: Keypoints, guidance: Callable[[Tensor], Tensor] | None, side: int
-) -> dict[str, Tensor]:
-    if keypoints.descriptor is None:
-        raise ConfigError(
-            "cached pairs: expected a detector that describes its keypoints, got one that does not"
-        )
-    tensors = {
-        f"xy{side}": keypoints.xy,
-        f"score{side}": keypoints.score,
-        f"descriptor{side}": keypoints.descriptor,
-    }
-    if guidance is not None:
-        # Only the order of their similarities is read: half precision is enough.
-        tensors[f"guidance{side}"] = guidance(keypoints.xy).half()
-    return tensors
+_PARTS = ("xy", "score", "descriptor")
 
 
 def _pair(tensors: Mapping[str, Tensor], name: str, size: Size) -> CachedPair:
     keypoints0, keypoints1 = (
-        Keypoints(
-            xy=tensors[f"xy{side}"], score=tensors[f"score{side}"], descriptor=tensors[f"descriptor{side}"]
-        )
-        for side in (0, 1)
+        Keypoints(**{part: tensors[f"{part}{side}"] for part in _PARTS}) for side in (0, 1)
     )
     guidance0, guidance1 = (
         tensors[f"guidance{side}"].float() if f"guidance{side}" in tensors else None for side in (0, 1)

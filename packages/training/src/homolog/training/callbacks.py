@@ -16,28 +16,45 @@ Progress = Callable[[str, int, int, Mapping[str, Tensor]], None]
 """Called with the name of the stage, the finished steps, the total steps and the last logged values."""
 
 
-class CheckpointCallback(pl.Callback):
-    """Writes a checkpoint every `every` steps and after the last; each replaces the one before."""
+class IntervalCallback(pl.Callback):
+    """Acts every `every` steps and after the last, once per step."""
 
-    def __init__(self, path: Path, *, every: int) -> None:
-        """Set the file and the interval in steps."""
-        self.path, self.every = path, every
-        self._saved = 0
+    def __init__(self, every: int) -> None:
+        """Set the interval in steps."""
+        self.every, self._done = every, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the first step of a resumed training: its checkpoint exists."""
+        """Remember the first step of a resumed training: it was done before the training stopped."""
         del pl_module
-        self._saved = trainer.global_step
+        self._done = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write a checkpoint if it is due, after the last batch of a step."""
-        del pl_module, outputs, batch, batch_idx
+        """Act if it is due, after the last batch of a step."""
+        del outputs, batch, batch_idx
         step = trainer.global_step
-        if step != self._saved and (step % self.every == 0 or step == trainer.max_steps):
-            self._saved = step
-            trainer.save_checkpoint(self.path)
+        if step != self._done and (step % self.every == 0 or step == trainer.max_steps):
+            self._done = step
+            self.act(trainer, pl_module)
+
+    def act(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do what is due."""
+        raise NotImplementedError
+
+
+class CheckpointCallback(IntervalCallback):
+    """Writes checkpoints; each replaces the one before."""
+
+    def __init__(self, path: Path, *, every: int) -> None:
+        """Set the file and the interval in steps."""
+        super().__init__(every)
+        self.path = path
+
+    def act(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write a checkpoint."""
+        del pl_module
+        trainer.save_checkpoint(self.path)
 
 
 class ProgressCallback(pl.Callback):

@@ -29,7 +29,7 @@ class Source(Protocol):
         ...
 
 
-class Mixture:
+class Mixture(Dataset[PairSample]):
     """Mixes several sources by weight; sample n depends only on the seed and n.
 
     A single source, or sources that take turns, are traversed in random order, with a new order in each
@@ -218,7 +218,7 @@ class StageData(pl.LightningDataModule):
             group=world * stage.batch if stage.alternate else 1,
         )
         return DataLoader(
-            _Samples(mixture),
+            mixture,
             batch_sampler=_Batches(
                 begin=begun,
                 end=stage.steps * stage.accumulate,
@@ -229,14 +229,6 @@ class StageData(pl.LightningDataModule):
             collate_fn=partial(collate, size=self._size),
             num_workers=self._workers,
         )
-
-
-class _Samples(Dataset[PairSample]):
-    def __init__(self, mixture: Mixture) -> None:
-        self._mixture = mixture
-
-    def __getitem__(self, index: int) -> PairSample:
-        return self._mixture[index]
 
 
 class _Batches:

@@ -13,19 +13,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.core.camera import Camera, RelativePose, fundamental
-from homolog.core.coords import (
-    Size,
-    identity_grid,
-    inside,
-    normalised_to_pixel,
-    pixel_grid,
-    pixel_to_normalised,
-)
+from homolog.core.coords import Size, inside, normalised_to_pixel, pixel_grid, pixel_to_normalised
 from homolog.core.dense import DenseField
 from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.core.image import Image
 from homolog.core.samples import PairSample
-from homolog.core.sampling import sample_points, warp_maps
+from homolog.core.sampling import sample_points
+from homolog.training.batch import nearest_pixels
 
 UNMATCHED, IGNORED = -1, -2
 """Labels of a keypoint without a match, and of one that losses ignore."""
@@ -275,29 +269,18 @@ class MatchLabeller:
             return matches_from_homography(
                 xy0, xy1, homography.to(xy0), positive=self.positive, negative=self.negative_homography
             )
-        depths, cameras = (sample.depth0, sample.depth1), (sample.camera0, sample.camera1)
-        if None in depths or None in cameras or sample.pose is None:
+        depth0, depth1, camera0, camera1 = sample.depth0, sample.depth1, sample.camera0, sample.camera1
+        if depth0 is None or depth1 is None or camera0 is None or camera1 is None or sample.pose is None:
             raise DataError(
                 f"{sample.name}: expected a homography, or depth, cameras and a pose, to label keypoints; got neither"
             )
-        images = (sample.image0, sample.image1)
-        depth0, depth1 = (
-            _depth(depth, image.size).to(xy0)
-            for depth, image in zip(depths, images, strict=True)
-            if depth is not None
-        )
-        camera0, camera1 = (
-            camera.resampled(image.to_original)
-            for image, camera in zip(images, cameras, strict=True)
-            if camera is not None
-        )
         return matches_from_depth(
             xy0,
             xy1,
-            depth0=depth0,
-            depth1=depth1,
-            camera0=camera0,
-            camera1=camera1,
+            depth0=nearest_pixels(depth0[None, None], sample.image0.size)[0, 0].to(xy0),
+            depth1=nearest_pixels(depth1[None, None], sample.image1.size)[0, 0].to(xy0),
+            camera0=camera0.resampled(sample.image0.to_original),
+            camera1=camera1.resampled(sample.image1.to_original),
             pose=sample.pose,
             positive=self.positive,
             negative=self.negative_depth,
@@ -307,13 +290,6 @@ class MatchLabeller:
 def _square(image: Image) -> Float[Tensor, "3 3"]:
     last = image.to_original.new_tensor([[0.0, 0.0, 1.0]])
     return torch.cat((image.to_original, last)).double()
-
-
-def _depth(depth: Tensor, size: Size) -> Tensor:
-    if tuple(depth.shape) == size:
-        return depth
-    at = identity_grid(size)[None]
-    return warp_maps(depth[None, None], at, mode="nearest", padding="border")[0, 0]
 
 
 Rest = Literal["ignored", "unmatched"]

@@ -7,13 +7,14 @@ import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import CSVLogger
-from torch import nn
+from torch import Tensor, nn
 
 from homolog.core.atomic import write_json
 from homolog.core.device import choose_device
@@ -99,7 +100,12 @@ def fit(
     if _is_first():  # the other processes find the folder ready
         folder.begin(record, list(recipe.stages), resume=resume)
     if start is not None:
-        _load_finished(TrainingFolder(start), matcher, recipe.objective)
+        finished = TrainingFolder(start).finished()
+        if not finished:
+            raise ConfigError(f"{start}: expected a training with a finished stage to start from, got none")
+        for name in finished:
+            _restore(TrainingFolder(start).checkpoint(name), matcher, recipe.objective)
+        logger.info("loaded the weights of %s after stages %s", start, ", ".join(finished))
     done = [name for name in recipe.stages if folder.is_finished(name)]
     for name in recipe.stages:
         if name in done:
@@ -142,8 +148,9 @@ def _run(
     begin = time.perf_counter()
     checkpoint = folder.checkpoint(name)
     with _quiet(), recipe.cache.serving(trained) if recipe.cache else nullcontext():
-        validator = _validator(recipe, trained)
-        trainer = _trainer(recipe, name, here, device, _callbacks(recipe, name, here, validator, progress))
+        trainer = _trainer(
+            recipe, name, here, device, _callbacks(recipe, name, trained, checkpoint, progress)
+        )
         _fit(trainer, module, data, checkpoint if checkpoint.is_file() else None)
     if sharded:
         _restore(checkpoint, matcher, recipe.objective)
@@ -155,33 +162,26 @@ def _run(
         write_json(here / FINISHED, {"steps": stage.steps, "seconds_of_last_run": seconds, "seed": seed})
 
 
-def _validator(recipe: Recipe, matcher: nn.Module) -> ValidationCallback | None:
-    if recipe.validation is None:
-        return None
-    if recipe.validation.keep_best and recipe.trainer.get("strategy") == FSDP:
-        raise ConfigError(
-            "validation.keep_best: expected unsharded weights, got trainer.strategy=fsdp; set validation.keep_best=false or trainer.strategy=ddp"
-        )
-
-    def save_best(folder: Path) -> None:
-        export(matcher, recipe.parts, folder, name=recipe.matcher, settings=recipe.settings)
-
-    # The recipe's seed: all stages use the same samples, so their values can be compared.
-    return ValidationCallback(
-        recipe.validation, size=recipe.image_size, seed=recipe.seed, save_best=save_best
-    )
-
-
 def _callbacks(
-    recipe: Recipe, name: str, here: Path, validator: ValidationCallback | None, progress: Progress | None
+    recipe: Recipe, name: str, matcher: nn.Module, checkpoint: Path, progress: Progress | None
 ) -> list[pl.Callback]:
-    # Before the checkpoint callback: a checkpoint implies that its step was validated.
-    callbacks: list[pl.Callback] = [] if validator is None else [validator]
-    callbacks.append(
-        CheckpointCallback(TrainingFolder(here.parent).checkpoint(name), every=recipe.checkpoint_every)
-    )
+    callbacks: list[pl.Callback] = []
+    held_out: Mapping[str, Tensor] = {}
+    if recipe.validation is not None:
+        if recipe.validation.keep_best and recipe.trainer.get("strategy") == FSDP:
+            raise ConfigError(
+                "validation.keep_best: expected unsharded weights, got trainer.strategy=fsdp; set validation.keep_best=false or trainer.strategy=ddp"
+            )
+        save_best = partial(export, matcher, recipe.parts, name=recipe.matcher, settings=recipe.settings)
+        # The recipe's seed: all stages use the same samples, so their values can be compared.
+        validator = ValidationCallback(
+            recipe.validation, size=recipe.image_size, seed=recipe.seed, save_best=save_best
+        )
+        callbacks.append(validator)
+        held_out = validator.values
+    # After the validation: a checkpoint implies that its step was validated.
+    callbacks.append(CheckpointCallback(checkpoint, every=recipe.checkpoint_every))
     if progress is not None:
-        held_out = validator.values if validator is not None else {}
         callbacks.append(ProgressCallback(progress, stage=name, extra=held_out))
     return callbacks
 
@@ -245,15 +245,6 @@ def _restore(path: Path, matcher: nn.Module, objective: object) -> None:
                 "product with the same settings"
             )
         part.load_state_dict(own, strict=False)
-
-
-def _load_finished(other: TrainingFolder, matcher: nn.Module, objective: object) -> None:
-    finished = other.finished()
-    if not finished:
-        raise ConfigError(f"{other.path}: expected a training with a finished stage to start from, got none")
-    for name in finished:
-        _restore(other.checkpoint(name), matcher, objective)
-    logger.info("loaded the weights of %s after stages %s", other.path, ", ".join(finished))
 
 
 @contextmanager

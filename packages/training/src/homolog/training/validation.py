@@ -5,7 +5,6 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
@@ -16,6 +15,7 @@ from homolog.core.atomic import write_json
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError, DataError
 from homolog.training.batch import PairBatch, collate
+from homolog.training.callbacks import IntervalCallback
 from homolog.training.data import Source, mixed_seed
 from homolog.training.module import MatcherModule
 from homolog.training.objectives.base import Step
@@ -52,7 +52,7 @@ class Validation:
             )
 
 
-class ValidationCallback(pl.Callback):
+class ValidationCallback(IntervalCallback):
     """Logs the unweighted terms of held-out samples as `valid/<term>`, and their weighted sum as `valid/loss`.
 
     Every validation uses the same samples, batches and random numbers, so results differ by the weights alone.
@@ -74,6 +74,7 @@ class ValidationCallback(pl.Callback):
         Raises:
             ConfigError: a source without samples.
         """
+        super().__init__(validation.every)
         self.validation, self.size, self.seed, self._export = validation, size, seed, save_best
         self.values: dict[str, Tensor] = {}  # of the last validation
         self._source = validation.source()
@@ -81,22 +82,10 @@ class ValidationCallback(pl.Callback):
             raise ConfigError("validation: expected samples in its source, got none")
         drawn = np.random.default_rng(np.random.SeedSequence(seed)).permutation(len(self._source))
         self.selected = sorted(int(index) for index in drawn[: validation.pairs])
-        self._validated = 0
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Remember the first step of a resumed training: it was validated before its checkpoint was written."""
-        del pl_module
-        self._validated = trainer.global_step
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Validate if it is due."""
-        del outputs, batch, batch_idx
-        step, every = trainer.global_step, self.validation.every
-        if step == self._validated or not (step % every == 0 or step == trainer.max_steps):
-            return
-        self._validated = step
+    def act(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate."""
+        step = trainer.global_step
         if not isinstance(pl_module, MatcherModule):
             raise TypeError(f"expected a MatcherModule, got {type(pl_module).__name__}")
         self.values.update(self._terms(trainer, pl_module))

@@ -89,11 +89,8 @@ class VGGT(nn.Module):
         super().__init__()
         sizes = architecture or Architecture()
         _check(sizes, taps, shared, heads, dtype)
-        self.architecture = sizes
-        self.multiple = sizes.patch
-        self.taps = tuple(taps)
-        self.shared = shared
-        self.symmetric = symmetric
+        self.architecture, self.multiple = sizes, sizes.patch
+        self.taps, self.shared, self.symmetric = tuple(taps), shared, symmetric
         self.left_out: dict[str, int] = {}
         # With a file to come, parameters are shapes only, until they become the file's tensors.
         with nullcontext() if checkpoint is None else torch.device("meta"):
@@ -232,7 +229,15 @@ class VGGT(nn.Module):
             self.semantic = Pairs(own, sizes, gradient_checkpointing=gradient_checkpointing)
         self.depth_head = _decoder(sizes, 2, torch.exp, frames_per_chunk) if "depth" in heads else None
         self.point_head = _decoder(sizes, 4, inverse_log, frames_per_chunk) if "point" in heads else None
-        self.camera_head = _camera_head(sizes) if "camera" in heads else None
+        self.camera_head: CameraHead | None = None
+        if "camera" in heads:
+            self.camera_head = CameraHead(
+                2 * sizes.width,
+                depth=sizes.camera_depth,
+                heads=sizes.camera_attention_heads,
+                iterations=sizes.camera_iterations,
+                mlp_ratio=sizes.camera_mlp_ratio,
+            )
 
     def _prepare(self, dtype: torch.dtype) -> None:
         for decoder in (self.depth_head, self.point_head):
@@ -263,16 +268,6 @@ def _decoder(sizes: Architecture, outputs: int, activation: Activation, frames_p
         hidden=sizes.decoder_hidden,
         activation=activation,
         frames_per_chunk=frames_per_chunk,
-    )
-
-
-def _camera_head(sizes: Architecture) -> CameraHead:
-    return CameraHead(
-        2 * sizes.width,
-        depth=sizes.camera_depth,
-        heads=sizes.camera_attention_heads,
-        iterations=sizes.camera_iterations,
-        mlp_ratio=sizes.camera_mlp_ratio,
     )
 
 

@@ -84,25 +84,10 @@ class CoarseToFineHead(Protocol):
         temperature: divides the cosines of cells.
     """
 
-    @property
-    def coarse(self) -> str:
-        """See the class."""
-        ...
-
-    @property
-    def fine(self) -> str:
-        """See the class."""
-        ...
-
-    @property
-    def window(self) -> int:
-        """See the class."""
-        ...
-
-    @property
-    def temperature(self) -> float:
-        """See the class."""
-        ...
+    coarse: str
+    fine: str
+    window: int
+    temperature: float
 
     def tokens(self, features0: Features, features1: Features) -> tuple[Tensor, Tensor]:
         """Return unit descriptors of the coarse cells of both images, [B N D] and [B M D]."""

@@ -95,12 +95,27 @@ class DenseObjective(nn.Module):
         sides = _Sides(batch, fields)
         weighting: Weighting = step.options.get("weighting", self.weighting)
         losses: dict[str, Callable[[int], Tensor]] = {
-            "dense": lambda side: self._dense(sides, side),
-            "keypoint": lambda side: self._keypoint(sides, side),
+            "dense": lambda side: dense_l2(
+                sides.fields[side], sides.truths[side], unit=self.dense_unit, reference_size=batch.size
+            ),
+            "keypoint": lambda side: keypoint_l2(
+                sides.fields[side],
+                sides.points[side],
+                sides.points[1 - side],
+                batch.visible,
+                query_size=batch.size,
+                reference_size=batch.size,
+                unit=self.keypoint_unit,
+            ),
             "smoothness": lambda side: smoothness_loss(
                 sides.fields[side].grid, sides.masks[side], form=self.form
             ),
-            "matching": lambda side: self._matching(sides, side, weighting),
+            "matching": lambda side: matching_loss(
+                *self._encoded(sides, side),
+                sides.masks[side],
+                sides.fields[side].confidence,
+                weighting=weighting,
+            ),
             "reconstruction": lambda side: reconstruction_loss(
                 sides.images[side],
                 sides.fields[side],
@@ -116,29 +131,9 @@ class DenseObjective(nn.Module):
             if name in step.wanted
         }
 
-    def _dense(self, sides: "_Sides", side: int) -> Tensor:
-        return dense_l2(
-            sides.fields[side], sides.truths[side], unit=self.dense_unit, reference_size=sides.size
-        )
-
-    def _keypoint(self, sides: "_Sides", side: int) -> Tensor:
-        return keypoint_l2(
-            sides.fields[side],
-            sides.points[side],
-            sides.points[1 - side],
-            sides.visible,
-            query_size=sides.size,
-            reference_size=sides.size,
-            unit=self.keypoint_unit,
-        )
-
-    def _matching(self, sides: "_Sides", side: int, weighting: Weighting) -> Tensor:
-        warped, real = self._encoded(sides, side)
-        field = sides.fields[side]
-        return matching_loss(warped, real, sides.masks[side], field.confidence, weighting=weighting)
-
     def _uncertainty(self, sides: "_Sides", side: int) -> Tensor:
         field, mask = sides.fields[side], sides.masks[side]
+        confidence = field.confidence
         if self.error == "truth":
             truth = sides.truths[side]
             mask = (truth.confidence > 0) & truth.grid.isfinite().all(dim=1)
@@ -151,11 +146,8 @@ class DenseObjective(nn.Module):
                 error = distance_map(*self._encoded(sides, side))
             size = int(error.shape[1]), int(error.shape[2])
             # A cell belongs to the foreground if most of its pixels do.
-            coarse = area_fraction(mask, size) > 0.5
-            return uncertainty_loss(
-                area_fraction(field.confidence, size), error, coarse, lambda_conf=float(self.lambda_conf)
-            )
-        return uncertainty_loss(field.confidence, error, mask, lambda_conf=float(self.lambda_conf))
+            mask, confidence = area_fraction(mask, size) > 0.5, area_fraction(confidence, size)
+        return uncertainty_loss(confidence, error, mask, lambda_conf=float(self.lambda_conf))
 
     def _encoded(self, sides: "_Sides", side: int) -> tuple[Tensor, Tensor]:
         if self.encoder is None:
@@ -171,10 +163,8 @@ class _Sides:
     """Both directions of a batch; index 0 or 1 selects the image."""
 
     def __init__(self, batch: PairBatch, fields: tuple[DenseField, DenseField]) -> None:
-        self.size = batch.size
         self.fields = fields
         self.images = batch.images[:, 0], batch.images[:, 1]
         self.truths = batch.field0, batch.field1
         self.masks = batch.mask0, batch.mask1
         self.points = batch.xy0, batch.xy1
-        self.visible = batch.visible

@@ -6,9 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from homolog.core.coords import pixel_to_normalised
 from homolog.core.features import Features
 from homolog.core.protocols import Backbone
-from homolog.training.batch import PairBatch, known_points, sample_maps
+from homolog.core.sampling import sample_points
+from homolog.training.batch import PairBatch, known_points
 from homolog.training.losses.matcha import Focus, contrastive_loss, dense_flow_loss
 from homolog.training.losses.sparse import dual_softmax_loss
 from homolog.training.objectives.base import Step, part
@@ -102,7 +104,11 @@ class FusionObjective(nn.Module):
                 if name in _TERMS and _TERMS[name][0] == kind and len(points[0]):
                     found[name].append(self._term(name, features, batch, index, points))
         if "anchor" in found:
-            found["anchor"] = [self._anchor(features) * len(batch)]
+            away = [
+                1 - nn.functional.cosine_similarity(features[name], features[f"{name}_input"], dim=2).mean()
+                for name in (self.semantic, self.geometric)
+            ]
+            found["anchor"] = [(away[0] + away[1]) * len(batch)]
         if "similarity" in found and len(batch) > 1:
             found["similarity"] = self._similarity(features, step)
         return {name: sum(values, zero) / len(batch) for name, values in found.items()}
@@ -111,9 +117,7 @@ class FusionObjective(nn.Module):
         self, name: str, features: Features, batch: PairBatch, index: int, points: tuple[Tensor, Tensor]
     ) -> Tensor:
         _, map_, loss = _TERMS[name]
-        maps = features[{"semantic": self.semantic, "geometric": self.geometric, "joint": self.joint}[map_]][
-            index
-        ]
+        maps = features[getattr(self, map_)][index]
         if loss == "flow":
             return dense_flow_loss(
                 maps[0],
@@ -124,18 +128,14 @@ class FusionObjective(nn.Module):
                 temperature=self.temperature,
                 focus=self.focus,
             )
-        one, two = self._read(maps, *points, batch)
+        one, two = (
+            sample_points(map_[None], pixel_to_normalised(xy[None].to(map_), batch.size))[0]
+            for map_, xy in zip(maps, points, strict=True)
+        )
         if loss == "contrastive":
             return contrastive_loss(one, two, self.log_scale)
         one, two = (nn.functional.normalize(each, dim=1) for each in (one, two))
         return dual_softmax_loss(one, two, scale=self.scale)[0]
-
-    def _anchor(self, features: Features) -> Tensor:
-        away = [
-            1 - nn.functional.cosine_similarity(features[name], features[f"{name}_input"], dim=2).mean()
-            for name in (self.semantic, self.geometric)
-        ]
-        return away[0] + away[1]
 
     def _similarity(self, features: Features, step: Step) -> list[Tensor]:
         now, before = (
@@ -163,7 +163,3 @@ class FusionObjective(nn.Module):
         # Without keypoints, use dense labels.
         few = self.semantic_points or self.points
         return xy0[known][:few], xy1[known][:few]
-
-    def _read(self, maps: Tensor, xy0: Tensor, xy1: Tensor, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        one = sample_maps(maps[:1], xy0[None].to(maps), batch.size)[0]
-        return one, sample_maps(maps[1:], xy1[None].to(maps), batch.size)[0]

@@ -11,11 +11,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from homolog.core.camera import Camera, RelativePose
-from homolog.core.coords import Size, identity_grid, pixel_grid
+from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import CapabilityError
 from homolog.core.samples import PairSample
-from homolog.core.sampling import warp_maps
-from homolog.training.batch import PairBatch
+from homolog.training.batch import PairBatch, nearest_pixels
 from homolog.training.losses.vggt import camera_loss, trusted_error
 from homolog.training.objectives.base import Step
 
@@ -76,14 +75,13 @@ def quaternion(R: Float[Tensor, "3 3"]) -> Float[Tensor, "4"]:
     return leading if leading[3] >= 0 else -leading
 
 
-def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor, Tensor]:
-    no_depth, no_pose, no_points = (torch.full((2, *rest), torch.nan) for rest in (size, (9,), (*size, 3)))
-    unknown = no_depth, no_pose, no_points
+def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, ...]:
+    unknown = tuple(torch.full((2, *rest), torch.nan) for rest in (size, (9,), (*size, 3)))
     depth0, depth1, camera0, camera1 = sample.depth0, sample.depth1, sample.camera0, sample.camera1
     if depth0 is None or depth1 is None or camera0 is None or camera1 is None or sample.pose is None:
         return unknown
     cameras = camera0.resampled(sample.image0.to_original), camera1.resampled(sample.image1.to_original)
-    depth = torch.stack([_resized(each, size) for each in (depth0, depth1)]).double()
+    depth = torch.cat([nearest_pixels(each[None, None], size)[0] for each in (depth0, depth1)]).double()
     still = RelativePose(R=torch.eye(3, dtype=torch.float64), t=torch.zeros(3, dtype=torch.float64))
     poses = still, RelativePose(R=sample.pose.R.double(), t=sample.pose.t.double())
     points = torch.stack(
@@ -105,12 +103,6 @@ def _of_pair(sample: PairSample, size: Size) -> tuple[Tensor, Tensor, Tensor]:
 def _points(depth: Tensor, camera: Camera) -> Float[Tensor, "N 3"]:
     xy = pixel_grid((int(depth.shape[0]), int(depth.shape[1]))).double()
     return Camera(K=camera.K.double()).rays(xy) * depth.reshape(-1, 1)
-
-
-def _resized(depth: Tensor, size: Size) -> Tensor:
-    if tuple(depth.shape) == size:
-        return depth
-    return warp_maps(depth[None, None], identity_grid(size)[None], mode="nearest", padding="border")[0, 0]
 
 
 class GeometryObjective(nn.Module):

@@ -90,7 +90,7 @@ class GraphMatcherObjective(nn.Module):
             guidance = [getattr(pair, f"guidance{side}") for pair in pairs]
             points.append(
                 head.join(
-                    [_moved(getattr(pair, f"keypoints{side}"), batch.images.device) for pair in pairs],
+                    [getattr(pair, f"keypoints{side}").to(batch.images.device) for pair in pairs],
                     [pair.image_size for pair in pairs],
                     None if None in guidance else [each.to(batch.images.device) for each in guidance],
                 )
@@ -106,7 +106,10 @@ class GraphMatcherObjective(nn.Module):
         with torch.no_grad():
             for side in (0, 1):
                 views = batch.images[:, side]
-                features = self._features(matcher, views)
+                size = int(views.shape[-2]), int(views.shape[-1])
+                backbone = getattr(matcher, "backbone", None)
+                pixels = Features(maps={PIXELS: views[:, None]}, image_size=size)
+                features = pixels if backbone is None else backbone(views[:, None])
                 found.append([keypoints.best(max_keypoints) for keypoints in detector(views, features)])
                 features_of.append(features)
         points = [head.pad(*each) for each in zip(found, features_of, strict=True)]
@@ -116,25 +119,9 @@ class GraphMatcherObjective(nn.Module):
         ]
         return points, ([truth.matches0 for truth in truths], [truth.matches1 for truth in truths])
 
-    def _features(self, matcher: nn.Module, views: Tensor) -> Features:
-        backbone = getattr(matcher, "backbone", None)
-        if backbone is None:
-            size = int(views.shape[-2]), int(views.shape[-1])
-            return Features(maps={PIXELS: views[:, None]}, image_size=size)
-        return backbone(views[:, None])
-
 
 _Inputs = tuple[list[object], tuple[list[Tensor], list[Tensor]]]
 """The keypoints of both images as the head reads them, and their true matches."""
-
-
-def _moved(keypoints: Keypoints, device: torch.device) -> Keypoints:
-    assert keypoints.descriptor is not None
-    return Keypoints(
-        xy=keypoints.xy.to(device),
-        score=keypoints.score.to(device),
-        descriptor=keypoints.descriptor.to(device),
-    )
 
 
 def _padded(labels: Sequence[Tensor], length: int) -> Tensor:

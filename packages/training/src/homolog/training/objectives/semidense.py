@@ -66,8 +66,7 @@ class SemidenseObjective(nn.Module):
             CapabilityError: `alignment` is wanted of a head without `alignment_channels`.
         """
         head, backbone = part(matcher, "head", CoarseToFineHead), part(matcher, "backbone", Backbone)
-        one, two = (backbone(batch.images[:, side, None]) for side in (0, 1))
-        features = one, two
+        features = backbone(batch.images[:, 0, None]), backbone(batch.images[:, 1, None])
         maps = [each[head.coarse] for each in features]
         cells0, cells1 = ((int(map_.shape[-2]), int(map_.shape[-1])) for map_ in maps)
         truth = coarse_truth(batch.field0, batch.field1, cells0=cells0, cells1=cells1, rest=self.rest)
@@ -84,10 +83,7 @@ class SemidenseObjective(nn.Module):
             )
             terms["coarse"] = loss.mean()
         if "fine" in step.wanted:
-            fine = [
-                self._fine(head, batch, index, features, truth.matches0, truth.place0, step)
-                for index in range(len(batch))
-            ]
+            fine = [self._fine(head, batch, index, features, truth, step) for index in range(len(batch))]
             terms["fine"] = torch.stack(fine).mean()
         if "alignment" in step.wanted:
             terms["alignment"] = self._alignment(head, batch, features, truth, step)
@@ -99,24 +95,23 @@ class SemidenseObjective(nn.Module):
         batch: PairBatch,
         index: int,
         features: tuple[Features, Features],
-        matches0: Tensor,
-        place0: Tensor,
+        truth: CoarseTruth,
         step: Step,
     ) -> Tensor:
-        size = batch.size
-        one, two = (_only(each, index) for each in features)
-        matched = (matches0[index] >= 0).nonzero()[:, 0]
+        size, matches0 = batch.size, truth.matches0[index]
+        one, two = (each.item(index) for each in features)
+        matched = (matches0 >= 0).nonzero()[:, 0]
         order = torch.randperm(len(matched), generator=step.generator)[: self.matches]
         chosen = matched[order.to(matched.device)]
         coarse0, coarse1 = (each[head.coarse] for each in (one, two))
         xy0 = _centres(coarse0, size)[chosen]
-        xy1 = _centres(coarse1, size)[matches0[index][chosen]]
+        xy1 = _centres(coarse1, size)[matches0[chosen]]
         refined = head.refine(xy0, xy1, one, two)
         fine = two[head.fine]
         # Half a window of the fine map, in pixels: LoFTR's unit.
         half = (head.window // 2) * size[1] / fine.shape[-1]
-        truth = normalised_to_pixel(place0[index][chosen], size)
-        return fine_loss((refined - xy1) / half, (truth - xy1) / half, weight="none")
+        place = normalised_to_pixel(truth.place0[index][chosen], size)
+        return fine_loss((refined - xy1) / half, (place - xy1) / half, weight="none")
 
     def _alignment(
         self,
@@ -188,11 +183,6 @@ def _as_partners(
     matches1 = matches1.cpu()
     theirs = id0[matches1.clamp_min(0)]
     return torch.where((matches1 >= 0) & (theirs >= 0), theirs, id1)
-
-
-def _only(features: Features, index: int) -> Features:
-    maps = {name: map_[index : index + 1] for name, map_ in features.maps.items()}
-    return Features(maps=maps, image_size=features.image_size)
 
 
 def _centres(map_: Tensor, image_size: tuple[int, int]) -> Tensor:

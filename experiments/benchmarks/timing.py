@@ -1,0 +1,31 @@
+"""What the benchmarks share: runs that alternate, and the machine that they ran on."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import torch
+
+
+def alternating(
+    runs: Sequence[Callable[[], object]], repeats: int, *, clock: Callable[[], float] = time.process_time
+) -> list[list[float]]:
+    """Return the seconds of `repeats` runs of each function; they alternate, and a first round warms up."""
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats + 1):
+        for run, taken in zip(runs, times, strict=True):
+            start = clock()
+            run()
+            taken.append(clock() - start)
+    return [taken[1:] for taken in times]
+
+
+def circumstances(*packages: str) -> str:
+    """Return machine, load, and versions of Python and of some packages."""
+    versions = ", ".join(f"{name} {version(name)}" for name in packages)
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
+        f"load {os.getloadavg()[0]:.1f}; Python {platform.python_version()}, {versions}"
+    )
