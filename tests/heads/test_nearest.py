@@ -233,7 +233,7 @@ def test_descriptors_of_different_lengths_are_refused():
         ({"ratio": 0.0}, "ratio in"),
         ({"ratio": 1.1}, "ratio in"),
         ({"chunk": 0}, "chunk >= 1"),
-        ({"metric": "euclidean", "match_threshold": 0.5}, "needs metric cosine"),
+        ({"metric": "euclidean", "match_threshold": 0.5}, "expected metric=cosine"),
     ],
 )
 def test_settings_of_mutual_nearest_out_of_range_raise(settings, message):

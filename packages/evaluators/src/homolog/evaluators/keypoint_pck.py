@@ -18,10 +18,10 @@ from homolog.evaluators.precision import Comparison, calibration, within
 from homolog.evaluators.records import Curve, Record, Score, Scored, mean_of_columns
 
 Precision = Literal["float32", "float64"]
-"""Of errors and thresholds; it decides about errors within rounding of the threshold."""
+"""Float type of errors and thresholds; it matters for errors almost equal to the threshold."""
 
 Average = Literal["per image", "per point", "macro per image", "macro per point"]
-"""Mean over pairs, over all keypoints, or over the categories' means of either."""
+"""Mean over pairs or over all keypoints; `macro` averages within each category first, then over categories."""
 
 AVERAGES: tuple[Average, ...] = get_args(Average)
 
@@ -193,7 +193,7 @@ def image_side(size: Integer[np.ndarray, " 2"] | tuple[int, int]) -> float:
 
 
 def keypoint_side(xy: Real[np.ndarray, "N 2"]) -> float:
-    """Return the longer extent of keypoints, PF-WILLOW's substitute for a box; NaN without keypoints.
+    """Return the longer side of the bounding box of the keypoints, used where a data set has no boxes (PF-WILLOW); NaN without keypoints.
 
     >>> keypoint_side(np.array([[1.0, 2.0], [4.0, 9.0]]))
     7.0
@@ -232,7 +232,7 @@ class _Points:
 
 
 class PckProtocol:
-    """PCK over the pairs of a run: one variant is the headline, and all other averages and sides follow.
+    """PCK over the pairs of a run: the chosen variant is reported first, then the other averages and sides.
 
     Published tables mix averages (per image, per point, macro), so "PCK" alone says little. Pairs without a
     keypoint that is visible in both images are left out; the settings list them.

@@ -31,8 +31,7 @@ class MutualPairs(NamedTuple):
     Attributes:
         index0: [M] rows of the first set, ascending.
         index1: [M] rows of the second set.
-        similarity: [M] their dot product, that is, the cosine of unit descriptors; minus their distance
-            when compared by distance.
+        similarity: [M] their dot product (metric cosine) or negative distance (metric euclidean).
     """
 
     index0: Int[Tensor, " M"]
@@ -60,7 +59,7 @@ def mutual_nearest(
 ) -> MutualPairs:
     """Find the pairs that are nearest to each other both ways.
 
-    Every similarity is computed once and never stored beyond its chunk. Ties go to the lowest index
+    The full similarity matrix is never held in memory. Ties go to the lowest index
     in both directions. No gradient flows through the choice of pairs.
 
     Args:
@@ -69,17 +68,17 @@ def mutual_nearest(
         match_threshold: keep pairs whose cosine is strictly greater, as XFeat's `match` does; None or a
             value <= 0 keeps all.
         ratio: keep pairs whose distance is at most this fraction of the distance to the second
-            nearest, both ways (Lowe 2004, section 7.1; kornia's `match_smnn`). A pair without a
-            second neighbour, or with one at distance zero, is dropped. None keeps all.
+            nearest, both ways (Lowe 2004, section 7.1; kornia's `match_smnn`). Pairs without a second-nearest descriptor, or whose
+            second-nearest is at distance 0, are dropped. None keeps all.
         metric: what nearest means. Unit descriptors have the same nearest neighbours either way.
-        chunk: how many similarities to hold at a time; at least 16 rows of them are held.
+        chunk: similarities in memory at once; at least 16 rows of them.
 
     Returns:
         Indices of both sides and their similarity, ordered by the first index.
 
     Raises:
         ShapeError: descriptors of different lengths.
-        ConfigError: a ratio outside (0, 1], a chunk below 1, or a minimum cosine among distances.
+        ConfigError: a ratio outside (0, 1], a chunk below 1, or `match_threshold` with metric `euclidean`.
     """
     if descriptor0.shape[1] != descriptor1.shape[1]:
         raise ShapeError(
@@ -90,7 +89,7 @@ def mutual_nearest(
         raise ConfigError(f"expected chunk >= 1 and a ratio in (0, 1] or null, got {chunk} and {ratio}")
     if metric == "euclidean" and match_threshold is not None and match_threshold > 0:
         raise ConfigError(
-            f"a minimum cosine of {match_threshold} needs metric cosine, got euclidean; leave one out"
+            f"expected metric=cosine for match_threshold={match_threshold}, got euclidean; remove one of them"
         )
     if not len(descriptor0) or not len(descriptor1):
         none = torch.zeros(0, dtype=torch.long, device=descriptor0.device)
@@ -208,7 +207,7 @@ def dual_softmax(similarity: Float[Tensor, "N M"], temperature: float) -> Float[
 
 
 def peaks_both_ways(probability: Float[Tensor, "N M"], *, match_threshold: float) -> Bool[Tensor, "N M"]:
-    """Mark pairs above a minimum that equal the maxima of both their row and their column.
+    """Mark entries above the threshold that are the maximum of their row and of their column.
 
     Under exact ties a row or a column can hold several; `DualSoftmax` takes the lowest index of a row.
     """
@@ -223,10 +222,10 @@ class DualSoftmax(nn.Module):
     """Pairs keypoints by the dual softmax of their cosines. It holds all N x M similarities at once."""
 
     def __init__(self, *, temperature: float = 0.1, match_threshold: float = 0.2) -> None:
-        """Choose how strict to be.
+        """Set the temperature and the threshold.
 
         Args:
-            temperature: divides the cosines; smaller is surer of itself.
+            temperature: divides the cosines; smaller gives sharper probabilities.
             match_threshold: keep matches of a probability above this.
 
         Raises:
@@ -272,9 +271,9 @@ def _unit(keypoints: Keypoints, head: str) -> Tensor:
 class Nearest(nn.Module):
     """Pairs keypoints that are each other's nearest by cosine, and finds single points on a feature map.
 
-    Scores of matches are cosines. The confidence of a transferred point is the concentration of its
-    similarities (see `Located`) over 1 + (e / stride)^2, where e is how far from the point the way
-    there and back again ends: near 1 for a place that resembles nothing else and is found both ways.
+    Scores of matches are cosines. The confidence of a transferred point is concentration / (1 + (e / stride)^2). `read_out.Located` defines the
+    concentration; e is the round-trip error: the point is transferred to image 1 and back, and its distance to
+    where it started is measured. It is near 1 if the match is unique and the round trip returns to the start.
     """
 
     def __init__(
@@ -296,9 +295,9 @@ class Nearest(nn.Module):
             match_threshold: keep matches of a cosine above this; None keeps all.
             ratio: keep matches that are closer than this fraction of the second nearest, both ways;
                 None keeps all.
-            window: side in cells, odd, of the surroundings that refine a transferred point; 1 takes the
+            window: odd side, in cells, of the window that refines a transferred point; 1 takes the
                 centre of the best cell, None all cells.
-            temperature: of the softmax in that window; small trusts the best cell.
+            temperature: of the softmax in that window; small values favour the best cell.
             sigma: of a Gaussian around the best cell that weighs similarities, in cells (kernel
                 soft-argmax); None for none.
             source: `bilinear` interpolates the descriptor of a transferred point between cells, `cell`
@@ -336,7 +335,7 @@ class Nearest(nn.Module):
         return paired(keypoints0, keypoints1, index0, index1, cosine)
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
-        """Find points of image 0 in image 1, reading only what they need.
+        """Find points of image 0 in image 1.
 
         Args:
             xy0: pixel coordinates in the image that `features0` describe.

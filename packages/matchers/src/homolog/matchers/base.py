@@ -6,7 +6,7 @@ A matcher extracts features from each image, then compares two images:
     found = matcher.match_features(features[0], features[1])
 
 `match(image0, image1)` does both. Extracted features are cached by the content of the image, in memory
-and, after `use_cache`, on disk, so an image is extracted once however many pairs it is in.
+and, after `use_cache`, on disk, so each image is processed once, however many pairs use it.
 """
 
 from abc import ABC, abstractmethod
@@ -83,7 +83,7 @@ class ImageGeometry:
 class ImageFeatures:
     """What a matcher extracted from one image; `FeatureMatcher.match_features` compares two of them.
 
-    The tensors may be inference tensors; clone them to use them in autograd.
+    The tensors are made under `torch.inference_mode`; `clone()` them before using them in autograd.
 
     Attributes:
         features: the feature maps, B = V = 1.
@@ -140,8 +140,7 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
             descriptor_map: the map of the backbone that describes the keypoints, and the only one kept;
                 None keeps the descriptors of the detector, and all maps.
             multiple: sides of resized images are multiples of this, and of what the parts require.
-            resize: images are scaled down to this longer side, in pixels; None keeps their size up to
-                these multiples.
+            resize: images are scaled down to this longer side, in pixels; None only rounds each side to a multiple.
             enlarge: also scale smaller images up to `resize`.
             batch_size: images of one size that `extract` passes through the networks at once, at most.
             memory: bytes of extracted features to keep in memory.
@@ -224,7 +223,7 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
 
         Args:
             cache: where to store them.
-            recipe: hash of everything except the pixels that determines the features; `load_matcher`
+            recipe: hash of every other input of the features: weights, settings and code; `load_matcher`
                 computes it.
         """
         self._disk = cache, recipe

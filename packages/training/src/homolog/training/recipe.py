@@ -23,10 +23,10 @@ class Recipe:
         sources: factories of the data sources by name; called only for stages that use the source.
         stages: stages by name, in order.
         size: (height, width) of the network's input images, in pixels.
-        parts: paths of the parts to export after each stage (`head`, `backbone.fusion`); their setting
-            `checkpoint` reads a `state_dict`. Every trainable parameter must be in one of them.
+        parts: paths of the parts that are saved after each stage, such as `head` or `backbone.fusion`. Each needs a
+            setting `checkpoint` that loads the saved file. Every trainable parameter must be in one of them.
         settings: settings of the product, as for `homolog match`: `head.width=64`.
-        sparse: names of sources whose dense labels are hidden: stand-ins for photos with annotated keypoints.
+        sparse: names of sources of which only the keypoints are used as labels, to imitate annotated photos.
         swap: probability of swapping the images of a pair, so that no network learns their order.
         seed: seed of all random numbers.
         cache: cache of the feature maps of frozen backbones; None computes them in every step.
