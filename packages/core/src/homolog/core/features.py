@@ -60,10 +60,6 @@ class Features:
         """Keep only the named maps, in that order."""
         return replace(self, maps={name: self[name] for name in names})
 
-    def prefixed(self, prefix: str) -> "Features":
-        """Return the same maps with `prefix.` before every name."""
-        return replace(self, maps={f"{prefix}.{name}": map_ for name, map_ in self.maps.items()})
-
     def view(self, index: int) -> "Features":
         """Return the features of one view, as features with V = 1."""
         return replace(self, maps={name: map_[:, index : index + 1] for name, map_ in self.maps.items()})

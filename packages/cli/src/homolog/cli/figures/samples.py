@@ -171,7 +171,11 @@ def draw_tracks(
 def _pair(sample: PairSample) -> list[Panel]:
     images = sample.image0, sample.image1
     xy = _known_points(sample)
-    short = {name: value for name, value in sample.facts.items() if len(value) < 24 and name.isalpha()}
+    short = {
+        name: value
+        for name, value in sample.facts.items()
+        if len(value) < 24 and name.isalpha() and name != "keypoints"
+    }
     captions = "; ".join((sample.name, *(f"{name} {value}" for name, value in short.items()))), ""
     colours = _hues(len(xy[0]))
     panels: list[Panel] = []
