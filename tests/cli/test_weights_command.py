@@ -232,35 +232,8 @@ def test_a_mistyped_name_is_one_line_with_the_right_one(weights, hub, action: st
     assert hub.requests == []
 
 
-def test_a_name_like_no_other_lists_some_and_counts_the_rest(weights, configs: Path):
-    for number in range(30):
-        write(configs, f"head/numbered_{number}", {"checkpoint": node(OTHER, None, None)})
-    said = weights("where", "qqqqqq")
-    assert said.code == 2
-    assert re.search(r"; choose from .*all, .* and \d+ more\n$", said.err)
-    assert len(said.err.splitlines()) == 1
-
-
 def test_a_product_without_weights_is_told_as_one(weights):
     assert "no weights or product with weights named plain" in weights("fetch", "plain").err
-
-
-def test_another_configs_folder_has_to_be_one(homolog, tmp_path: Path):
-    said = homolog("weights", "list", "--configs", tmp_path / "none")
-    assert said.code == 2
-    (line,) = said.err.splitlines()
-    assert "expected a configs folder" in line
-
-
-def test_a_product_whose_weights_are_described_wrongly_hides_no_other(weights, homolog, configs: Path):
-    write(configs, "head/unfinished", {"checkpoint": {"_target_": "homolog.zoo.sources.fetch"} | ABOUT})
-    write(configs, "head/mistaken", {"checkpoint": {"_target_": "homolog.core.weights.fetsch"} | ABOUT})
-    assert row(weights, "net")[0] == "net"
-    products = json.loads(homolog("list", "--json", "--configs", configs).out)
-    status = {product["name"]: product["status"] for product in products}
-    assert status["net"] == "downloadable"
-    assert status["unfinished"] == "broken: homolog.zoo.sources.fetch: missing a required argument: 'url'"
-    assert status["mistaken"].endswith("did you mean homolog.zoo.sources.fetch?")
 
 
 # --- fetch ----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -56,7 +56,7 @@ def _part(cache: Path, url: str, sha256: str | None = SHA256) -> Path:
 
 
 @contextmanager
-def _says_what_to_do(reason: str, url: str, path: Path) -> Iterator[None]:
+def _says_what_to_do(reason: str, url: str, path: Path) -> Generator[None]:
     """Expect an error of one line with a reason, and where to get and place the file by hand."""
     with pytest.raises(WeightsError, match=reason) as caught:
         yield

@@ -25,13 +25,7 @@ AVERAGE_MEANING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of texts.
-
-    Attributes:
-        header: one text for each column.
-        rows: one text for each column of each row.
-        best: (row, column) of the best values.
-    """
+    """A table of texts; `best` are (row, column) of the best values."""
 
     header: list[str]
     rows: list[list[str]]
