@@ -41,6 +41,13 @@ def test_entries_load_bit_for_bit(tmp_path: Path) -> None:
     assert loaded["map"].dtype == torch.bfloat16
 
 
+def test_tensors_that_share_memory_are_stored(tmp_path: Path) -> None:
+    xy = torch.rand(6, 2)
+    shared = {"0.xy": xy, "1.xy": xy, "first": xy[:3]}
+    FeatureCache(tmp_path).save("photo", shared)
+    assert _same(FeatureCache(tmp_path).load("photo"), shared)
+
+
 def test_an_unknown_key_is_none_and_makes_no_folder(tmp_path: Path) -> None:
     assert FeatureCache(tmp_path / "none").load(content_key("x")) is None
     assert not (tmp_path / "none").exists()
