@@ -171,8 +171,8 @@ class FeatureCache:
         disk is logged once, and entries are dropped.
         """
         path = self._path(key)
-        # Cloned, because safetensors does not write tensors that share memory.
-        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        # Copies, because tensors may share memory (the cells of two views do) and safetensors refuses that.
+        whole = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
         sums = {name: _crc32(tensor) for name, tensor in whole.items()}
         try:
             replaced = _version(path)
