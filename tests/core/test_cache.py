@@ -41,11 +41,11 @@ def test_entries_load_bit_for_bit(tmp_path: Path) -> None:
     assert loaded["map"].dtype == torch.bfloat16
 
 
-def test_tensors_that_share_memory_are_stored(tmp_path: Path) -> None:
-    xy = torch.rand(6, 2)
-    shared = {"0.xy": xy, "1.xy": xy, "first": xy[:3]}
-    FeatureCache(tmp_path).save("photo", shared)
-    assert _same(FeatureCache(tmp_path).load("photo"), shared)
+def test_tensors_that_share_memory_load_as_they_were(tmp_path: Path) -> None:
+    xy = torch.rand(5, 2)
+    shared = {"0.xy": xy, "1.xy": xy, "first": xy[:2]}
+    FeatureCache(tmp_path).save("key", shared)
+    assert _same(FeatureCache(tmp_path).load("key"), shared)
 
 
 def test_an_unknown_key_is_none_and_makes_no_folder(tmp_path: Path) -> None:
