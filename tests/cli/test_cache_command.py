@@ -61,15 +61,6 @@ def test_clear_also_removes_what_a_killed_run_left_half_written(homolog, folder:
     assert not half.exists()
 
 
-def test_a_cleared_entry_is_computed_anew_and_an_uncleared_one_is_found(homolog):
-    keep(1)
-    assert FeatureCache().load(content_key("0")) is not None
-    homolog("cache", "clear")
-    assert FeatureCache().load(content_key("0")) is None
-    keep(1)
-    assert FeatureCache().load(content_key("0")) is not None
-
-
 def test_the_cache_of_the_environment_is_the_one_that_is_shown(
     homolog, folder: Path, monkeypatch, tmp_path: Path
 ):

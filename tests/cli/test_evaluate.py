@@ -55,16 +55,8 @@ def cell(root: Path, folder: Path, **changes: Any) -> Cell:
 
 
 def test_a_run_leaves_scores_answers_pictures_and_where_they_come_from(root: Path, homolog: Any):
-    said = homolog(
-        "evaluate",
-        "matcher=xfeat",
-        "task=named_keypoints",
-        f"data.root={root}",
-        "--cache",
-        "off",
-        "--out",
-        "o",
-    )
+    words = ("matcher=xfeat", "task=named_keypoints", f"data.root={root}", "--cache", "off", "--out", "o")
+    said = homolog("evaluate", *words)
     assert said.code == 0
     folder = Path("o/xfeat__named_keypoints")
     result = json.loads((folder / "result.json").read_text())
@@ -140,13 +132,8 @@ def test_a_sweep_records_what_fails_and_a_report_shows_it(root: Path, homolog: A
     said = homolog("report", "out")
     assert said.code == 0
     page = Path("out/report.html").read_text()
-    for text in (
-        "spair/geoaware",
-        "best and worst",
-        "sparse matches only",
-        "only the first 2 samples",
-        "data:image/jpeg",
-    ):
+    shown = ("spair/geoaware", "best and worst", "only the first 2 samples", "data:image/jpeg")
+    for text in ("sparse matches only", *shown):
         assert text in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     table = Path("out/report.md").read_text()

@@ -68,14 +68,10 @@ def test_wrong_commands_and_options_are_one_line(homolog, words: tuple[str, ...]
 def test_renamed_options_exist():
     for command in COMMANDS:
         module = importlib.import_module(f"homolog.cli.commands.{command}")
+        needed = ("video",) if command == "generate" else ()
+        values = {"--max-matches": ("3",), "--image-format": ("png",), "--format": ("spair",)}
         for new in getattr(module, "RENAMED", {}).values():
-            needed = {"generate": ("video",), "match": ()}.get(command, ())
-            value = (
-                ()
-                if new == "--overwrite"
-                else ({"--max-matches": "3", "--image-format": "png"}.get(new, "spair"),)
-            )
-            parse([command, *needed, new, *value])
+            parse([command, *needed, new, *values.get(new, ())])
 
 
 def test_a_photo_in_place_of_the_command_suggests_match(homolog):
@@ -114,12 +110,8 @@ def test_arguments_come_from_files_and_photos_may_begin_with_an_at(
     monkeypatch.chdir(tmp_path)
     Path("words.txt").write_text("a=1  # one\n'b=[1, 2]'\n")
     Path("@odd.jpg").touch()
-    assert read_argument_files(["match", "@words.txt", "@odd.jpg"]) == [
-        "match",
-        "a=1",
-        "b=[1, 2]",
-        "@odd.jpg",
-    ]
+    words = read_argument_files(["match", "@words.txt", "@odd.jpg"])
+    assert words == ["match", "a=1", "b=[1, 2]", "@odd.jpg"]
 
 
 @pytest.mark.parametrize(

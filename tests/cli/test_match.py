@@ -1,19 +1,25 @@
 """`homolog match` on good photos: what it writes, says and returns."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from homolog.core.errors import DataError
+
 LIGHT = ("matcher=xfeat", "resize=208", "--device", "cpu")
+
+
+def summary_rows() -> list[dict[str, Any]]:
+    return json.loads(Path("homolog-results/summary.json").read_text(encoding="utf-8"))["pairs"]
 
 
 def test_a_pair_gets_a_folder_with_matches_and_pictures(homolog, photos: Path):
@@ -52,16 +58,8 @@ def test_the_summary_names_counts_seconds_and_the_folder(homolog, photos: Path):
     said = homolog(
         "match", photos / "a.png", photos / "b.png", *LIGHT, "--max-matches", "100", "--out", "res"
     )
-    for word in (
-        "a.png + b.png",
-        "matches",
-        "inliers",
-        "mean score",
-        "seconds",
-        "a__b",
-        "1 of 1 pairs matched",
-        "res",
-    ):
+    header = ("matches", "inliers", "mean score", "seconds")
+    for word in ("a.png + b.png", *header, "a__b", "1 of 1 pairs matched", "res"):
         assert word in said.out
     summary = json.loads(Path("res/summary.json").read_text(encoding="utf-8"))
     assert summary["versions"].keys() >= {"python", "torch", "homolog-core", "poselib"}
@@ -81,8 +79,7 @@ def test_a_folder_is_matched_exhaustively_in_order(homolog, photos: Path):
     (photos / "notes.txt").write_text("no photo")
     said = homolog("match", photos, *LIGHT)
     assert said.code == 0
-    rows = json.loads(Path("homolog-results/summary.json").read_text())["pairs"]
-    assert [Path(row["folder"]).name for row in rows] == ["a__b", "a__c", "b__c"]
+    assert [Path(row["folder"]).name for row in summary_rows()] == ["a__b", "a__c", "b__c"]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -92,8 +89,7 @@ def test_a_pair_list_says_which_pairs(homolog, photos: Path):
     pairs.write_text('# remark\n\n"with space.png" a.png 0.5 extra\n  c.png\ta.png\n', encoding="utf-8")
     said = homolog("match", photos, "--pairs", pairs, *LIGHT)
     assert said.code == 0
-    rows = json.loads(Path("homolog-results/summary.json").read_text())["pairs"]
-    assert [Path(row["folder"]).name for row in rows] == ["with space__a", "c__a"]
+    assert [Path(row["folder"]).name for row in summary_rows()] == ["with space__a", "c__a"]
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -106,14 +102,9 @@ def test_one_failing_pair_is_reported_and_leaves_nothing_while_the_others_go_on(
     assert len(said.err.splitlines()) == 3
     assert "bb.jpg: expected an image" in failures[0]
     assert "3 of 6 pairs matched" in said.out
-    assert sorted(path.name for path in Path("homolog-results").iterdir()) == [
-        "a__b",
-        "a__c",
-        "b__c",
-        "summary.json",
-    ]
-    rows = json.loads(Path("homolog-results/summary.json").read_text())["pairs"]
-    assert sum(row["error"] is not None for row in rows) == 3
+    left = sorted(path.name for path in Path("homolog-results").iterdir())
+    assert left == ["a__b", "a__c", "b__c", "summary.json"]
+    assert sum(row["error"] is not None for row in summary_rows()) == 3
 
 
 def test_names_in_unicode_with_spaces_and_dollars_work(homolog, photos: Path):
@@ -135,8 +126,7 @@ def test_equal_stems_get_folders_of_their_own(homolog, photos: Path):
     (photos / "b.png").unlink()
     said = homolog("match", photos, *LIGHT)
     assert said.code == 0
-    rows = json.loads(Path("homolog-results/summary.json").read_text())["pairs"]
-    names = [Path(row["folder"]).name for row in rows]
+    names = [Path(row["folder"]).name for row in summary_rows()]
     assert len({name.casefold() for name in names}) == len(names) == 3
     assert all((Path("homolog-results") / name / "matches.npz").is_file() for name in names)
 
@@ -162,8 +152,7 @@ def test_too_few_matches_are_said_and_are_all_outliers(homolog, photos: Path):
 def test_without_a_check_nothing_is_called_an_inlier_in_the_table(homolog, photos: Path):
     said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--verify", "none")
     assert said.code == 0
-    row = json.loads(Path("homolog-results/summary.json").read_text())["pairs"][0]
-    assert row["inliers"] is None
+    assert summary_rows()[0]["inliers"] is None
 
 
 def test_images_without_any_structure_give_no_matches_and_still_pictures(homolog, tmp_path: Path):
@@ -186,35 +175,28 @@ def test_a_note_of_a_part_is_one_line_on_stderr(homolog, photos: Path):
     assert "moving.gif: has 2 frames" in line
 
 
-def wait_for_pairs(out: Path, count: int, run: "subprocess.Popen[str]") -> None:
-    """The folder of a pair is there while the pair is written: only those before the newest are complete."""
-    deadline = time.monotonic() + 120
-    while len(list(out.glob("*/"))) < count and time.monotonic() < deadline and run.poll() is None:
-        time.sleep(0.01)
-
-
 @pytest.fixture
-def hearing_interrupts() -> Generator[None]:
-    """Give children an ear for SIGINT, which what a script starts in the background is born without."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("hearing_interrupts")
-def test_interrupting_ends_cleanly_and_keeps_what_was_done(photos: Path, tmp_path: Path):
+def run(photos: Path, tmp_path: Path) -> Generator["subprocess.Popen[str]"]:
+    """`homolog match` on 105 pairs in a process of its own, stopped by nobody yet; two pairs are begun."""
     for number in range(12):
         (photos / f"more{number}.png").write_bytes((photos / "a.png").read_bytes())
     out = tmp_path / "out"
     command = [sys.executable, "-m", "homolog.cli", "match", str(photos), "--out", str(out), *LIGHT]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    ) as run:
-        wait_for_pairs(out, 2, run)
-        run.send_signal(signal.SIGINT)
-        told, complained = run.communicate(timeout=60)
+    # A process that a script starts in the background would ignore SIGINT, and its children too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("*/"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.01)
+        yield process
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+def test_interrupting_ends_cleanly_and_keeps_what_was_done(run: "subprocess.Popen[str]", tmp_path: Path):
+    out = tmp_path / "out"
+    run.send_signal(signal.SIGINT)
+    told, complained = run.communicate(timeout=60)
     assert run.returncode == 130
     (line,) = complained.splitlines()
     assert line.startswith("homolog: interrupted; ")
@@ -232,45 +214,35 @@ def test_interrupting_ends_cleanly_and_keeps_what_was_done(photos: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_being_terminated_leaves_no_partial_file(photos: Path, tmp_path: Path):
-    for number in range(12):
-        (photos / f"more{number}.png").write_bytes((photos / "a.png").read_bytes())
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "homolog.cli", "match", str(photos), "--out", str(out), *LIGHT]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
-        wait_for_pairs(out, 2, run)
-        run.terminate()
-        run.communicate(timeout=60)
+def test_being_terminated_leaves_no_partial_file(run: "subprocess.Popen[str]", tmp_path: Path):
+    run.terminate()
+    run.communicate(timeout=60)
     assert run.returncode == 143
-    assert not list(out.rglob(".homolog-*"))
-    folders = list(out.glob("*/"))
+    assert not list(tmp_path.rglob(".homolog-*"))
+    folders = list((tmp_path / "out").glob("*/"))
     assert folders
     for folder in folders:
         assert {file.name for file in folder.iterdir()} == {"matches.npz", "matches.png", "transfer.png"}
 
 
-def test_a_failure_while_writing_takes_the_pair_back(homolog, photos: Path, monkeypatch: pytest.MonkeyPatch):
-    import homolog.cli.results as results
-    from homolog.core.errors import DataError
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(DataError("the disk is full"), 1), (KeyboardInterrupt(), 130)],
+    ids=["full", "stopped"],
+)
+@pytest.mark.parametrize("mine", [True, False], ids=["in a folder of the user", "in a new folder"])
+def test_a_failure_while_writing_removes_the_pair_and_leaves_a_folder_of_the_user_alone(
+    homolog, photos: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, mine: bool
+):
+    def failing(path: Path, content: bytes) -> None:
+        raise error
 
-    def full(path: Path, content: bytes) -> None:
-        raise DataError(f"{path}: the disk is full")
-
-    monkeypatch.setattr(results, "write_bytes", full)
-    said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--out", "deep/er")
-    assert said.code == 1
-    assert "the disk is full" in said.err
-    assert list(Path().iterdir()) == []
-
-
-def test_a_failure_while_writing_leaves_an_empty_folder_of_the_user_alone(homolog, photos, monkeypatch):
-    import homolog.cli.results as results
-
-    def interrupted(path: Path, content: bytes) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(results, "write_bytes", interrupted)
-    Path("mine").mkdir()
-    said = homolog("match", photos / "a.png", photos / "b.png", *LIGHT, "--out", "mine")
-    assert said.code == 130
-    assert [path.name for path in Path().rglob("*")] == ["mine"]
+    monkeypatch.setattr("homolog.cli.results.write_bytes", failing)
+    if mine:
+        Path("out").mkdir()
+    said = homolog(
+        "match", photos / "a.png", photos / "b.png", *LIGHT, "--out", "out" if mine else "out/deep"
+    )
+    assert said.code == code
+    assert ("the disk is full" in said.err) == (code == 1)
+    assert [path.name for path in Path().rglob("*")] == (["out"] if mine else [])

@@ -28,6 +28,16 @@ CPU = ("--device", "cpu")
 HEIGHT, WIDTH = 192, 208
 """Of the photos."""
 
+KINDS = {
+    "dinov2, Meta's pth": ("dinov2_pretrain.pth", "dinov2_nn"),
+    "dinov2, timm's safetensors": ("dinov2.safetensors", "dinov2_nn"),
+    "dift": ("stable-diffusion", "dift_nn"),
+    "dift, geometric": ("stable-diffusion", "dift_geometric_nn"),
+    "vggt, model.pt": ("model.pt", "vggt_nn"),
+    "vggt, model.safetensors": ("model.safetensors", "vggt_nn"),
+}
+"""File or folder, and matcher, of each checkpoint."""
+
 UNET: dict[str, Any] = {
     "sample_size": 16,
     "block_out_channels": (8, 16, 24, 24),
@@ -47,51 +57,31 @@ VAE: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Official:
-    """A tiny checkpoint, and what a user says beside it.
-
-    Attributes:
-        path: file or folder.
-        matcher: the product.
-        sizes: settings that make the product's network as small as the checkpoint.
-        cell: side of a cell of the described map, in pixels of the photos.
-    """
+    """A tiny checkpoint, and the settings that go with it."""
 
     path: Path
     matcher: str
-    sizes: tuple[str, ...]
-    cell: float
+    sizes: tuple[str, ...]  # make the network as small as the checkpoint
+    cell: float  # side of a cell of the described map, in pixels of the photos
 
     @property
     def settings(self) -> tuple[str, ...]:
         """All settings, the checkpoint among them."""
-        return f"matcher={self.matcher}", *self.sizes, f"backbone.checkpoint={self.path}"
+        return self.with_weights(self.path)
+
+    def with_weights(self, path: Path) -> tuple[str, ...]:
+        """The same settings with another checkpoint."""
+        return f"matcher={self.matcher}", *self.sizes, f"backbone.checkpoint={path}"
 
 
 def dinov2_state(*, width: int = 32, depth: int = 2, side: int = 4, seed: int = 0) -> dict[str, Tensor]:
-    """Return random tensors under the names of Meta's `dinov2_vitb14_pretrain.pth`.
-
-    Args:
-        width: of a token.
-        depth: number of blocks.
-        side: of the position grid, in patches.
-        seed: of all numbers.
-    """
-    layers: dict[str, tuple[int, ...]] = {
-        "norm1.weight": (width,),
-        "norm1.bias": (width,),
-        "attn.qkv.weight": (3 * width, width),
-        "attn.qkv.bias": (3 * width,),
-        "attn.proj.weight": (width, width),
-        "attn.proj.bias": (width,),
-        "ls1.gamma": (width,),
-        "norm2.weight": (width,),
-        "norm2.bias": (width,),
-        "mlp.fc1.weight": (4 * width, width),
-        "mlp.fc1.bias": (4 * width,),
-        "mlp.fc2.weight": (width, 4 * width),
-        "mlp.fc2.bias": (width,),
-        "ls2.gamma": (width,),
-    }
+    """Return random tensors under the names of Meta's `dinov2_vitb14_pretrain.pth`; `side` is in patches."""
+    linear = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
+    linear |= {"mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
+    layers: dict[str, tuple[int, ...]] = {f"{name}.weight": shape for name, shape in linear.items()}
+    layers |= {f"{name}.bias": shape[:1] for name, shape in linear.items()}
+    vectors = ("norm1.weight", "norm1.bias", "ls1.gamma", "norm2.weight", "norm2.bias", "ls2.gamma")
+    layers |= dict.fromkeys(vectors, (width,))
     shapes: dict[str, tuple[int, ...]] = {
         "cls_token": (1, 1, width),
         "pos_embed": (1, 1 + side * side, width),
@@ -154,34 +144,16 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Official]
     architecture = "backbone.architecture={embed_dim:32,depth:2,num_heads:2,img_size:56}"
     dinov2 = architecture, "backbone.blocks=[1]", "resize=112"
     dift = "backbone.ensemble=1", "resize=128"
-    cells = {
-        "dinov2_nn": WIDTH / 8,
-        "vggt_nn": WIDTH / 8,
-        "dift_nn": WIDTH / 8,
-        "dift_geometric_nn": WIDTH / 16,
-    }
-
-    def given(name: str, matcher: str, sizes: tuple[str, ...]) -> Official:
-        return Official(path=folder / name, matcher=matcher, sizes=sizes, cell=cells[matcher])
-
+    sizes = {"dinov2_nn": dinov2, "dift_nn": dift, "dift_geometric_nn": dift, "vggt_nn": vggt_sizes()}
     return {
-        "dinov2, Meta's pth": given("dinov2_pretrain.pth", "dinov2_nn", dinov2),
-        "dinov2, timm's safetensors": given("dinov2.safetensors", "dinov2_nn", dinov2),
-        "dift": given("stable-diffusion", "dift_nn", dift),
-        "dift, geometric": given("stable-diffusion", "dift_geometric_nn", dift),
-        "vggt, model.pt": given("model.pt", "vggt_nn", vggt_sizes()),
-        "vggt, model.safetensors": given("model.safetensors", "vggt_nn", vggt_sizes()),
+        kind: Official(
+            path=folder / name,
+            matcher=matcher,
+            sizes=sizes[matcher],
+            cell=WIDTH / (16 if matcher == "dift_geometric_nn" else 8),
+        )
+        for kind, (name, matcher) in KINDS.items()
     }
-
-
-KINDS = [
-    "dinov2, Meta's pth",
-    "dinov2, timm's safetensors",
-    "dift",
-    "dift, geometric",
-    "vggt, model.pt",
-    "vggt, model.safetensors",
-]
 
 
 @pytest.fixture(params=KINDS)
@@ -222,12 +194,11 @@ def test_other_weights_in_the_same_file_give_other_matches(homolog, photos: Path
     scores: list[np.ndarray] = []
     for seed in (0, 1):
         torch.save(dinov2_state(seed=seed), path)
-        settings = *first.settings[:-1], f"backbone.checkpoint={path}"
-        assert homolog("match", photos / "a.png", photos / "b.png", *settings, *CPU).code == 0
+        words = ("match", photos / "a.png", photos / "b.png", *first.with_weights(path), *CPU)
+        assert homolog(*words).code == 0
         with np.load("homolog-results/a__b/matches.npz", allow_pickle=False) as found:
             scores.append(found["score"])
-    first_scores, other_scores = scores
-    assert not np.array_equal(first_scores, other_scores)
+    assert not np.array_equal(scores[0], scores[1])
 
 
 @pytest.mark.parametrize("kind", ["dinov2, timm's safetensors", "dift", "vggt, model.safetensors"])
@@ -288,7 +259,7 @@ def test_a_truncated_file_is_refused(homolog, photos: Path, official, kind: str,
     else:
         shutil.copy(checkpoint.path, broken)
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    line = refused(homolog, photos, *checkpoint.settings[:-1], f"backbone.checkpoint={broken}")
+    line = refused(homolog, photos, *checkpoint.with_weights(broken))
     assert f"{file}: expected " in line
     assert "damaged" in line
 
@@ -300,15 +271,15 @@ def test_weights_of_another_size_or_network_are_refused_with_their_keys(
 
     wide = tmp_path / "wide.pth"
     torch.save(dinov2_state(width=48, depth=3), wide)
-    line = refused(homolog, photos, *dinov2.settings[:-1], f"backbone.checkpoint={wide}")
+    line = refused(homolog, photos, *dinov2.with_weights(wide))
     assert "14 unexpected (blocks.2.attn.proj.bias" in line
     assert "mismatched (blocks.0.attn.proj.bias [48] for [32]" in line
 
-    line = refused(homolog, photos, *dinov2.settings[:-1], f"backbone.checkpoint={vggt.path}")
+    line = refused(homolog, photos, *dinov2.with_weights(vggt.path))
     assert "missing (blocks.0.attn.proj.bias" in line
     assert "unexpected (aggregator.camera_token" in line
 
-    line = refused(homolog, photos, *vggt.settings[:-1], f"backbone.checkpoint={dinov2.path}")
+    line = refused(homolog, photos, *vggt.with_weights(dinov2.path))
     assert "missing (aggregator.camera_token" in line
     assert "unexpected (blocks.0.attn.proj.bias" in line
 
@@ -321,7 +292,7 @@ def test_a_unet_of_another_size_than_its_config_is_refused_with_its_keys(
     name = "unet/diffusion_pytorch_model.safetensors"
     mixed = shutil.copytree(dift.path, tmp_path / "mixed")
     shutil.copy(tmp_path / "wide" / name, mixed / name)
-    line = refused(homolog, photos, *dift.settings[:-1], f"backbone.checkpoint={mixed}")
+    line = refused(homolog, photos, *dift.with_weights(mixed))
     assert f"{mixed / name}: unet: the weights do not fit: " in line
     assert re.search(r"mismatched \(down_blocks\.3\.\S+ \[32.*\] for \[24", line)
 
@@ -332,13 +303,9 @@ def test_code_in_a_pickle_is_not_run(homolog, photos: Path, official, kind: str,
     trace, evil = tmp_path / "trace", tmp_path / f"evil.{ending}"
     torch.save({**dinov2_state(), "more": Runs(trace)}, evil)
     settings = {
-        "dinov2": (*official["dinov2, Meta's pth"].settings[:-1], f"backbone.checkpoint={evil}"),
-        "vggt": (*official["vggt, model.pt"].settings[:-1], f"backbone.checkpoint={evil}"),
-        "cleandift": (
-            *official["dift"].settings,
-            "backbone=cleandift",
-            f"backbone.unet_checkpoint={evil}",
-        ),
+        "dinov2": official["dinov2, Meta's pth"].with_weights(evil),
+        "vggt": official["vggt, model.pt"].with_weights(evil),
+        "cleandift": (*official["dift"].settings, "backbone=cleandift", f"backbone.unet_checkpoint={evil}"),
     }[kind]
     line = refused(homolog, photos, *settings)
     assert f"{evil}: expected " in line
@@ -351,5 +318,5 @@ def test_code_in_a_pickle_is_not_run(homolog, photos: Path, official, kind: str,
 
 def test_a_file_in_place_of_a_folder_is_refused(homolog, photos: Path, official):
     single = official["dinov2, Meta's pth"].path
-    line = refused(homolog, photos, *official["dift"].settings[:-1], f"backbone.checkpoint={single}")
+    line = refused(homolog, photos, *official["dift"].with_weights(single))
     assert "give a folder with unet/, vae/ and scheduler/" in line

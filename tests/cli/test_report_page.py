@@ -21,38 +21,43 @@ def score(
     return {"name": name, "value": value, "unit": unit, "count": 3, "category": category}
 
 
+def head(matcher: str, task: str) -> dict[str, Any]:
+    """What finished and failed results have in common."""
+    about = {
+        "format": 1,
+        "limit": 2,
+        "seed": 0,
+        "command": "homolog sweep",
+        "commit": "",
+        "finished": "today",
+    }
+    return {
+        "matcher": matcher,
+        "task": task,
+        "versions": {"torch": "2"},
+        "hardware": {"cpu": "fast"},
+        **about,
+    }
+
+
 def result(
     matcher: str, task: str, value: float | None, *, kind: str = "semantic", unit: str = "share"
 ) -> Any:
     curve = {"x": [0.0, 0.5, 1.0], "y": [0.1, None, 0.9], "x_label": "recall", "y_label": "precision"}
     scores = [score(value, unit=unit), score(2.5, name="EPE", unit="px"), score(value, category="cat")]
     protocols = {
-        "strict": {
-            "name": "spair/strict",
-            "settings": {"right": "error < 3 px"},
-            "scores": scores,
+        name: {
+            "name": f"spair/{name}",
+            "settings": {"right": f"error < {limit} px"},
+            "scores": scores[:count],
             "curves": {"calibration": curve},
-        },
-        "loose": {
-            "name": "spair/loose",
-            "settings": {"right": "error < 9 px"},
-            "scores": scores[:1],
-            "curves": {"calibration": curve},
-        },
+        }
+        for name, limit, count in (("strict", 3, 3), ("loose", 9, 1))
     }
     return {
-        "format": 1,
+        **head(matcher, task),
         "status": "done",
-        "matcher": matcher,
-        "task": task,
         "kind": kind,
-        "limit": 2,
-        "seed": 0,
-        "command": "homolog sweep",
-        "commit": "",
-        "versions": {"torch": "2"},
-        "hardware": {"cpu": "fast"},
-        "finished": "today",
         "samples": 2,
         "of": 3,
         "headline": {"protocol": "spair/strict", **score(value, unit=unit)},
@@ -63,20 +68,7 @@ def result(
 
 
 def failed(matcher: str, task: str, reason: str) -> Any:
-    done = result(matcher, task, None)
-    kept = (
-        "format",
-        "matcher",
-        "task",
-        "limit",
-        "seed",
-        "command",
-        "commit",
-        "versions",
-        "hardware",
-        "finished",
-    )
-    return {**{key: done[key] for key in kept}, "status": "failed", "reason": reason, "kind": ""}
+    return {**head(matcher, task), "status": "failed", "reason": reason, "kind": ""}
 
 
 class Page(HTMLParser):

@@ -163,9 +163,11 @@ def test_an_entry_that_another_process_moves_while_it_is_read_is_not_damaged(
     assert (cache.load(key) is not None) == anew
 
 
-def test_a_limit_of_zero_bytes_on_disk_is_an_error() -> None:
+def test_limits_that_leave_no_room_are_errors() -> None:
     with pytest.raises(ConfigError, match="at least one byte"):
         FeatureCache(limit=0)
+    with pytest.raises(ConfigError, match="0 bytes or more"):
+        LRUCache(-1)
 
 
 # --- in memory ------------------------------------------------------------------------------------
@@ -177,38 +179,6 @@ def ask(cache: LRUCache[str], key: str, *, size: int = 1) -> bool:
     if found is None:
         cache.put(key, key.upper(), size)
     return found is None
-
-
-def test_a_stored_value_is_found():
-    cache: LRUCache[str] = LRUCache(10)
-    assert ask(cache, "a")
-    assert not ask(cache, "a")
-
-
-def test_the_least_recently_used_value_is_evicted_first():
-    cache: LRUCache[str] = LRUCache(2)
-    ask(cache, "a")
-    ask(cache, "b")
-    ask(cache, "a")
-    ask(cache, "c")  # no room for all three: b is the least recently used
-    assert not ask(cache, "a")
-    assert not ask(cache, "c")
-    assert ask(cache, "b")
-
-
-def test_a_value_above_the_limit_is_not_stored_and_evicts_nothing():
-    cache: LRUCache[str] = LRUCache(3)
-    ask(cache, "a")
-    assert ask(cache, "large", size=4)
-    assert ask(cache, "large", size=4)
-    assert not ask(cache, "a")
-
-
-def test_a_limit_of_zero_stores_nothing():
-    cache: LRUCache[str] = LRUCache(0)
-    ask(cache, "a")
-    assert (len(cache), cache.size) == (0, 0)
-    assert ask(cache, "a")
 
 
 def test_storing_a_key_again_replaces_its_value():
@@ -224,11 +194,6 @@ def test_clear_removes_everything():
     cache.clear()
     assert cache.size == 0
     assert ask(cache, "a")
-
-
-def test_a_negative_limit_is_an_error():
-    with pytest.raises(ConfigError, match="0 bytes or more"):
-        LRUCache(-1)
 
 
 @given(limit=st.integers(0, 20), asked=st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 9))))

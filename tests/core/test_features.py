@@ -35,11 +35,6 @@ def test_select_keeps_the_named_maps_in_the_given_order() -> None:
     assert list(_features().select(["fine"]).maps) == ["fine"]
 
 
-def test_prefixed_names_keep_their_maps() -> None:
-    features = _features()
-    assert features.prefixed("x")["x.fine"] is features["fine"]
-
-
 def test_a_view_is_features_of_one_view() -> None:
     features = _features(batch=2, views=3)
     view = features.view(2)

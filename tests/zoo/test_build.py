@@ -15,14 +15,10 @@ from homolog.zoo.build import build, check_target
 FRAME = "homolog.core.coords.shift_affine"
 
 
-def built(config: dict[str, Any]) -> Any:
-    return build(config)
-
-
 def test_leaves_are_built_first():
     inner = {"_target_": FRAME, "x": 0.5, "y": 2.0}
     outer = {"_target_": FRAME, "x": 3.0, "y": 0.0}
-    frame = built({"_target_": "homolog.core.coords.compose_affines", "outer": outer, "inner": inner})
+    frame = build({"_target_": "homolog.core.coords.compose_affines", "outer": outer, "inner": inner})
     expected = torch.tensor([[1, 0, 3.5], [0, 1, 2]], dtype=torch.float64)
     torch.testing.assert_close(frame, expected)
 
@@ -30,8 +26,8 @@ def test_leaves_are_built_first():
 def test_a_string_under_checkpoint_becomes_a_path(tmp_path: Path):
     node = {"_target_": "homolog.core.features.Features", "maps": {}, "image_size": [1, 1]}
     with pytest.raises(ConfigError, match="checkpoint"):
-        built({**node, "checkpoint": "a.pt"})
-    assert built({"checkpoint": "a.pt", "unet_checkpoint": "b.pt", "other": "c.pt"}) == {
+        build({**node, "checkpoint": "a.pt"})
+    assert build({"checkpoint": "a.pt", "unet_checkpoint": "b.pt", "other": "c.pt"}) == {
         "checkpoint": Path("a.pt"),
         "unet_checkpoint": Path("b.pt"),
         "other": "c.pt",
@@ -125,7 +121,7 @@ def test_a_forbidden_target_is_found_wherever_it_hides(hide: Any, tmp_path: Path
     trace = tmp_path / "called"
     evil = {**EVIL, "command": f"touch {trace}"}
     with pytest.raises(ConfigError, match="is not allowed"):
-        built(hide(evil))
+        build(hide(evil))
     assert not trace.exists()
 
 
@@ -152,58 +148,45 @@ def test_an_interpolation_that_would_be_resolved_after_the_check_is_refused():
 )
 def test_a_mistyped_target_names_the_right_one(target: str, said: str):
     with pytest.raises(ConfigError) as caught:
-        built({"head": {"_target_": target}})
+        build({"head": {"_target_": target}})
     assert str(caught.value) == said
 
 
-def test_a_distribution_that_is_not_installed_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("portion", "target", "missing", "package"),
+    [
+        ("training", "trainer.Fit", "homolog.training", "homolog-training"),
+        ("heads", "nearest.Nearest", "colmap.deep", "colmap"),
+    ],
+    ids=["a distribution of homolog", "a package that a part imports"],
+)
+def test_a_missing_package_is_named_with_its_pip_line(
+    monkeypatch: pytest.MonkeyPatch, portion: str, target: str, missing: str, package: str
+):
     really = importlib.import_module
 
     def absent(name: str) -> Any:
-        if name.startswith("homolog.training"):
-            raise ModuleNotFoundError("No module", name="homolog.training")
+        if name.startswith(f"homolog.{portion}"):
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
         return really(name)
 
-    # Another test may have imported it, and then it hangs on its parent.
-    monkeypatch.delattr(sys.modules["homolog"], "training", raising=False)
+    # Another test may have imported it, and then it is an attribute of its parent.
+    monkeypatch.delattr(sys.modules["homolog"], portion, raising=False)
     monkeypatch.setattr(importlib, "import_module", absent)
-    with pytest.raises(MissingDependencyError, match="pip install homolog-training"):
-        built({"_target_": "homolog.training.trainer.Fit"})
-
-
-def test_a_package_that_a_part_imports_is_named_with_its_pip_line(monkeypatch: pytest.MonkeyPatch):
-    really = importlib.import_module
-
-    def absent(name: str) -> Any:
-        if name == "homolog.heads":
-            raise ModuleNotFoundError("No module named 'colmap.deep'", name="colmap.deep")
-        return really(name)
-
-    monkeypatch.setattr(importlib, "import_module", absent)
-    # Nobody has imported the attribute yet, or this test would not reach the import.
-    monkeypatch.delattr("homolog.heads", raising=False)
-    with pytest.raises(MissingDependencyError, match="pip install colmap"):
-        built({"_target_": "homolog.heads.nearest.Nearest"})
+    with pytest.raises(MissingDependencyError, match=f"pip install {package}$"):
+        build({"_target_": f"homolog.{portion}.{target}"})
 
 
 def test_an_error_of_a_part_passes_through_unchanged():
-    missing = {
-        "_target_": "homolog.zoo.sources.packaged",
-        "distribution": "no-such",
-        "module": "no_such_module",
-    }
+    missing = {"_target_": "homolog.zoo.sources.packaged", "distribution": "no-such", "module": "no_such"}
     rest = {"file": "a.pt", "sha256": "0", "licence": "MIT", "origin": "x", "size": 1}
     with pytest.raises(MissingDependencyError, match="pip install no-such"):
-        built({"checkpoint": {**missing, **rest}})
+        build({"checkpoint": {**missing, **rest}})
+    path = {"_target_": "pathlib.Path", "_args_": ["no.pt"]}
     with pytest.raises(WeightsError, match="expected a weight file"):
-        built(
-            {
-                "_target_": "homolog.core.weights.load_state",
-                "path": {"_target_": "pathlib.Path", "_args_": ["no.pt"]},
-            }
-        )
+        build({"_target_": "homolog.core.weights.load_state", "path": path})
     with pytest.raises(DataError, match="no such file"):
-        built({"_target_": "homolog.core.io.read_image", "path": "no.jpg"})
+        build({"_target_": "homolog.core.io.read_image", "path": "no.jpg"})
 
 
 @pytest.mark.parametrize(
@@ -223,5 +206,5 @@ def test_an_error_of_a_part_passes_through_unchanged():
 )
 def test_wrong_arguments_are_an_error_of_one_line(config: dict[str, Any], said: str):
     with pytest.raises(ConfigError, match=said) as caught:
-        built(config)
+        build(config)
     assert "\n" not in str(caught.value)

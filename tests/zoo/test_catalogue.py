@@ -80,17 +80,15 @@ def test_untrained_parts_have_dotted_names():
     assert untrained({"head": {"checkpoint": {"_target_": "homolog.zoo.sources.fetch"}}}) == []
 
 
-def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path):
-    (configs / "head" / "bad.yaml").write_text("# Bad\na: [1\n")
+@pytest.mark.parametrize(
+    "content", [b"# Bad\na: [1\n", b"# Bad\n# B\xff\na: \xff\n"], ids=["syntax", "binary"]
+)
+def test_a_yaml_that_cannot_be_read_does_not_hide_the_others(configs: Path, content: bytes):
+    (configs / "head" / "bad.yaml").write_bytes(content)
     products = by_name(configs)
     assert products["head/bad"].status.startswith("broken: ")
     assert products["head/bad"].description == "Bad"
     assert products["head/near"].status == "none needed"
-
-
-def test_a_binary_file_does_not_hide_the_others(configs: Path):
-    (configs / "head" / "bad.yaml").write_bytes(b"# B\xff\na: \xff\n")
-    assert by_name(configs)["head/bad"].status.startswith("broken: ")
 
 
 @pytest.mark.parametrize(

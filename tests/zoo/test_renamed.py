@@ -1,5 +1,6 @@
 """Old names: the error names the new one, on the command line and in a YAML of the user's own."""
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_new_choices_exist():
 
 
 def test_new_targets_exist():
-    modules = {"homolog.synthetic", "homolog.synthetic.shards"}
+    evaluators = {f"homolog.evaluators.{name}" for name in ("image_sizes", "opencv_solvers", "solvers")}
+    modules = {"homolog.synthetic", "homolog.synthetic.shards", *evaluators}
     for target in set(TARGETS.values()) - modules:
         check_target(target)
+    for module in modules:
+        importlib.import_module(module)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -43,14 +45,22 @@ def _fetch(url: str, cache: Path, **changes: Any) -> Path:
     return fetch(**cast(Any, node | changes))
 
 
+def _path(cache: Path, url: str, sha256: str | None = SHA256) -> Path:
+    return fetched_path(url=url, sha256=sha256, cache=cache)
+
+
 def _part(cache: Path, url: str, sha256: str | None = SHA256) -> Path:
-    path = fetched_path(url=url, sha256=sha256, cache=cache)
+    path = _path(cache, url, sha256)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.part")
 
 
-def _assert_says_what_to_do(error: WeightsError, url: str, path: Path) -> None:
-    text = str(error)
+@contextmanager
+def _says_what_to_do(reason: str, url: str, path: Path) -> Generator[None]:
+    """Expect an error of one line with a reason, and where to get and place the file by hand."""
+    with pytest.raises(WeightsError, match=reason) as caught:
+        yield
+    text = str(caught.value)
     assert "\n" not in text
     for fact in (str(path), url, "https://example.org/net", "licence MIT", "place"):
         assert fact in text
@@ -135,9 +145,8 @@ def test_a_connection_that_drops_is_resumed(start_server, tmp_path: Path, chunke
 def test_what_arrived_before_a_connection_broke_is_kept(start_server, tmp_path: Path):
     server = start_server(content=CONTENT, cut_after=[4 * STEP, *[0] * 20])
     url = server.url + "/net.pth"
-    with pytest.raises(WeightsError, match="the download failed") as caught:
+    with _says_what_to_do("the download failed", url, _path(tmp_path, url)):
         _fetch(url, tmp_path)
-    _assert_says_what_to_do(caught.value, url, fetched_path(url=url, sha256=SHA256, cache=tmp_path))
     assert _part(tmp_path, url).stat().st_size == 4 * STEP
     server.cut_after.clear()
     server.requests.clear()
@@ -172,7 +181,7 @@ def test_a_killed_fetch_leaves_no_file_and_the_next_one_resumes(start_server, tm
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert not fetched_path(url=url, sha256=SHA256, cache=tmp_path).exists()
+    assert not _path(tmp_path, url).exists()
     arrived = part.stat().st_size
     assert 0 < arrived < len(CONTENT)
     server.pace = 0
@@ -185,7 +194,7 @@ def test_two_processes_at_once_download_once_and_both_get_the_file(start_server,
     url = server.url + "/net.pth"
     with _start(url, tmp_path) as one, _start(url, tmp_path) as two:
         assert (one.wait(), two.wait()) == (0, 0)
-    assert file_hash(fetched_path(url=url, sha256=SHA256, cache=tmp_path)) == SHA256
+    assert file_hash(_path(tmp_path, url)) == SHA256
     assert len(server.requests) == 1
 
 
@@ -198,10 +207,7 @@ def test_two_processes_at_once_download_once_and_both_get_the_file(start_server,
         ({"content": CONTENT[:-1] + b"!"}, f"expected {SHA256} but got"),
         ({"content": CONTENT + b"more"}, f"expected {len(CONTENT)} bytes, the server has {len(CONTENT) + 4}"),
         ({"content": CONTENT[:-1]}, f"expected {len(CONTENT)} bytes, the server has {len(CONTENT) - 1}"),
-        (
-            {"content": CONTENT * 2, "chunked": True},
-            f"expected {len(CONTENT)} bytes, the server sends more",
-        ),
+        ({"content": CONTENT * 2, "chunked": True}, f"expected {len(CONTENT)} bytes, the server sends more"),
         ({"content": CONTENT[:-1], "chunked": True}, f"should be of size {len(CONTENT)}"),
         ({"status": 404}, "the server answers 404 Not Found"),
         ({"status": 429}, "the server answers 429"),
@@ -210,10 +216,9 @@ def test_two_processes_at_once_download_once_and_both_get_the_file(start_server,
 )
 def test_another_file_or_none_is_an_error_and_leaves_nothing(start_server, tmp_path: Path, manners, reason):
     url = start_server(**manners).url + "/net.pth"
-    path = fetched_path(url=url, sha256=SHA256, cache=tmp_path)
-    with pytest.raises(WeightsError, match=reason) as caught:
+    path = _path(tmp_path, url)
+    with _says_what_to_do(reason, url, path):
         _fetch(url, tmp_path)
-    _assert_says_what_to_do(caught.value, url, path)
     assert [file for file in path.parent.iterdir() if file.suffix != ".lock"] == []
 
 
@@ -228,9 +233,8 @@ def test_another_file_or_none_is_an_error_and_leaves_nothing(start_server, tmp_p
     ],
 )
 def test_without_a_connection_the_message_says_what_to_do(start_server, tmp_path: Path, url: str):
-    with pytest.raises(WeightsError, match="the download failed: ") as caught:
+    with _says_what_to_do("the download failed: ", url, _path(tmp_path, url)):
         _fetch(url, tmp_path)
-    _assert_says_what_to_do(caught.value, url, fetched_path(url=url, sha256=SHA256, cache=tmp_path))
 
 
 def test_a_cache_that_cannot_be_written_is_an_error(start_server, tmp_path: Path):
@@ -246,9 +250,8 @@ def test_offline_the_network_is_not_used(start_server, tmp_path: Path, monkeypat
     monkeypatch.setenv(flag, "0")
     assert offline() is None
     monkeypatch.setenv(flag, "True")
-    with pytest.raises(WeightsError, match=f"{flag} is set") as caught:
+    with _says_what_to_do(f"{flag} is set", url, _path(tmp_path, url)):
         _fetch(url, tmp_path)
-    _assert_says_what_to_do(caught.value, url, fetched_path(url=url, sha256=SHA256, cache=tmp_path))
     assert server.requests == []
     assert list(tmp_path.iterdir()) == []
 
@@ -261,7 +264,7 @@ def test_a_mirror_replaces_the_hub_and_the_path_stays(start_server, tmp_path: Pa
     monkeypatch.setenv("HF_ENDPOINT", server.url + "/mirror/")
     path = _fetch(HUB_URL, tmp_path)
     assert {path for _, path, _ in server.requests} == {"/mirror/owner/model/resolve/main/net.safetensors"}
-    assert path == fetched_path(url=HUB_URL, sha256=SHA256, cache=tmp_path)
+    assert path == _path(tmp_path, HUB_URL)
 
 
 def test_the_token_goes_to_the_hub_and_not_where_it_redirects(hub, start_server, tmp_path, monkeypatch):
@@ -304,9 +307,8 @@ def test_a_hash_that_the_hub_declares_is_compared_and_recorded(hub, tmp_path: Pa
     assert recorded_hash(path) == SHA256
     hub.content = CONTENT[:-1] + b"!"
     path.unlink()
-    with pytest.raises(WeightsError, match=f"expected {SHA256} but got") as caught:
+    with _says_what_to_do(f"expected {SHA256} but got", HUB_URL, path):
         _fetch(HUB_URL, tmp_path, sha256=None, size=None)
-    _assert_says_what_to_do(caught.value, HUB_URL, path)
     assert not path.exists()
 
 
@@ -332,7 +334,7 @@ def test_without_any_hash_the_first_content_is_the_right_one(start_server, tmp_p
 
 def test_a_file_placed_by_hand_is_checked_recorded_and_used(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    path = fetched_path(url=HUB_URL, sha256=SHA256, cache=tmp_path)
+    path = _path(tmp_path, HUB_URL)
     path.parent.mkdir()
     path.write_bytes(CONTENT)
     assert recorded_hash(path) is None
@@ -350,12 +352,11 @@ def test_a_file_placed_by_hand_is_checked_recorded_and_used(tmp_path: Path, monk
     ],
 )
 def test_a_wrong_file_placed_by_hand_is_an_error_and_stays(tmp_path: Path, content: bytes, excerpt: str):
-    path = fetched_path(url=HUB_URL, sha256=SHA256, cache=tmp_path)
+    path = _path(tmp_path, HUB_URL)
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=excerpt) as caught:
+    with _says_what_to_do(excerpt, HUB_URL, path):
         _fetch(HUB_URL, tmp_path)
-    _assert_says_what_to_do(caught.value, HUB_URL, path)
     assert path.read_bytes() == content
 
 
@@ -434,10 +435,10 @@ def test_a_file_placed_in_the_folder_is_used_if_it_is_the_right_one(model_hub, t
 
 def test_offline_the_message_says_where_to_place_which_file(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(WeightsError, match=r"HF_HUB_OFFLINE is set.*checkpoint=FOLDER") as caught:
-        _fetch_folder(HASHES, tmp_path)
     path = folder_path(**MODEL, cache=tmp_path) / "unet/config.json"
-    _assert_says_what_to_do(caught.value, f"https://huggingface.co{ROOT}unet/config.json", path)
+    url = f"https://huggingface.co{ROOT}unet/config.json"
+    with _says_what_to_do(r"HF_HUB_OFFLINE is set.*checkpoint=FOLDER", url, path):
+        _fetch_folder(HASHES, tmp_path)
 
 
 def test_a_file_that_the_repository_lacks_is_named(model_hub, tmp_path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
+from homolog.core.errors import ConfigError, MissingDependencyError
 from homolog.zoo import find_weights, list_weights
 from homolog.zoo.sources import OFFLINE_FLAGS, Whereabouts
 from homolog.zoo.weight_files import Verdict, WeightFile, obtain, verify
@@ -242,13 +242,3 @@ def test_a_model_is_as_good_as_its_worst_file(configs: Path, served: dict[str, b
     finding = verify(by_name(configs)["model"])
     assert finding.verdict is Verdict.WRONG
     assert finding.detail.startswith(f"{folder / 'b.bin'}: expected SHA-256 ")
-
-
-def test_a_file_that_the_server_lacks_is_an_error_with_the_path_to_place_it_at(
-    configs: Path, served: dict[str, bytes]
-):
-    add(configs, "head/near", single(NET))
-    net = by_name(configs)["net"]
-    with pytest.raises(WeightsError, match="the server answers 404") as caught:
-        obtain(net)
-    assert str(net.path) in str(caught.value)

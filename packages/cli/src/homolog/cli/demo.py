@@ -51,8 +51,11 @@ def run_demo(arguments: argparse.Namespace, settings: Sequence[str]) -> int:
     out: Path = arguments.out
     config = compose("match", settings, configs=arguments.configs)
     check_folder(out)
-    portraits = Pair(path0=_hopper(), path1=_scikit_image("astronaut.png"), name="grace_hopper__astronaut")
-    scene = Pair(path0=_scikit_image(PHOTO), path1=out / VIEW, name="chelsea__chelsea_view")
+    hopper = _beside("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
+    portraits = Pair(
+        path0=hopper, path1=_beside("skimage", "data/astronaut.png"), name="grace_hopper__astronaut"
+    )
+    scene = Pair(path0=_beside("skimage", f"data/{PHOTO}"), path1=out / VIEW, name="chelsea__chelsea_view")
     # Two different people share no geometry that could be verified.
     semantic, geometric = (
         Options(
@@ -124,14 +127,6 @@ def _print_pictures(pairs: list[Pair], out: Path) -> None:
     print("photos:")
     for pair in pairs:
         print(f"  {pair.path0}\n  {pair.path1}")
-
-
-def _hopper() -> Path:
-    return _beside("matplotlib", "mpl-data/sample_data/grace_hopper.jpg")
-
-
-def _scikit_image(name: str) -> Path:
-    return _beside("skimage", f"data/{name}")
 
 
 def _beside(module: str, file: str) -> Path:

@@ -220,6 +220,8 @@ def _run(
     records = _predict(cell, task, matcher, identity, progress)
     answered = time.perf_counter()
     scored = task.score(records)
+    seconds = sorted(record.seconds for record in records)
+    headline = scored[task.headline].scores
     result = {
         **_head(cell),
         "status": "done",
@@ -227,14 +229,16 @@ def _run(
         "kind": task.kind,
         "samples": len(records),
         "of": len(task),
-        "headline": _headline(task.protocols[task.headline].name, scored[task.headline]),
+        "headline": {"protocol": task.protocols[task.headline].name, **_score(headline[0])}
+        if headline
+        else None,
         "protocols": {
             name: _protocol(task.protocols[name].name, outcome) for name, outcome in scored.items()
         },
         "seconds": {
             "load": round(loaded - begin, 3),
-            "answers": round(sum(record.seconds for record in records), 3),
-            "per_sample": _median([record.seconds for record in records]),
+            "answers": round(sum(seconds), 3),
+            "per_sample": round(seconds[len(seconds) // 2], 4) if seconds else None,
             "answers_with_reading": round(answered - loaded, 3),
             "score": round(time.perf_counter() - answered, 3),
         },
@@ -285,10 +289,6 @@ def _head(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _headline(protocol: str, scored: Any) -> dict[str, Any] | None:
-    return {"protocol": protocol, **_score(scored.scores[0])} if scored.scores else None
-
-
 def _protocol(name: str, scored: Any) -> dict[str, Any]:
     return {
         "name": name,
@@ -327,11 +327,6 @@ def _save_samples(path: Path, records: Sequence[Any], scored: Mapping[str, Any])
 def _number(value: float) -> float | None:
     # JSON has no NaN and no infinity.
     return value if math.isfinite(value) else None
-
-
-def _median(values: Sequence[float]) -> float | None:
-    ordered = sorted(values)
-    return round(ordered[len(ordered) // 2], 4) if ordered else None
 
 
 def _title(settings: Sequence[str], group: str, default: str) -> str:

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any
 
 from homolog.cli.evaluation import Cell, record_failure
 from homolog.core.errors import ConfigError, MissingDependencyError
@@ -20,13 +20,8 @@ from homolog.zoo.compose import compose
 Work = Callable[[Cell], dict[str, Any]]
 
 
-@runtime_checkable
-class Launcher(Protocol):
-    """Runs cells in any order."""
-
-    def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        """Yield the result of each cell when it is complete."""
-        ...
+Launcher = Callable[[Work, Sequence[Cell]], Iterator[dict[str, Any]]]
+"""Runs cells in any order, and yields the result of each when it is complete."""
 
 
 def make_launcher(settings: Sequence[str], configs: Path | None) -> Launcher:
@@ -80,7 +75,10 @@ class Joblib:
 
 
 class Submitit:
-    """Run each cell as a job of a SLURM cluster, or of submitit's local executor."""
+    """Run each cell as a job of a SLURM cluster, or of submitit's local executor; all are submitted at once.
+
+    A lost job (killed, out of time) becomes a failed result.
+    """
 
     def __init__(
         self,
@@ -109,10 +107,7 @@ class Submitit:
         self.poll = poll
 
     def __call__(self, work: Work, cells: Sequence[Cell]) -> Iterator[dict[str, Any]]:
-        """Submit all cells at once, and yield their results as jobs end.
-
-        A lost job (killed, out of time) becomes a failed result.
-        """
+        """Yield the result of each cell when it is complete."""
         executor = self._submitit.AutoExecutor(folder=str(self.folder), cluster=self.cluster)
         executor.update_parameters(**self.parameters)
         waiting = [(cell, executor.submit(work, cell)) for cell in cells]
@@ -120,7 +115,8 @@ class Submitit:
             ended = [(cell, job) for cell, job in waiting if job.done()]
             waiting = [pair for pair in waiting if pair not in ended]
             for cell, job in ended:
-                yield _outcome(cell, job)
+                error = job.exception()
+                yield job.result() if error is None else _lost(cell, error)
             if waiting and not ended:
                 time.sleep(self.poll)
 
@@ -156,11 +152,6 @@ class Ray:
                 yield self._ray.get(ended)
             except self._ray.exceptions.RayError as error:
                 yield _lost(of[ended], error)
-
-
-def _outcome(cell: Cell, job: Any) -> dict[str, Any]:
-    error = job.exception()
-    return cast(dict[str, Any], job.result()) if error is None else _lost(cell, error)
 
 
 def _lost(cell: Cell, error: BaseException) -> dict[str, Any]:

@@ -66,13 +66,7 @@ class Comparison:
 
 
 def compare(matcher: Matcher, pair: Pair, options: Options, read: Callable[[Path], Image]) -> Comparison:
-    """Read two photos, match them, and verify the matches.
-
-    Args:
-        matcher: ready to use.
-        pair: the files.
-        options: how.
-        read: reads an image file; may cache.
+    """Read two photos, match them, and verify the matches; `read` may cache.
 
     Raises:
         HomologError: a file that cannot be read, or an error of the matcher.
@@ -95,15 +89,7 @@ def compare(matcher: Matcher, pair: Pair, options: Options, read: Callable[[Path
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Pending:
-    """A matched pair whose pictures are being drawn.
-
-    Attributes:
-        outcome: once the files are written.
-        folder: for the files.
-        matches: of the pair.
-        verdict: their geometric verification.
-        pictures: PNGs by file name.
-    """
+    """A matched pair whose pictures, PNGs by file name, are being drawn; `outcome` holds once they are written."""
 
     outcome: Outcome
     folder: Path
@@ -127,12 +113,6 @@ def match_all(
 
     A failing pair is reported at once in one line on standard error, and leaves no files. After Ctrl-C
     the files of an unfinished pair are removed.
-
-    Args:
-        matcher: ready to use.
-        pairs: in order.
-        options: how to match and verify.
-        out: the folder above the pairs' folders.
 
     Returns:
         The outcomes of the pairs that finished or failed, and the exit code.

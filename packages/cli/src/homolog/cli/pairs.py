@@ -3,7 +3,7 @@
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,10 @@ def find_pairs(inputs: Sequence[Path], list_file: Path | None) -> list[Pair]:
     for path in inputs:
         # Checked before the networks are built, which takes seconds.
         if not path.exists():
-            raise DataError(f"{path}: no such file{_similar(path)}")
+            siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+            hint = did_you_mean(path.name, (sibling.name for sibling in siblings))
+            advice = hint if hint.startswith("; did you mean") else "; check the path"
+            raise DataError(f"{path}: no such file{advice}")
     return named([(inputs[0], inputs[1])])
 
 
@@ -102,8 +105,11 @@ def read_list(file: Path, folder: Path) -> list[tuple[Path, Path]]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else error.strerror
+        inside = folder / file.name
+        found = not file.exists() and inside.is_file()
+        advice = f"did you mean {inside}?" if found else "check the path"
         raise ConfigError(
-            f"{file}: expected a list of pairs, but cannot read it ({reason}){_beside(file, folder)}"
+            f"{file}: expected a list of pairs, but cannot read it ({reason}); {advice}"
         ) from error
     pairs: dict[tuple[Path, Path], None] = {}
     for number, line in enumerate(lines, start=1):
@@ -160,18 +166,3 @@ def _folder_of_list(inputs: Sequence[Path], list_file: Path) -> Path:
 
 def _count(inputs: Sequence[Path]) -> str:
     return ", ".join(map(str, inputs)) or "nothing"
-
-
-def _beside(file: Path, folder: Path) -> str:
-    inside = folder / file.name
-    return f"; did you mean {inside}?" if not file.exists() and inside.is_file() else "; check the path"
-
-
-def _similar(path: Path) -> str:
-    hint = did_you_mean(path.name, _siblings(path))
-    return hint if hint.startswith("; did you mean") else "; check the path"
-
-
-def _siblings(path: Path) -> Iterator[str]:
-    if path.parent.is_dir():
-        yield from (entry.name for entry in path.parent.iterdir())

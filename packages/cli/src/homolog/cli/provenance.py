@@ -50,7 +50,8 @@ def commit() -> str | None:
 
 def hardware() -> dict[str, str]:
     """Return the processor, the number of usable cores, the memory and the GPU as text."""
-    found = {"cpu": _processor(), "cores": str(_cores())}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    found = {"cpu": _processor(), "cores": str(cores)}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.0f} GB"
     torch = sys.modules.get("torch")
@@ -81,10 +82,6 @@ def _processor() -> str:
         lines = []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

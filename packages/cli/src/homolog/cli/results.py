@@ -77,11 +77,7 @@ def write_pair(
     [M], `inlier` [M] bool, `model` [3 3], NaN without a model, and the keypoint indices of the matches
     if there are any. It loads without pickle.
 
-    Args:
-        folder: created if missing; files of an earlier run are replaced.
-        matches: of the pair.
-        verification: of the matches.
-        pictures: PNGs by file name.
+    A missing folder is created; files of an earlier run are replaced. `pictures` are PNGs by file name.
 
     Raises:
         DataError: the folder cannot be written to; no file of this pair is left in it.
@@ -132,13 +128,7 @@ def write_summary(
 ) -> None:
     """Write `summary.json`: one record per pair, and what is needed to reproduce the run.
 
-    Nothing is written if no pair succeeded.
-
-    Args:
-        out: the folder of the run.
-        outcomes: of all pairs.
-        config: the resolved configuration of the matcher.
-        options: how pairs were matched and verified.
+    Nothing is written if no pair succeeded. `config` is the resolved configuration of the matcher.
     """
     if all(outcome.error is not None for outcome in outcomes):
         return

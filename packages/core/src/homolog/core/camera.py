@@ -25,11 +25,7 @@ class Camera:
     K: Float[Tensor, "3 3"]
 
     def __post_init__(self) -> None:
-        """Validate that K is 3 x 3.
-
-        Raises:
-            ShapeError: it is not.
-        """
+        """Raise a ShapeError unless K is 3 x 3."""
         if self.K.shape != (3, 3):
             raise ShapeError(f"Camera: expected K [3 3], got {list(self.K.shape)}")
 
@@ -66,11 +62,7 @@ class RelativePose:
     t: Float[Tensor, "3"]
 
     def __post_init__(self) -> None:
-        """Validate that R is 3 x 3 and t has length 3.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise a ShapeError unless R is 3 x 3 and t has length 3."""
         if self.R.shape != (3, 3) or self.t.shape != (3,):
             raise ShapeError(
                 f"RelativePose: expected R [3 3], t [3], got {list(self.R.shape)}, {list(self.t.shape)}"

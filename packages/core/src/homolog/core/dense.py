@@ -45,11 +45,7 @@ class DenseField:
     confidence: Float[Tensor, "B H W"]
 
     def __post_init__(self) -> None:
-        """Check that grid and confidence have one size.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise a ShapeError unless grid and confidence have one size."""
         grid, confidence = self.grid.shape, self.confidence.shape
         if len(grid) != 4 or grid[1] != 2 or (grid[0], *grid[2:]) != tuple(confidence):
             raise ShapeError(

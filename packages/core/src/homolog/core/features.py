@@ -32,11 +32,7 @@ class Features:
     image_size: Size
 
     def __post_init__(self) -> None:
-        """Check that all maps have rank 5 and one batch size and number of views.
-
-        Raises:
-            ShapeError: no maps, or maps that do not fit together.
-        """
+        """Raise a ShapeError without maps, or unless all have rank 5, one batch size and one number of views."""
         if not self.maps:
             raise ShapeError("expected at least one feature map, got none")
         first = next(iter(self.maps.values())).shape[:2]
@@ -59,10 +55,6 @@ class Features:
     def select(self, names: Iterable[str]) -> "Features":
         """Keep only the named maps, in that order."""
         return replace(self, maps={name: self[name] for name in names})
-
-    def prefixed(self, prefix: str) -> "Features":
-        """Return the same maps with `prefix.` before every name."""
-        return replace(self, maps={f"{prefix}.{name}": map_ for name, map_ in self.maps.items()})
 
     def view(self, index: int) -> "Features":
         """Return the features of one view, as features with V = 1."""

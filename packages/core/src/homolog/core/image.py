@@ -40,11 +40,7 @@ class Image:
     name: str = "image"
 
     def __post_init__(self) -> None:
-        """Check that the pixels are [3 H W] floating point, and not empty.
-
-        Raises:
-            ShapeError: they are not.
-        """
+        """Raise a ShapeError unless the pixels are [3 H W] floating point, and not empty."""
         shape = tuple(self.pixels.shape)
         if len(shape) != 3 or shape[0] != 3 or 0 in shape or not self.pixels.is_floating_point():
             raise ShapeError(

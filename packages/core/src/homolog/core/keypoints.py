@@ -1,7 +1,7 @@
 """Keypoints of a detector, and matches of a matcher."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -29,11 +29,7 @@ class Keypoints:
     angle: Float[Tensor, " N"] | None = None
 
     def __post_init__(self) -> None:
-        """Check that all parts have one length.
-
-        Raises:
-            ShapeError: they differ.
-        """
+        """Raise a ShapeError unless all parts have one length."""
         _check_equal_lengths("Keypoints", {name: len(part) for name, part in self.parts().items()})
 
     def __len__(self) -> int:
@@ -46,14 +42,7 @@ class Keypoints:
 
     def parts(self) -> dict[str, Tensor]:
         """Return the tensors by name, without those that are None."""
-        named = {
-            "xy": self.xy,
-            "score": self.score,
-            "descriptor": self.descriptor,
-            "scale": self.scale,
-            "angle": self.angle,
-        }
-        return {name: part for name, part in named.items() if part is not None}
+        return _parts(self)
 
     def to(self, device: torch.device | str) -> "Keypoints":
         """Move all parts to a device."""
@@ -87,19 +76,12 @@ class Matches:
     index1: Int[Tensor, " M"] | None = None
 
     def __post_init__(self) -> None:
-        """Check that all parts have one length.
-
-        Raises:
-            ShapeError: they do not, or only one of the two indices is given.
-        """
-        parts = {"xy0": self.xy0, "xy1": self.xy1, "score": self.score}
-        if self.index0 is not None and self.index1 is not None:
-            parts |= {"index0": self.index0, "index1": self.index1}
-        elif self.index0 is not None or self.index1 is not None:
+        """Raise a ShapeError unless all parts have one length, and both indices are given or neither."""
+        if (self.index0 is None) != (self.index1 is None):
             raise ShapeError(
                 "Matches: expected index0 and index1 together, got one of them; pass both or neither"
             )
-        _check_equal_lengths("Matches", {name: len(part) for name, part in parts.items()})
+        _check_equal_lengths("Matches", {name: len(part) for name, part in _parts(self).items()})
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -107,13 +89,7 @@ class Matches:
 
     def select(self, keep: Int[Tensor, " K"] | Bool[Tensor, " M"]) -> "Matches":
         """Return the pairs of an index or a mask, in its order."""
-        return Matches(
-            xy0=self.xy0[keep],
-            xy1=self.xy1[keep],
-            score=self.score[keep],
-            index0=None if self.index0 is None else self.index0[keep],
-            index1=None if self.index1 is None else self.index1[keep],
-        )
+        return Matches(**{name: part[keep] for name, part in _parts(self).items()})
 
     def best(self, limit: int | None) -> "Matches":
         """Return the `limit` pairs of highest score, best first; None returns all, best first."""
@@ -129,13 +105,15 @@ class Matches:
 
     def cpu(self) -> "Matches":
         """Return the matches on the CPU, coordinates and scores in float32, for writing and drawing."""
-        xy0, xy1, score = (
-            part.detach().to("cpu", torch.float32) for part in (self.xy0, self.xy1, self.score)
+        parts = {name: part.detach().cpu() for name, part in _parts(self).items()}
+        return Matches(
+            **{name: part.float() if part.is_floating_point() else part for name, part in parts.items()}
         )
-        index0, index1 = (
-            None if part is None else part.detach().cpu() for part in (self.index0, self.index1)
-        )
-        return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
+
+
+def _parts(value: Keypoints | Matches) -> dict[str, Tensor]:
+    named = {each.name: getattr(value, each.name) for each in fields(value)}
+    return {name: part for name, part in named.items() if part is not None}
 
 
 def _best_first(score: Tensor, limit: int | None) -> Tensor:

@@ -27,11 +27,7 @@ class ShownGaussians:
     attributes: Float[Tensor, "N A"]
 
     def __post_init__(self) -> None:
-        """Check that every number has a row.
-
-        Raises:
-            ShapeError: a number beyond the last row.
-        """
+        """Raise a ShapeError if a number is beyond the last row."""
         highest = max(int(ids.max()) if ids.numel() else -1 for ids in (self.id0, self.id1))
         if highest >= len(self.attributes):
             raise ShapeError(
@@ -98,11 +94,7 @@ class PairSample:
     facts: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
-        """Check that points, flags and images fit together.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise a ShapeError unless points, flags and images fit together."""
         if (self.xy0 is None) != (self.xy1 is None):
             raise ShapeError(f"{self.name}: expected points in both images or in neither; pass xy0 and xy1")
         if self.xy0 is not None and self.xy1 is not None and self.xy0.shape != self.xy1.shape:
@@ -130,11 +122,7 @@ class VideoSample:
     name: str = ""
 
     def __post_init__(self) -> None:
-        """Check that the tracks have the length of the video.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise a ShapeError unless the tracks have the length of the video."""
         if self.tracks.xy.shape[1] != len(self.frames):
             raise ShapeError(
                 f"{self.name}: expected tracks over {len(self.frames)} frames, got {self.tracks.xy.shape[1]}"

@@ -21,11 +21,7 @@ class Queries:
     frame: Int[Tensor, " N"]
 
     def __post_init__(self) -> None:
-        """Check that there is one frame per point.
-
-        Raises:
-            ShapeError: there is not.
-        """
+        """Raise a ShapeError unless there is one frame per point."""
         if len(self.xy) != len(self.frame):
             raise ShapeError(
                 f"Queries: expected one frame per point, got {len(self.xy)} xy, {len(self.frame)} frames"
@@ -47,11 +43,7 @@ class Tracks:
     query_frame: Int[Tensor, " N"]
 
     def __post_init__(self) -> None:
-        """Check that the parts have the shapes above.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise a ShapeError unless the parts have the shapes above."""
         if self.xy.shape[:2] != self.visible.shape or len(self.xy) != len(self.query_frame):
             raise ShapeError(
                 f"Tracks: expected xy [N T 2], visible [N T], query_frame [N], got {list(self.xy.shape)}, "

@@ -67,7 +67,10 @@ def build(config: Mapping[str, Any]) -> Any:
     if isinstance(cause, ModuleNotFoundError) and cause.name:
         raise MissingDependencyError(cause.name.split(".")[0], one_line(failure)) from failure
     reason = one_line(cause) if cause else one_line(failure)
-    raise ConfigError(f"cannot build {_node_of(failure)}: {reason}") from failure
+    _, found, node = str(failure).rpartition("full_key: ")
+    raise ConfigError(
+        f"cannot build {node.strip() if found else 'this configuration'}: {reason}"
+    ) from failure
 
 
 def resolved(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,13 +113,15 @@ def check_target(target: object, where: str = "the configuration") -> Any:
         ConfigError: it is defined elsewhere, private, not a class or function, renamed or mistyped.
         MissingDependencyError: its distribution is not installed.
     """
-    if not isinstance(target, str) or not _reads_allowed(target):
+    if target == "pathlib.Path":
+        return Path
+    parts = target.split(".") if isinstance(target, str) else []
+    public = all(part.isidentifier() and not part.startswith("_") for part in parts)
+    if not isinstance(target, str) or not public or not _below_a_root(target):
         raise ConfigError(
             f"{where}: _target_ {target!r} is not allowed; a configuration may only name public things "
             f"of {', '.join(ROOTS)}, and pathlib.Path"
         )
-    if target == "pathlib.Path":
-        return Path
     if new := new_target(target):
         raise ConfigError(f"{where}: _target_ {target} is now called {new}")
     found = _locate(target, where)
@@ -140,18 +145,6 @@ def _check_settings(node: Mapping[str, Any], target: Any, where: str) -> None:
         message = setting_renamed(f"{where}.{name}".lstrip("."), taken)
         if message is not None:
             raise ConfigError(message)
-
-
-def _node_of(failure: InstantiationException) -> str:
-    _, found, key = str(failure).rpartition("full_key: ")
-    return key.strip() if found else "this configuration"
-
-
-def _reads_allowed(target: str) -> bool:
-    if target == "pathlib.Path":
-        return True
-    public = all(part.isidentifier() and not part.startswith("_") for part in target.split("."))
-    return public and _below_a_root(target)
 
 
 def _below_a_root(name: str) -> bool:

@@ -61,20 +61,12 @@ def list_products(configs: Path | None = None) -> list[Product]:
 
 
 def list_tasks(configs: Path | None = None) -> list[tuple[str, str]]:
-    """Return the name and the description of each task, by name.
-
-    Raises:
-        ConfigError: there is no configs folder.
-    """
+    """Return the name and the description of each task, by name."""
     return _described("task", configs)
 
 
 def list_recipes(configs: Path | None = None) -> list[tuple[str, str]]:
-    """Return the name and the description of each training recipe, by name.
-
-    Raises:
-        ConfigError: there is no configs folder.
-    """
+    """Return the name and the description of each training recipe, by name."""
     return _described("recipe", configs)
 
 
@@ -128,14 +120,11 @@ def untrained(config: Any, name: str = "") -> list[str]:
         return [part for index, below in enumerate(config) for part in untrained(below, f"{name}.{index}")]
     if not isinstance(config, dict):
         return []
-    found = [name or "matcher" for key, value in config.items() if _lacks_weights(key, value)]
+    lacking = [key for key, value in config.items() if str(key).endswith("checkpoint") and value is None]
+    found = [name or "matcher"] * len(lacking)
     return found + [
         part for key, below in config.items() for part in untrained(below, f"{name}.{key}".lstrip("."))
     ]
-
-
-def _lacks_weights(key: object, value: object) -> bool:
-    return str(key).endswith("checkpoint") and value is None
 
 
 def _weight_nodes(config: Any) -> list[dict[str, Any]]:

@@ -150,16 +150,12 @@ def _wrong_setting(error: Exception, entry: str, overrides: Sequence[str], folde
     level, names = _deepest_level(plain, key)
     if message := setting_renamed(key, names):
         return message
-    groups = [group for choice in _choices(folder / f"{entry}.yaml") for group in choice]
+    loaded: Any = yaml.safe_load((folder / f"{entry}.yaml").read_text(encoding="utf-8")) or {}
+    groups = [group for choice in loaded.get("defaults", []) if isinstance(choice, dict) for group in choice]
     close = difflib.get_close_matches(key, [*_paths(plain), *groups], n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     names = names if level else [*groups, *names]
     return f"no setting {key}; {hint}{level or 'this configuration'} has: {', '.join(names)}"
-
-
-def _choices(file: Path) -> list[dict[str, Any]]:
-    loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    return [choice for choice in loaded.get("defaults", []) if isinstance(choice, dict)]
 
 
 def _deepest_level(plain: dict[str, Any], key: str) -> tuple[str, list[str]]:

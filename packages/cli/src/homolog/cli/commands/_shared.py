@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from homolog.core.errors import ConfigError, MissingDependencyError
 
@@ -28,39 +28,34 @@ def positive(kind: Callable[[str], int | float]) -> Callable[[str], int | float]
     return number
 
 
-def add_out(parser: argparse.ArgumentParser, default: str) -> None:
-    """Add `--out`."""
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path(default),
-        metavar="FOLDER",
-        help="output folder (default: %(default)s)",
-    )
+def add_words(parser: argparse.ArgumentParser) -> None:
+    """Add positional arguments that `USAGE` explains: photos and settings in any order."""
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
 
 
-def add_configs(parser: argparse.ArgumentParser) -> None:
-    """Add `--configs`."""
-    parser.add_argument(
-        "--configs", type=Path, metavar="FOLDER", help="use this configs folder instead of homolog's own"
-    )
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Add `--device`."""
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps (default: %(default)s)"
-    )
-
-
-def add_cache(parser: argparse.ArgumentParser) -> None:
-    """Add `--cache`."""
-    parser.add_argument(
-        "--cache",
-        choices=("full", "half", "off"),
-        default="full",
-        help="keep extracted features on disk for later runs: full precision (default), bfloat16 (half), or off",
-    )
+def add_options(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Add options that several commands have: `out`, `device`, `cache`, `configs`."""
+    options: dict[str, dict[str, Any]] = {
+        "out": {
+            "type": Path,
+            "default": Path("homolog-results"),
+            "metavar": "FOLDER",
+            "help": "output folder (default: %(default)s)",
+        },
+        "device": {"default": "auto", "help": "auto, cpu, cuda, cuda:1 or mps (default: %(default)s)"},
+        "cache": {
+            "choices": ("full", "half", "off"),
+            "default": "full",
+            "help": "keep extracted features on disk for later runs: full precision (default), bfloat16 (half), or off",
+        },
+        "configs": {
+            "type": Path,
+            "metavar": "FOLDER",
+            "help": "use this configs folder instead of homolog's own",
+        },
+    }
+    for name in names:
+        parser.add_argument(f"--{name}", **options[name])
 
 
 def feature_cache(choice: str) -> "FeatureCache | None":
@@ -81,15 +76,7 @@ def split_photos(words: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def check_settings(words: Sequence[str], example: str) -> list[str]:
-    """Return the words if all of them are settings.
-
-    Args:
-        words: from the command line.
-        example: a correct setting for the error message.
-
-    Raises:
-        ConfigError: one of them is not `key=value` or `~key`.
-    """
+    """Return the words if all of them are settings; the error shows the example."""
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise ConfigError(f"expected settings as key=value, got {word!r}; for example {example}")
@@ -98,15 +85,7 @@ def check_settings(words: Sequence[str], example: str) -> list[str]:
 
 @contextmanager
 def needs_extra(extra: str, command: str) -> Generator[None]:
-    """Explain a failed import of an optional distribution of homolog.
-
-    Args:
-        extra: of the distribution `homolog`.
-        command: that needs it.
-
-    Raises:
-        MissingDependencyError: a module is not installed; the message has the pip line.
-    """
+    """Turn a failed import into a `MissingDependencyError` with the pip line of an extra of homolog."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -26,14 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show or clear the feature cache.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
-    """
+    """Show or clear the feature cache."""
     from homolog.core.cache import FeatureCache
 
     cache = FeatureCache()

@@ -20,7 +20,7 @@ from homolog.cli.console import (
 from homolog.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from homolog.data.inventory import Found, Inventory, Item
+    from homolog.data.inventory import Inventory, Item
     from homolog.synthetic.shards.verification import Checked
 
 HELP = "check which data sets are on a disk, or verify synthetic shards"
@@ -64,12 +64,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check data sets or verify shards.
 
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
-
     Raises:
         HomologError: no such folder, no shards, or a sample cannot be regenerated.
     """
@@ -92,7 +86,10 @@ def _check(arguments: argparse.Namespace) -> int:
 def _print_inventory(inventory: "Inventory") -> None:
     console = output()
     for data_set in inventory.found:
-        console.print(_title(data_set), style="bold", soft_wrap=True)
+        state = "complete" if data_set.complete else "incomplete"
+        used_by = f", data={' or '.join(data_set.configs)}" if data_set.configs else ""
+        title = f"{data_set.name}: {state} in {data_set.path}{used_by}"
+        console.print(title, style="bold", soft_wrap=True)
         numbers = ("found", "expected")
         table = make_table("", "files", *numbers, "path", "note", right=numbers)
         for item in data_set.items:
@@ -112,12 +109,6 @@ def _print_inventory(inventory: "Inventory") -> None:
         for missing in inventory.absent:
             table.add_row(missing.name, f"{missing.obtain} ({missing.home}; licence: {missing.licence})")
         console.print(table)
-
-
-def _title(data_set: "Found") -> str:
-    state = "complete" if data_set.complete else "incomplete"
-    used_by = f", data={' or '.join(data_set.configs)}" if data_set.configs else ""
-    return f"{data_set.name}: {state} in {data_set.path}{used_by}"
 
 
 def _state(item: "Item") -> str:

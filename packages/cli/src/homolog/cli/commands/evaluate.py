@@ -1,9 +1,10 @@
 """`homolog evaluate`: evaluate one matcher on one benchmark."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from homolog.cli.commands._shared import add_cache, add_configs, add_device, add_out, check_settings, positive
+from homolog.cli.commands._shared import add_options, add_words, check_settings, positive
 from homolog.cli.console import FINE, INTERRUPTED, make_table, output, progress_bar, say
 from homolog.core.errors import ConfigError
 
@@ -37,26 +38,19 @@ RENAMED = {"--again": "--overwrite"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    add_out(parser, "outputs")
+    add_words(parser)
+    add_options(parser, "out")
+    parser.set_defaults(out=Path("outputs"))
     parser.add_argument(
         "--limit", type=positive(int), metavar="N", help="use only the first N samples; reports mention this"
     )
     parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="run again even if there is a result")
-    add_device(parser)
-    add_cache(parser)
-    add_configs(parser)
+    add_options(parser, "device", "cache", "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate one matcher on one task.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: wrong arguments, no data, or a matcher that cannot do this task.
@@ -93,7 +87,7 @@ def _print(result: dict[str, Any]) -> None:
             if not score["category"]:
                 table.add_row(score["name"], score_text(score), str(score["count"] or ""))
         console.print(table)
-        settings = ", ".join(f"{key} {value}" for key, value in protocol["settings"].items())
+        settings = "; ".join(f"{key}: {value}" for key, value in protocol["settings"].items())
         console.print(f"({settings})\n", soft_wrap=True)
     console.print(
         f"{result['matcher']} on {result['task']}: {result['samples']} of {result['of']} samples, "

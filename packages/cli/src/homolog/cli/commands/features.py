@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from homolog.cli.commands._shared import add_configs, add_device, add_out, positive, split_photos
+from homolog.cli.commands._shared import add_options, add_words, positive, split_photos
 from homolog.cli.console import FINE, loading
 from homolog.core.errors import ConfigError, did_you_mean
 
@@ -48,7 +48,7 @@ SIDE = 520
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_words(parser)
     parser.add_argument("--map", metavar="NAME", help="feature map (default: the last one of the backbone)")
     parser.add_argument(
         "--resize",
@@ -57,19 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PIXELS",
         help="scale larger photos down to this longer side (default: %(default)s)",
     )
-    add_out(parser, "homolog-results")
-    add_device(parser)
-    add_configs(parser)
+    add_options(parser, "out", "device", "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Draw the features of some photos.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: wrong arguments, a wrong configuration, or a photo that cannot be read; nothing was

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from homolog.cli.commands._shared import add_configs, check_settings, needs_extra, positive
+from homolog.cli.commands._shared import add_options, add_words, check_settings, needs_extra, positive
 from homolog.cli.console import FINE, INTERRUPTED, loading, progress_bar, say
 from homolog.core.errors import ConfigError, did_you_mean
 
@@ -61,8 +61,13 @@ PATHS = ("photos", "root", "scenes")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("kind", metavar="KIND", help="what to generate; see below")
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=positive(int), metavar="N", help="number of pairs or videos")
+    add_words(parser)
+    parser.add_argument(
+        "--count",
+        type=positive(int),
+        metavar="N",
+        help="number of pairs or videos (default: 1000; 200 for splat, 100 for video)",
+    )
     parser.add_argument(
         "--size", type=size, metavar="PIXELS", help="image size: 256, or HEIGHTxWIDTH such as 480x640"
     )
@@ -104,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preview", action="store_true", help="only write OUT/preview.png with the first samples"
     )
-    add_configs(parser)
+    add_options(parser, "configs")
 
 
 def size(text: str) -> int | list[int]:
@@ -121,12 +126,6 @@ def size(text: str) -> int | list[int]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Generate samples.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: wrong settings, no photos, or a folder that cannot be used; no incomplete files are left.

@@ -4,14 +4,7 @@ import argparse
 import math
 from typing import TYPE_CHECKING
 
-from homolog.cli.commands._shared import (
-    add_cache,
-    add_configs,
-    add_device,
-    add_out,
-    feature_cache,
-    split_photos,
-)
+from homolog.cli.commands._shared import add_options, add_words, feature_cache, split_photos
 from homolog.cli.console import FINE, loading
 from homolog.core.errors import CapabilityError, ConfigError
 
@@ -45,7 +38,7 @@ PICTURE = "heatmap.png"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_words(parser)
     parser.add_argument(
         "--at",
         action="append",
@@ -54,20 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y",
         help="a point of the first photo, in pixels; may be repeated",
     )
-    add_out(parser, "homolog-results")
-    add_device(parser)
-    add_cache(parser)
-    add_configs(parser)
+    add_options(parser, "out", "device", "cache", "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Find points of the first photo in the second, and draw their similarity to all of it.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: wrong arguments, a wrong configuration, a matcher without feature maps to compare, or
@@ -134,11 +118,10 @@ def _print_points(
 
 
 def _point(text: str) -> tuple[float, float]:
-    values = [float(part) for part in text.split(",")]
-    if len(values) != 2 or not all(map(math.isfinite, values)):
-        raise ValueError(text)
-    return values[0], values[1]
-
-
-# argparse shows this name: "invalid X,Y in pixels value: '3'".
-_point.__name__ = "X,Y in pixels"
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        x = y = math.nan
+    if not math.isfinite(x + y):
+        raise argparse.ArgumentTypeError(f"expected X,Y in pixels, such as 210,135, got {text!r}")
+    return x, y

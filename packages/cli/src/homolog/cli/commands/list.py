@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from homolog.cli.commands._shared import add_configs
+from homolog.cli.commands._shared import add_options
 from homolog.cli.console import FINE, make_table, output
 
 if TYPE_CHECKING:
@@ -31,17 +31,11 @@ PLURALS = {"matcher": "matchers", "backbone": "backbones", "detector": "detector
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    add_configs(parser)
+    add_options(parser, "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print all products, tasks and recipes, as tables or as JSON.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         ConfigError: there is no configs folder.

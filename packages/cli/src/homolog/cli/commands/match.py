@@ -3,15 +3,7 @@
 import argparse
 from pathlib import Path
 
-from homolog.cli.commands._shared import (
-    add_cache,
-    add_configs,
-    add_device,
-    add_out,
-    feature_cache,
-    positive,
-    split_photos,
-)
+from homolog.cli.commands._shared import add_options, add_words, feature_cache, positive, split_photos
 from homolog.cli.console import loading
 from homolog.core.errors import ConfigError
 
@@ -54,10 +46,10 @@ RENAMED = {"--limit": "--max-matches"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_words(parser)
     parser.add_argument("--demo", action="store_true", help="match two example pairs")
     parser.add_argument("--pairs", type=Path, metavar="LIST", help="text file with one pair per line")
-    add_out(parser, "homolog-results")
+    add_options(parser, "out")
     parser.add_argument(
         "--verify",
         choices=("fundamental", "homography", "none"),
@@ -73,19 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-matches", type=positive(int), metavar="N", help="keep only the N best matches of each pair"
     )
-    add_device(parser)
-    add_cache(parser)
-    add_configs(parser)
+    add_options(parser, "device", "cache", "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Match pairs and write the results.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: wrong arguments, a wrong configuration, or nothing to read; nothing was written.

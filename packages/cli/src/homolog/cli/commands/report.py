@@ -31,12 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write `report.html` and `report.md`.
 
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
-
     Raises:
         DataError: no results, or damaged ones; nothing was written.
     """

@@ -32,12 +32,6 @@ add_arguments = evaluate.add_arguments
 def run(arguments: argparse.Namespace) -> int:
     """Run all evaluations that have no result yet.
 
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code: 0 if every evaluation has scores, 1 if some failed.
-
     Raises:
         ConfigError: a setting that does not exist; nothing was run.
     """

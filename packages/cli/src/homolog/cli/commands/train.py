@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from homolog.cli.commands._shared import add_configs, add_device, check_settings, needs_extra
+from homolog.cli.commands._shared import add_options, add_words, check_settings, needs_extra
 from homolog.cli.console import FINE, INTERRUPTED, SOME_FAILED, ShowProgress, loading, progress_bar, say
 from homolog.core.errors import ConfigError, did_you_mean
 
@@ -56,7 +56,7 @@ SHOWN_EVERY = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    add_words(parser)
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FOLDER", help="output folder, with a subfolder per stage"
     )
@@ -81,18 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="W",
         help="processes that load data (default: %(default)s, in the main process)",
     )
-    add_device(parser)
-    add_configs(parser)
+    add_options(parser, "device", "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train a matcher.
-
-    Args:
-        arguments: as `add_arguments` defines them.
-
-    Returns:
-        The exit code.
 
     Raises:
         HomologError: a recipe, a matcher or data that does not exist or does not fit.

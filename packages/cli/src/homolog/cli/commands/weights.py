@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from homolog.cli.commands._shared import add_configs
-from homolog.cli.console import FINE, INTERRUPTED, SOME_FAILED, say
+from homolog.cli.commands._shared import add_options
+from homolog.cli.console import FINE, INTERRUPTED, SOME_FAILED, make_table, output, say
 from homolog.core.errors import ConfigError, HomologError
 
 if TYPE_CHECKING:
@@ -38,14 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "fetch", "verify", "where"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="weight files or products (default: all)")
     parser.add_argument("--json", action="store_true", help="list as JSON instead of a table")
-    add_configs(parser)
+    add_options(parser, "configs")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command.
-
-    Args:
-        arguments: `action`, `names` of files or products, `configs`, and `json`.
+    """List, fetch or verify weight files, or show where they are.
 
     Returns:
         0 if all is well; 1 if a file cannot be fetched, is wrong, or was named to be verified but is not
@@ -60,7 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("expected what to fetch: a file, a product, or all, which is tens of gigabytes")
     files = find_weights(*arguments.names, configs=arguments.configs)
     if arguments.action == "list":
-        return _list_json(files) if arguments.json else _list(files)
+        if arguments.json:
+            records = [
+                {name: value for name, value in asdict(file).items() if name != "node"} for file in files
+            ]
+            print(json.dumps(records, indent=2, ensure_ascii=False, default=str))
+            return FINE
+        return _list(files)
     if arguments.action == "fetch":
         return _fetch(files)
     if arguments.action == "verify":
@@ -69,10 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(files: "Sequence[WeightFile]") -> int:
-    from rich.console import Console
-
-    # A pipe or a file has no width; rich would assume 80 and fold every line.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 180)
+    console = output()
     console.print(_table(files, narrow=console.width < _NARROW))
     console.print()
     if any(piece.sha256 is None for file in files for piece in file.pieces):
@@ -85,28 +84,16 @@ def _list(files: "Sequence[WeightFile]") -> int:
     return FINE
 
 
-def _list_json(files: "Sequence[WeightFile]") -> int:
-    records = [asdict(file) for file in files]
-    for record in records:
-        del record["node"]
-    print(json.dumps(records, indent=2, ensure_ascii=False, default=str))
-    return FINE
-
-
 def _table(files: "Sequence[WeightFile]", *, narrow: bool) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    more = () if narrow else ("licence", "from", "needed by")
     first = "weights, from, licence, needed by" if narrow else "weights"
-    table.add_column(first, overflow="fold", no_wrap=not narrow)
-    for column in ("size", "here?", "SHA-256"):
-        table.add_column(column, no_wrap=True, justify="right" if column == "size" else "left")
+    table = make_table(first, "size", "here?", "SHA-256", *more, right=("size",))
+    for column in table.columns[narrow:4]:
+        column.no_wrap = True
     if not narrow:
-        table.add_column("licence", overflow="fold", max_width=34)
-        table.add_column("from", overflow="fold")
-        table.add_column("needed by", overflow="fold")
+        table.columns[4].max_width = 34
     for file in files:
-        name, *facts = _facts(file)
+        name, facts = file.name, (_size(file), str(file.whereabouts), _short_hash(file.pieces))
         needed_by = ", ".join(file.needed_by)
         if narrow:
             table.add_row("\n".join((name, file.provider, file.licence, needed_by)), *facts)
@@ -114,10 +101,6 @@ def _table(files: "Sequence[WeightFile]", *, narrow: bool) -> "Table":
         else:
             table.add_row(name, *facts, file.licence, file.provider, needed_by)
     return table
-
-
-def _facts(file: "WeightFile") -> tuple[str, str, str, str]:
-    return file.name, _size(file), str(file.whereabouts), _short_hash(file.pieces)
 
 
 def _size(file: "WeightFile") -> str:

@@ -1,7 +1,11 @@
-"""Charts of a report, as SVG: curves, bars, quality against cost. Needs no torch."""
+"""Charts of a report, as SVG: curves, bars, quality against cost. Needs no torch.
+
+`matchers` are all of the report, so that each has the same colour in every chart. Labels have the unit.
+"""
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -36,15 +40,7 @@ Line = tuple[Sequence[float | None], Sequence[float | None]]
 def draw_curves(
     lines: Mapping[str, Line], *, matchers: Sequence[str], x_label: str, y_label: str, diagonal: bool = False
 ) -> bytes:
-    """Draw one line for each matcher.
-
-    Args:
-        lines: x and y by the matcher's name.
-        matchers: all of the report, so that each has the same colour in every chart.
-        x_label: with the unit.
-        y_label: with the unit.
-        diagonal: also draw y = x, which a calibrated confidence follows.
-    """
+    """Draw one line, x and y, for each matcher; the diagonal is what a calibrated confidence follows."""
     figure, axes = _axes(5.2, 3.4)
     if diagonal:
         axes.plot((0, 1), (0, 1), color=RULE, linestyle="--", linewidth=1.2, zorder=1)
@@ -61,13 +57,7 @@ def draw_curves(
 def draw_bars(
     values: Mapping[str, Mapping[str, float | None]], *, matchers: Sequence[str], y_label: str
 ) -> bytes:
-    """Draw grouped bars.
-
-    Args:
-        values: by category, then by the matcher's name.
-        matchers: all of the report, so that each has the same colour in every chart.
-        y_label: with the unit.
-    """
+    """Draw grouped bars of values by category, then by the matcher's name."""
     names = list(dict.fromkeys(name for group in values.values() for name in group))
     figure, axes = _axes(max(5.2, 0.28 * len(values) * max(len(names), 2) + 1.4), 3.4)
     width = 0.8 / max(len(names), 1)
@@ -83,27 +73,13 @@ def draw_bars(
 def draw_cost(
     points: Mapping[str, tuple[float, float]], *, matchers: Sequence[str], x_label: str, y_label: str
 ) -> bytes:
-    """Draw one point for each matcher: quality against cost, on a logarithmic axis of cost.
-
-    Args:
-        points: cost and quality by the matcher's name.
-        matchers: all of the report, so that each has the same colour in every chart.
-        x_label: with the unit.
-        y_label: with the unit.
-    """
+    """Draw one point, cost and quality, for each matcher, on a logarithmic axis of cost."""
     figure, axes = _axes(5.2, 3.4)
     for name, (cost, quality) in points.items():
         number = matchers.index(name)
         axes.scatter(cost, quality, s=55, color=_colour(number), marker=MARKS[number % len(MARKS)], zorder=3)
-        axes.annotate(
-            name,
-            (cost, quality),
-            (7, 5),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=INK,
-            parse_math=False,
-        )
+        style: dict[str, Any] = {"fontsize": 8.5, "color": INK, "parse_math": False}
+        axes.annotate(name, (cost, quality), (7, 5), textcoords="offset points", **style)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))

@@ -90,15 +90,7 @@ def draw_features(
     title: str,
     subtitle: str,
 ) -> bytes:
-    """Draw each photo beside its features, as a PNG.
-
-    Args:
-        photos: [H W 3] each, as they are shown.
-        colours: RGB in [0, 1] of each photo's cells.
-        names: of the photos.
-        title: first line of the header.
-        subtitle: second line of the header.
-    """
+    """Draw each photo [H W 3] beside the colours of its features, RGB in [0, 1], as a PNG."""
     pairs: list[list[Panel]] = []
     for photo, cells, name in zip(photos, colours, names, strict=True):
         height, width = cells.shape[:2]

@@ -47,14 +47,7 @@ class Page:
     """A white page with a title, on which everything is placed in pixels from the top left corner."""
 
     def __init__(self, width: int, height: int, *, title: str, subtitle: str) -> None:
-        """Make a page with a header.
-
-        Args:
-            width: of the page.
-            height: of the page.
-            title: first line of the header.
-            subtitle: second line of the header.
-        """
+        """Make a page with a header of two lines."""
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
         content = width - 2 * MARGIN
@@ -160,14 +153,7 @@ class Panel:
 
 
 def draw_panels(rows: Sequence[Sequence[Panel]], *, title: str, subtitle: str, footer: str = "") -> bytes:
-    """Draw panels in rows, their columns aligned, as a PNG.
-
-    Args:
-        rows: from top to bottom, each from left to right.
-        title: first line of the header.
-        subtitle: second line of the header.
-        footer: a line below all panels.
-    """
+    """Draw panels in rows, their columns aligned, below a header of two lines and above a footer, as a PNG."""
     columns = range(max(map(len, rows)))
     widths = [
         max(NARROWEST_COLUMN, *(row[column].width for row in rows if column < len(row))) for column in columns
@@ -196,12 +182,7 @@ def draw_panels(rows: Sequence[Sequence[Panel]], *, title: str, subtitle: str, f
 def show_photos(
     axes: Axes, photos: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]]
 ) -> list[int]:
-    """Show photos [H W 3] side by side, `GAP` apart, from the left end of some axes.
-
-    Args:
-        axes: one unit for each pixel of the page.
-        photos: from left to right.
-        sizes: (height, width) at which each is shown.
+    """Show photos [H W 3] at (height, width) side by side, `GAP` apart, from the left end of some axes.
 
     Returns:
         For each photo, x of its first column.
@@ -227,15 +208,8 @@ def draw_lines(
 ) -> None:
     """Draw lines between places [N 2], over a wider dark line each.
 
-    Args:
-        axes: receives the lines.
-        starts: [N 2].
-        ends: [N 2].
-        colours: one colour, or one for each line.
-        width: in points.
-        opacity: of the lines, in [0, 1].
-        outline_width: in points, how much wider the dark line is.
-        outline_opacity: of the dark line.
+    `colours` is one colour, or one for each line. Widths are in points; the dark line is wider by
+    `outline_width`. Opacities are in [0, 1].
     """
     segments = list(np.stack((starts, ends), axis=1))
     for colour, across, alpha in (

@@ -45,12 +45,7 @@ CELLS = (18, 24)
 
 
 def present(comparison: Comparison, *, title: str) -> PairView:
-    """Return what is drawn of a pair.
-
-    Args:
-        comparison: what was found.
-        title: the header of the pictures.
-    """
+    """Return what is drawn of a pair; the title is the header of the pictures."""
     images = comparison.image0, comparison.image1
     sizes = equal_heights(images[0].size, images[1].size, height=HEIGHT, width=WIDTH)
     shown = resize(images[0], sizes[0]), resize(images[1], sizes[1])
@@ -73,12 +68,7 @@ def present(comparison: Comparison, *, title: str) -> PairView:
 def present_fields(
     images: tuple[Image, Image], fields: tuple[DenseField, DenseField]
 ) -> tuple[DenseView, DenseView]:
-    """Return what is drawn of two fields.
-
-    Args:
-        images: as they were read.
-        fields: the one that lives on image 0 and the one that lives on image 1 (B = 1).
-    """
+    """Return what is drawn of the fields that live on image 0 and on image 1 (B = 1), as they were read."""
     sizes = equal_heights(
         images[0].size, images[1].size, height=DENSE_HEIGHT, width=DENSE_WIDTH, columns=DENSE_COLUMNS
     )
@@ -92,13 +82,9 @@ def present_places(
     found: Transfer,
     cosines: Float[Tensor, "N h w"],
 ) -> PlaceView:
-    """Return what is drawn of places and what is similar to them.
+    """Return what is drawn of N places of the first photo and what is similar to them; all in pixels of the files.
 
-    Args:
-        images: as they were read.
-        places: N places of the first photo, in pixels of the file.
-        found: where they are in the second photo, in pixels of the file.
-        cosines: of each place with the cells of a map of the second photo.
+    `cosines` compare each place with the cells of a map of the second photo.
     """
     sizes = equal_heights(
         *(image.size for image in images),

@@ -74,11 +74,6 @@ def draw_preview(samples: Sequence[PairSample | VideoSample], *, title: str, sub
     A pair shows both images with the same points, and image 1 warped onto image 0 by the truth; where
     the truth is unknown, image 0 in pale grey. A video shows some frames with tracks: rings where a point
     is visible, and a trail of where it was.
-
-    Args:
-        samples: what is shown.
-        title: first line of the header.
-        subtitle: second line of the header.
     """
     rows = [_pair(sample) if isinstance(sample, PairSample) else _video(sample) for sample in samples]
     return draw_panels(rows, title=title, subtitle=subtitle)
@@ -148,14 +143,9 @@ def draw_match_lines(photos: tuple[Photo, Photo], xy0: Points, xy1: Points, righ
 def draw_tracks(
     frames: Sequence[Photo], truth: Points, predicted: Points, visible: Flags, right: Flags
 ) -> bytes:
-    """Draw tracks on frames where the points are visible, as a JPEG: the truth as rings, predictions as dots.
+    """Draw tracks [N F 2] on F frames where the points are visible [N F], as a JPEG.
 
-    Args:
-        frames: F of them.
-        truth: [N F 2].
-        predicted: [N F 2].
-        visible: [N F].
-        right: [N F].
+    The truth is drawn as rings, predictions as dots, coloured by whether they are right [N F].
     """
     figure, axes, place = _strip(frames)
     for index, placed in enumerate(place):
@@ -171,7 +161,11 @@ def draw_tracks(
 def _pair(sample: PairSample) -> list[Panel]:
     images = sample.image0, sample.image1
     xy = _known_points(sample)
-    short = {name: value for name, value in sample.facts.items() if len(value) < 24 and name.isalpha()}
+    short = {
+        name: value
+        for name, value in sample.facts.items()
+        if len(value) < 24 and name.isalpha() and name != "keypoints"
+    }
     captions = "; ".join((sample.name, *(f"{name} {value}" for name, value in short.items()))), ""
     colours = _hues(len(xy[0]))
     panels: list[Panel] = []

@@ -32,13 +32,7 @@ BROAD = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A picture of the page.
-
-    Attributes:
-        source: the picture itself, as a data URI.
-        caption: the text below it.
-        broad: whether it takes the whole width.
-    """
+    """A picture of the page as a data URI, and whether it takes the whole width."""
 
     source: str
     caption: str
@@ -47,13 +41,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """The scores of one protocol.
-
-    Attributes:
-        name: of the protocol.
-        settings: as `key: value; ...`.
-        table: of the scores.
-    """
+    """The scores of one protocol; its settings as `key: value; ...`."""
 
     name: str
     settings: str
@@ -64,14 +52,8 @@ class Protocol:
 class Section:
     """What the page has on one task.
 
-    Attributes:
-        name: of the task.
-        headline: protocol and score that stand for it.
-        samples: how many were evaluated, of how many.
-        charts: those of the headline.
-        more_charts: those of the other protocols.
-        protocols: their scores.
-        examples: pictures of the best and the worst samples, by matcher.
+    `headline` is the protocol and score that stand for it, `samples` is how many were evaluated of how
+    many, `charts` are those of the headline, and `examples` are the best and the worst samples by matcher.
     """
 
     name: str
@@ -84,12 +66,7 @@ class Section:
 
 
 def make_page(results: Sequence[Result], folders: Sequence[Path]) -> str:
-    """Return the page.
-
-    Args:
-        results: one for each matcher and task.
-        folders: of the same results, for their pictures.
-    """
+    """Return the page of results, one for each matcher and task, with the pictures in their folders."""
     tasks = names(results, "task")
     # Names of matchers, tasks and files come from users: the template escapes every value.
     environment = jinja2.Environment(

@@ -1,15 +1,12 @@
 """The tables of a report: results of many evaluations side by side, for the terminal, the page and Markdown."""
 
 import json
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table as TerminalTable
-
+from homolog.cli.console import make_table, output
 from homolog.cli.evaluation import FORMAT
 from homolog.core.errors import DataError
 
@@ -28,13 +25,7 @@ AVERAGE_MEANING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of texts.
-
-    Attributes:
-        header: one text for each column.
-        rows: one text for each column of each row.
-        best: (row, column) of the best values.
-    """
+    """A table of texts; `best` are (row, column) of the best values."""
 
     header: list[str]
     rows: list[list[str]]
@@ -67,9 +58,7 @@ def find_results(roots: Sequence[Path]) -> list[Path]:
 
 def print_leaderboard(results: Sequence[Result]) -> None:
     """Print one row for each matcher and one column for each task; failures are explained below."""
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
-    table = TerminalTable(box=None, pad_edge=False, header_style="bold")
-    table.add_column("matcher", overflow="fold")
+    console, table = output(), make_table("matcher")
     cells, tasks = _by_matcher_and_task(results), names(results, "task")
     for task in tasks:
         headline = _headline(task, results)
