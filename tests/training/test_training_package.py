@@ -19,7 +19,7 @@ def test_the_example_of_the_readme_prints_what_it_shows():
 
 def test_every_public_name_exists_and_every_public_function_is_in_the_readme():
     documented = set(re.findall(r"`(\w+)`", README.read_text(encoding="utf-8")))
-    for name in homolog.training.__all__:
+    for name in vars(homolog.training)["__all__"]:
         assert getattr(homolog.training, name).__name__ == name
         if name.endswith(("_loss", "_l2", "_error", "_rate", "_confusion", "_truth")):
             assert name in documented
