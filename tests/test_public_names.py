@@ -30,3 +30,10 @@ def test_every_public_name_resolves_to_an_object_of_its_package() -> None:
         found = getattr(importlib.import_module(package), attribute)
         home = getattr(found, "__module__", package)
         assert home.startswith(f"{package}.") or home in {"typing", "types"} or package == home, name
+
+
+def test_no_module_hides_a_public_name() -> None:
+    # Importing a module binds its name in the package, where it would replace a function of that name.
+    for package in {name.rpartition(".")[0] for name in public_names()}:
+        modules = {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
+        assert not modules & set(vars(importlib.import_module(package))["__all__"]), package
