@@ -51,5 +51,5 @@ def test_an_unknown_name_or_device_is_refused():
 
 def test_the_public_names_of_the_zoo_can_be_imported():
     assert all(hasattr(homolog.zoo, name) for name in vars(homolog.zoo)["__all__"])
-    with pytest.raises(AttributeError, match=r"No homolog\\.zoo attribute load_everything"):
+    with pytest.raises(AttributeError, match=r"No homolog\.zoo attribute load_everything"):
         _ = homolog.zoo.load_everything  # pyright: ignore[reportAttributeAccessIssue]
