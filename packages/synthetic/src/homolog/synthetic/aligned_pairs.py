@@ -36,10 +36,6 @@ TRIES = 12
 """Maps to draw before taking the one that keeps most of the object in the picture."""
 
 
-Move = Callable[[Float64[np.ndarray, "N 2"], Size], Float64[np.ndarray, "N 2"]]
-"""From pixels of one picture to pixels of another of the same size."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AlignedPair(SurfacePair):
     """Everything that is known about a pair.
@@ -116,11 +112,7 @@ class AlignedPairs(PairsOnDemand):
         )
 
     def pair(self, index: int) -> AlignedPair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-        """
+        """Make one pair with everything that is known about it."""
         seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         asset = self._source.sample(name, int(seeds.generator(Factor.shape).integers(2**62)))
@@ -180,14 +172,10 @@ class AlignedPairs(PairsOnDemand):
 
 
 def aligned_truth(view0: View, view1: View, lens: PlaneMap) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth from view 0 to view 1, and the one from 1 to 0.
+    """Return the truth from the warped view 0 to the plain view 1, and the one from 1 to 0.
 
-    Nothing is occluded: what view 1 shows, view 0 shows too unless it is outside the image.
-
-    Args:
-        view0: the warped view.
-        view1: the plain one.
-        lens: from pixels of view 1 to pixels of view 0.
+    `lens` leads from pixels of view 1 to pixels of view 0. Nothing is occluded: what view 1 shows, view 0
+    shows too unless it is outside the image.
     """
     return both_ways(_labels(view0, view1, lens.undone), _labels(view1, view0, lens.moved))
 
@@ -198,7 +186,7 @@ def lattice_of(mask: np.ndarray) -> Float64[np.ndarray, "N 2"]:
     return np.stack((columns, rows), axis=1).astype(np.float64)
 
 
-def _labels(here: View, there: View, move: Move) -> OneWay:
+def _labels(here: View, there: View, move: Callable[[np.ndarray, Size], np.ndarray]) -> OneWay:
     shown = here.shows(0)
     xy = np.full((*here.size, 2), np.nan, np.float32)
     covisible = np.zeros(here.size, np.bool_)

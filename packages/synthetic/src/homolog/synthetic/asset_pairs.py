@@ -7,21 +7,19 @@ Instances come from an `AssetSource`, their appearance from a `Texturer`. `MeshP
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from homolog.core.samples import PairSample
 from homolog.synthetic.assets import Asset, AssetSource, chosen_categories
 from homolog.synthetic.category import Numbers
-from homolog.synthetic.correspondence import DenseTruth, dense_truth, eroded
+from homolog.synthetic.correspondence import dense_truth, eroded
 from homolog.synthetic.meshes.folder import MeshFolder
-from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light
 from homolog.synthetic.rendering.look import Look, draw_look
-from homolog.synthetic.rendering.photometry import as_sample_image, mask_box
+from homolog.synthetic.rendering.photometry import mask_box
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint, drawn_azimuth, drawn_camera, drawn_turn
@@ -39,7 +37,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SurfacePair:
+class SurfacePair(KnownPair):
     """Everything that is known about two pictures of body 0 of two scenes; `sample` is the training sample.
 
     Attributes:
@@ -48,11 +46,8 @@ class SurfacePair:
         poses: the numbers of both poses.
         looks: colours and patterns of both instances, before any texturer.
         views: geometry of both images; body 0 is the instance.
-        pictures: pixels of both images.
-        truths: the dense truth on image 0, and the one on image 1.
         landmarks: keypoints of both images, in the order of the topology's names.
         prompts: what the texturer was asked for; empty without one.
-        name: unique within its data set.
     """
 
     category: str
@@ -60,11 +55,8 @@ class SurfacePair:
     poses: tuple[Numbers, Numbers]
     looks: tuple[Look, Look]
     views: tuple[View, View]
-    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
-    truths: tuple[DenseTruth, DenseTruth]
     landmarks: tuple[Landmarks, Landmarks]
     prompts: tuple[str, str]
-    name: str
 
     def sample(self) -> PairSample:
         """Return the pair with image 0 as the query: dense truth, keypoints visible in both, boxes, masks, depth.
@@ -75,17 +67,12 @@ class SurfacePair:
         xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
         mask0, mask1 = (view.shows(0) for view in self.views)
         depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
-        image0, image1 = (
-            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
-        )
         camera0, camera1 = (
             None if isinstance(view.viewpoint, WarpedViewpoint) else view.viewpoint.camera()
             for view in self.views
         )
         names = self.assets[0].topology.landmark_names
-        return PairSample(
-            image0=image0,
-            image1=image1,
+        return self._sample(
             xy0=xy0,
             xy1=xy1,
             box0=mask_box(mask0),
@@ -93,13 +80,10 @@ class SurfacePair:
             category=self.category,
             camera0=camera0,
             camera1=camera1,
-            dense0=self.truths[0].field(),
-            dense1=self.truths[1].field(),
             depth0=depth0,
             depth1=depth1,
             mask0=torch.from_numpy(mask0),
             mask1=torch.from_numpy(mask1),
-            name=self.name,
             facts={
                 "keypoints": ", ".join(name for name, seen in zip(names, both, strict=True) if seen),
                 "licence": self.assets[0].licence,
@@ -165,12 +149,7 @@ class AssetPairs(PairsOnDemand):
         )
 
     def pair(self, index: int) -> SurfacePair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-            DataError: a mesh of the source cannot be used.
-        """
+        """Make one pair; raises DataError if a mesh of the source cannot be used."""
         seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         assets = self._assets(name, seeds)
@@ -263,43 +242,17 @@ class MeshPairs(AssetPairs):
         self,
         *,
         root: str | Path,
-        count: int,
-        size: int | Sequence[int] = 256,
-        seed: int = 0,
-        split: Literal["trn", "val", "test"] = "trn",
-        names: list[str] | None = None,
         licence: str = "unknown",
         up: Literal["y", "z"] = "y",
         stretch: float = 0.12,
         bend: float = 0.10,
-        texturer: Texturer | None = None,
-        prompts: Sequence[str] | None = None,
-        turn: float | int = 100.0,
-        occluders: float | int = 0.3,
-        recoloured: float | int = 0.5,
-        erosion: float | int = 0.0,
-        photos: str | Path | None = None,
-        photometry: bool = True,
+        **settings: Any,
     ) -> None:
-        """Choose the folder and the settings: `root` to `bend` as in `MeshFolder`, the rest as in `AssetPairs`.
+        """Choose the folder and the settings: `root` to `bend` as in `MeshFolder`, others as in `AssetPairs`.
 
         Raises:
             ConfigError: an unknown category, or a number out of range.
             DataError: no meshes or no photos in the folder.
         """
-        super().__init__(
-            source=MeshFolder(root=root, licence=licence, up=up, stretch=stretch, bend=bend),
-            count=count,
-            size=size,
-            seed=seed,
-            split=split,
-            names=names,
-            texturer=texturer,
-            prompts=prompts,
-            turn=turn,
-            occluders=occluders,
-            recoloured=recoloured,
-            erosion=erosion,
-            photos=photos,
-            photometry=photometry,
-        )
+        folder = MeshFolder(root=root, licence=licence, up=up, stretch=stretch, bend=bend)
+        super().__init__(source=folder, **settings)

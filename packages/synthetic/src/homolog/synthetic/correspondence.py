@@ -89,22 +89,14 @@ def dense_truth(
 
 
 def both_ways(there: OneWay, back: OneWay, *, two_way: float | None = None) -> tuple[DenseTruth, DenseTruth]:
-    """Complete the labels of two views with what needs both.
-
-    Args:
-        there: labels of view 0.
-        back: labels of view 1.
-        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
-    """
+    """Complete the labels of view 0 and of view 1 with what needs both; `two_way` as in `dense_truth`."""
     return _completed(there, back, two_way), _completed(back, there, two_way)
 
 
 def shared_parts(view: View, names: Int32[np.ndarray, " B"]) -> Int32[np.ndarray, "H W"]:
     """Return a number for the body and the part that each pixel shows, -1 where both scenes do not have it.
 
-    Args:
-        view: what the pixels show.
-        names: [B] a number for each body of its scene that both scenes agree on, -1 for none.
+    `names` [B] has a number for each body of the view's scene that both scenes agree on, -1 for none.
     """
     part = np.empty_like(view.raster.face)
     _name_parts(view.raster.face, view.scene.object, view.scene.part, names, part)
@@ -291,13 +283,7 @@ DEPTH_STEP = 0.03
 def eroded(
     truths: tuple[DenseTruth, DenseTruth], views: tuple[View, View], radius: float | int
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Drop the labels of a pair that start or end within `radius` pixels of a contour.
-
-    Args:
-        truths: of view 0 and of view 1.
-        views: geometry of both.
-        radius: 0 leaves everything as it is.
-    """
+    """Drop the labels of a pair that start or end within `radius` pixels of a contour; 0 keeps all."""
     if radius <= 0:
         return truths
     safe0, safe1 = (distance_to(contours(view)) > radius for view in views)

@@ -80,11 +80,7 @@ class SemanticPairs(AssetPairs):
         self._retexturing = replace(self._retexturing, texturer=None)
 
     def pair(self, index: int) -> SemanticPair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-        """
+        """Make one pair with everything that is known about it."""
         pair = super().pair(index)
         return SemanticPair(**{field.name: getattr(pair, field.name) for field in fields(pair)})
 

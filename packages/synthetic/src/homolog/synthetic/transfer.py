@@ -51,14 +51,7 @@ class Landing:
 def transfer(
     points: SurfacePoints, source: View, target: View, tolerance: Tolerance | None = None
 ) -> Landing:
-    """Find surface points of one view's scene in another view.
-
-    Args:
-        points: on the scene of `source`.
-        source: the view whose bodies `points` refer to.
-        target: another instance, pose, camera or frame, or the same view.
-        tolerance: of the visibility test.
-    """
+    """Find surface points of the scene of `source` in `target`: another instance, pose, camera, or the same."""
     allowed = tolerance or Tolerance()
     scene = target.scene
     xy = np.empty((len(points), 2), np.float32)

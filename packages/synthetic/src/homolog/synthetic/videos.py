@@ -66,13 +66,8 @@ def pick_points(
 ) -> SeenPoints:
     """Pick surface points that are visible on one of some frames, anywhere within their pixel.
 
-    Args:
-        views: all frames.
-        random: decides which.
-        count: how many.
-        frames: those on which to pick.
-        wanted: [B] bodies to prefer.
-        fraction: of the points that are on those bodies, if any of them is visible.
+    `frames` [K] are those on which to pick, `wanted` [B] the bodies to prefer, and `fraction` is that of the
+    points on those bodies, if any of them is visible.
 
     Raises:
         ShapeError: none of the frames shows a surface.
@@ -114,12 +109,7 @@ def _picked(
 
 
 def follow(points: SurfacePoints, views: Sequence[View]) -> PointTracks:
-    """Return where surface points are on every frame.
-
-    Args:
-        points: on the bodies that all frames share.
-        views: the frames, with the same bodies in the same order.
-    """
+    """Return where surface points are on every frame; all views have the same bodies in the same order."""
     xy = np.empty((len(points), len(views), 2), np.float32)
     visible = np.empty((len(points), len(views)), np.bool_)
     for frame, view in enumerate(views):

@@ -108,11 +108,7 @@ class MapRanges:
     bend: float | int = 0.03
 
     def __post_init__(self) -> None:
-        """Validate the ranges.
-
-        Raises:
-            ConfigError: a range that no map can have.
-        """
+        """Raise ConfigError for a range that no map can have."""
         low, high = self.scale
         if not (
             0 <= self.rotation <= 180

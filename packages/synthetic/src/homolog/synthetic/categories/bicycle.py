@@ -21,16 +21,9 @@ def wire(
     rings: int = 24,
     segments: int = 8,
 ) -> Solid:
-    """Sweep a circle along a smooth path through K points with as little twist as there can be; its ends are flat.
+    """Sweep a circle along a smooth path through K points with the least twist; its ends are flat.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        path: K points in order, two at least.
-        radius: of the circle.
-        start: where the first vertex of the first circle lies, as a direction across the path.
-        rings: along the path.
-        segments: around it.
+    `start` is where the first vertex of the first circle lies, as a direction across the path.
     """
     centres, ahead = _spline(np.array(path, np.float64), rings)
     out = np.empty_like(ahead)

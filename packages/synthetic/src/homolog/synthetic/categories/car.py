@@ -12,13 +12,7 @@ SPOKES = 5
 
 
 def disc_wheel(radius: float, half: float, roll: float) -> list[Solid]:
-    """Return tyre, rim, hub and spokes of a wheel about the z axis; its face looks towards z.
-
-    Args:
-        radius: of the tyre.
-        half: of the tyre's width.
-        roll: by which it has turned, radians.
-    """
+    """Return the parts of a wheel about the z axis, turned by `roll` radians; its face looks towards z."""
     inner = 0.60 * radius
     thick = (radius - inner) / 2
     parts = [
@@ -36,15 +30,7 @@ def disc_wheel(radius: float, half: float, roll: float) -> list[Solid]:
 
 
 def drum(name: str, finish: str, ends: tuple[float, float], radius: float, *, segments: int) -> Solid:
-    """Return a cylinder about the z axis with sharp edges.
-
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        ends: z of both.
-        radius: of the cylinder.
-        segments: around it.
-    """
+    """Return a cylinder about the z axis, with sharp edges, between two `ends` in z."""
     cosine, sine = circle(segments)
     sections = np.empty((4, segments, 3))
     sections[..., 0], sections[..., 1] = radius * sine, radius * cosine

@@ -122,11 +122,7 @@ class Mesh:
 
 
 def read_mesh(path: Path, *, up: Literal["y", "z"] = "y") -> Mesh:
-    """Read a file and prepare the mesh, as described in the module.
-
-    Args:
-        path: of the file.
-        up: which axis points up in the file.
+    """Read a file, in which y or z points up, and prepare the mesh as described in the module.
 
     Raises:
         DataError: the file is damaged, empty, too large, or holds no surface.

@@ -72,11 +72,7 @@ class FreeFormRanges:
     bend: float = 0.10
 
     def __post_init__(self) -> None:
-        """Validate the ranges.
-
-        Raises:
-            ConfigError: a range that would distort shapes beyond recognition.
-        """
+        """Raise ConfigError for a range that would distort shapes beyond recognition."""
         if not (0 <= self.stretch <= 0.5 and 0 <= self.bend <= 0.3):
             raise ConfigError(
                 f"expected stretch in [0, 0.5] and bend in [0, 0.3], got {self.stretch} and {self.bend}"

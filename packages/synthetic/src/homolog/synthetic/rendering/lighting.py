@@ -117,14 +117,9 @@ _FIELD = 512
 
 
 def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarray, "H W 3"]:
-    """Return a procedural background: a wall, or ground and sky, each of two colours mixed by clouds or grain.
+    """Return a procedural background of a size in pixels: RGB in [0, 1].
 
-    Args:
-        random: decides everything.
-        size: (height, width) in pixels.
-
-    Returns:
-        RGB in [0, 1].
+    It is a wall, or ground and sky, each of two colours mixed by clouds or grain.
     """
     fields = _fields()
     colours = np.stack([vivid(random, low=0.2) for _ in range(4)])

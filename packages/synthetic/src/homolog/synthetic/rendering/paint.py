@@ -98,17 +98,9 @@ def matt_colours(
     light: Light,
     spacing: Float64[np.ndarray, " N"],
 ) -> Float32[np.ndarray, "N 3"]:
-    """Return the colours of surface points without highlights, which are the same from every side.
+    """Return the colours of surface points without highlights, the same from every side: RGB in [0, 1].
 
-    Args:
-        scene: the bodies.
-        points: on them.
-        looks: one for each body.
-        light: of the scene.
-        spacing: in the world; finer detail is averaged away.
-
-    Returns:
-        RGB in [0, 1].
+    There is one look for each body. Detail finer than `spacing`, in the world, is averaged away.
     """
     face = scene.first_face[points.object] + points.face
     corners, bary, texels = scene.faces[face], points.bary[..., None].astype(np.float64), _texels(looks)

@@ -30,18 +30,13 @@ class SurfacePoints:
     bary: Float32[np.ndarray, "N 3"]
 
     def __post_init__(self) -> None:
-        """Validate that all parts have the same length.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise ShapeError unless all parts have the same length."""
         if not len(self.object) == len(self.face) == len(self.bary):
             raise ShapeError(
                 f"SurfacePoints: expected equal lengths, got {len(self.object)}, {len(self.face)}, {len(self.bary)}"
             )
 
     def __len__(self) -> int:
-        """Return the number of points."""
         return len(self.object)
 
     def take(self, index: np.ndarray) -> "SurfacePoints":
@@ -129,11 +124,7 @@ class Body:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Validate the shape of the vertices.
-
-        Raises:
-            ShapeError: not as many vertices as the topology has.
-        """
+        """Raise ShapeError unless there are as many vertices as the topology has."""
         if self.vertices.shape != self.topology.canonical.shape:
             raise ShapeError(
                 f"{self.topology.name}: expected vertices {list(self.topology.canonical.shape)}, "

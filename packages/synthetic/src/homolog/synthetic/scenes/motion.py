@@ -55,15 +55,7 @@ def moving_poses(
     slowest: float = 0.25,
     fastest: float = 1.4,
 ) -> list[Numbers]:
-    """Return poses at some times; each number oscillates within its range.
-
-    Args:
-        kind: whose poses.
-        random: decides how.
-        seconds: when.
-        slowest: wave, hertz.
-        fastest: wave, hertz.
-    """
+    """Return poses at some times; each number oscillates within its range, in waves of the given hertz."""
     fraction = 0.5 + 0.5 * Curves.drawn(random, len(kind.poses), slowest=slowest, fastest=fastest).at(seconds)
     return [
         {
@@ -90,11 +82,7 @@ class Walk:
     def drawn(cls, random: np.random.Generator, seconds: Seconds, *, speed: float, reach: float) -> "Walk":
         """Draw a walk at nearly constant speed, straight ahead where it looks, in gentle turns.
 
-        Args:
-            random: decides how.
-            seconds: when, in order, from 0.
-            speed: units of the world per second.
-            reach: how far from the origin, in x and in z, its middle may be.
+        Its middle is at most `reach` from the origin, in x and in z.
         """
         turns = Curves.drawn(random, 2, slowest=0.05, fastest=0.5)
         start = random.uniform(0, 2 * np.pi)
@@ -125,12 +113,7 @@ def drawn_camera_path(
 ) -> list[Viewpoint]:
     """Draw a camera for each time: moving around the subject, up and down, closer and farther, hand-held.
 
-    Args:
-        random: decides how.
-        seconds: when.
-        centre: x and z of the subject, at those times.
-        room: that the camera stays in.
-        size: (height, width) of the frames in pixels.
+    `centre` has x and z of the subject at those times; the camera stays in the room.
     """
     azimuth, sweep = float(random.uniform(0, 2 * np.pi)), float(random.uniform(-0.35, 0.35))
     elevation, distance = float(np.radians(random.uniform(6, 28))), float(random.uniform(3.0, 4.6))

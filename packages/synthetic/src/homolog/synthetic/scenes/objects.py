@@ -47,13 +47,7 @@ class Actor:
 
     @classmethod
     def drawn(cls, seeds: Seeds, number: int, names: tuple[str, ...]) -> "Actor":
-        """Draw one instance.
-
-        Args:
-            seeds: of the sample.
-            number: index among the sample's actors.
-            names: categories to choose from.
-        """
+        """Draw an instance of one of the categories `names`, the sample's actor with this number."""
         random = seeds.generator(Factor.choice, number)
         kind = category(names[int(random.integers(len(names)))])
         shape = kind.draw_shape(seeds.generator(Factor.shape, number))
@@ -75,13 +69,9 @@ class Actor:
     def body(
         self, *, place: tuple[float, float], floor: float, heading: float, pose: Numbers | None = None
     ) -> Body:
-        """Return the body at a place, with a heading; its lowest point is `lift` above the floor.
+        """Return the body at a place (x, z), with its lowest point `lift` above the floor.
 
-        Args:
-            place: x and z.
-            floor: height of its support.
-            heading: 0 looks along x, a quarter turn along z, radians.
-            pose: its joints; by default its first pose.
+        A heading of 0 looks along x, a quarter turn along z, radians. Without a pose it has its first one.
         """
         vertices = self.vertices if pose is None else self.kind.vertices(self.shape, pose)
         offset = np.array((place[0], floor + self.lift - self.size * float(vertices[:, 1].min()), place[1]))
@@ -99,14 +89,9 @@ def _moved(
 
 
 def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Generator) -> Body:
-    """Draw a pole, a ball or a box that occludes part of an object.
+    """Draw a pole, a ball or a box that occludes part of an object, given by its vertices, from a camera.
 
     It has no key: nothing in another view corresponds to it.
-
-    Args:
-        camera: in front of which it stands.
-        vertices: of the object, in the world.
-        random: decides what and where.
     """
     topology = _topology(int(random.integers(3)))
     hidden = vertices[random.integers(len(vertices))]

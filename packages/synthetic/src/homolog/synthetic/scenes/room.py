@@ -45,9 +45,7 @@ class FloorPlan:
     ) -> Float64[np.ndarray, " N"]:
         """Return the distance from places (x, z) to the nearest object, negative inside one.
 
-        Args:
-            places: on the floor.
-            above: objects that reach no higher than this do not count.
+        Objects that reach no higher than `above` do not count.
         """
         counting = [(disc.x, disc.z, disc.radius) for disc in self.discs if disc.top > above]
         taken = np.array(counting, np.float64).reshape(-1, 3)
@@ -62,16 +60,10 @@ class FloorPlan:
         reach: tuple[float, float],
         top: float = np.inf,
     ) -> tuple[float, float]:
-        """Find a place for an object and take it.
+        """Find a place (x, z) for an object and take it: the first free one of 24, or else the freest one.
 
-        Args:
-            random: decides where.
-            radius: of the object.
-            reach: half of the sizes, along x and z, of the rectangle around the origin where its middle may be.
-            top: its height.
-
-        Returns:
-            The first free place of the 24 that were drawn; the freest one if none is free.
+        `reach` is half of the sizes, along x and z, of the rectangle around the origin where its middle may
+        be.
         """
         places = random.uniform(-1, 1, (_TRIES, 2)) * reach
         ways = self.clearance(places)
@@ -130,13 +122,7 @@ class Room:
         return detailed_look(_room_topology(self.ceiling), random, unit=unit, detail=0.35, calm=0.5)
 
     def way_to_wall(self, start: np.ndarray, towards: np.ndarray, *, margin: float) -> float:
-        """Return how far one can go from a point in a direction and keep a margin to walls and ceiling.
-
-        Args:
-            start: [3] a point in the room.
-            towards: [3] unit vector.
-            margin: to keep.
-        """
+        """Return how far one can go from a point [3] along a unit vector and keep a margin to the walls."""
         limits = np.array((self.half[0], self.height if self.ceiling else np.inf, self.half[1])) - margin
         low = np.array((-limits[0], margin, -limits[2]))
         with np.errstate(divide="ignore"):
@@ -187,12 +173,8 @@ def furnished(
 ) -> list[Prop]:
     """Return the room itself and its furniture.
 
-    Args:
-        room: to be furnished.
-        plan: space that is taken; objects on the floor are added.
-        shapes: decides which object is where.
-        colours: decides their looks.
-        clutter: number of crates, pillars and balls; rugs and pictures are extra.
+    There are `clutter` crates, pillars and balls; rugs and pictures are extra. Objects on the floor are added
+    to the plan. `shapes` decides which object is where, `colours` their looks.
     """
     props = [Prop(body=room.body(), look=room.look(colours))]
     pictures = int(shapes.integers(5, 10))

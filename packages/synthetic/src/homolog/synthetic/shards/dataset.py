@@ -87,11 +87,7 @@ class Description:
     code: str = ""
 
     def __post_init__(self) -> None:
-        """Validate counts and choices.
-
-        Raises:
-            ConfigError: a count below 1, or an unknown kind or image format.
-        """
+        """Raise ConfigError for a count below 1, or an unknown kind or image format."""
         if self.count < 1 or self.per_shard < 1:
             raise ConfigError(
                 "shards: expected a count and samples per shard of at least 1, "
@@ -297,27 +293,19 @@ def shard_digest(path: Path) -> str | None:
 
 
 def named_files(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of the files and folders that a configuration names, by their dotted setting.
+    """Return the SHA-256 of the files and folders that a source's configuration names, by their setting.
 
-    Args:
-        config: of a source.
-
-    Returns:
-        For a file the hash of its bytes, for a folder that of the names and bytes of all files in it. Missing
-        paths are left out: the source reports them.
+    For a file it is the hash of its bytes, for a folder that of the names and bytes of all files in it.
+    Missing paths are left out: the source reports them.
     """
     paths = {name: Path(value).expanduser() for name, value in _leaves(config) if _is_path(name, value)}
     return {name: _content_hash(path) for name, path in paths.items() if path.exists()}
 
 
 def code_hash(source: object) -> str:
-    """Return the first digits of the SHA-256 of the code that makes samples.
+    """Return the first digits of the SHA-256 of a source's module, or of all `homolog.synthetic`.
 
-    Args:
-        source: its module is hashed, or all of `homolog.synthetic` if it is in there.
-
-    Returns:
-        Empty for a class that was not read from a file.
+    It is empty for a class that was not read from a file.
     """
     try:
         file = Path(inspect.getfile(type(source)))

@@ -108,14 +108,10 @@ class AnalyticScene:
         jitter: float | int = 0.0,
         tilt: float | int = 0.0,
     ) -> "AnalyticScene":
-        """Cover surfaces with Gaussians.
+        """Cover surfaces with Gaussians, distributed by area.
 
-        Args:
-            surfaces: to cover.
-            count: Gaussians, distributed by area.
-            seed: of their positions.
-            jitter: standard deviation of their distance from the surface.
-            tilt: standard deviation of their normals, radians.
+        `jitter` is the standard deviation of their distance from the surface, `tilt` that of their normals,
+        radians.
         """
         random = np.random.Generator(np.random.PCG64(seed))
         areas = np.array([surface.area for surface in surfaces])

@@ -1,7 +1,7 @@
 """Render Gaussians with gradients: in plain torch on any device, or with gsplat on an NVIDIA GPU."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -50,28 +50,13 @@ class GaussianTensors:
         cls, gaussians: Gaussians, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> "GaussianTensors":
         """Copy Gaussians to a device."""
-        means, scales, rotations, opacity, harmonics = (
-            torch.tensor(part, device=device, dtype=dtype)
-            for part in (
-                gaussians.means,
-                gaussians.scales,
-                gaussians.rotations,
-                gaussians.opacity,
-                gaussians.harmonics,
-            )
-        )
-        return cls(means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics)
+        parts = gaussians.parts()
+        return cls(**{name: torch.tensor(parts[name], device=device, dtype=dtype) for name in parts})
 
     def gaussians(self) -> Gaussians:
         """Copy them back, without gradients."""
-        turn = torch.nn.functional.normalize(self.rotations, dim=1)
-        means, scales, rotations, opacity, harmonics = (
-            part.detach().cpu().to(torch.float32).numpy()
-            for part in (self.means, self.scales, turn, self.opacity, self.harmonics)
-        )
-        return Gaussians(
-            means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics
-        )
+        turned = replace(self, rotations=torch.nn.functional.normalize(self.rotations, dim=1))
+        return Gaussians(**{field.name: _array(getattr(turned, field.name)) for field in fields(turned)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -256,9 +241,8 @@ def render_tiles(
     Raises:
         ShapeError: a background of another size, or no positive tile.
     """
+    _check_background(background, viewpoint)
     height, width = viewpoint.size
-    if background is not None and background.shape != (3, height, width):
-        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
     if tile < 1:
         raise ShapeError(f"expected a tile of at least one pixel, got {tile}")
     splats = project(gaussians, viewpoint)
@@ -279,6 +263,11 @@ def render_tiles(
     whole = torch.cat(rows, 1)
     # As floats, ids are exact up to 2^24 in single precision; `_tile` refuses more.
     return finished(whole[:8], whole[8], whole[9].detach().long(), viewpoint, background)
+
+
+def _check_background(background: Tensor | None, viewpoint: Viewpoint) -> None:
+    if background is not None and background.shape != (3, *viewpoint.size):
+        raise ShapeError(f"expected a background {[3, *viewpoint.size]}, got {list(background.shape)}")
 
 
 def _front_to_back(splats: Splats) -> Tensor:
@@ -369,9 +358,8 @@ def render_with(
     Raises:
         ShapeError: a background of another size.
     """
+    _check_background(background, viewpoint)
     height, width = viewpoint.size
-    if background is not None and background.shape != (3, height, width):
-        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
     like = gaussians.means
     motion = torch.eye(4).to(like)
     motion[:3, :3] = torch.from_numpy(viewpoint.R.astype(np.float64)).to(like)

@@ -88,10 +88,6 @@ class Conditioning:
     def edges(self, *, low: float = 0.1, high: float = 0.2) -> Bool[np.ndarray, "H W"]:
         """Return the edges (`canny`) of the bodies in front of a grey background.
 
-        Args:
-            low: gradient at which an edge continues, for RGB in [0, 1].
-            high: gradient at which an edge starts.
-
         Raises:
             MissingDependencyError: kornia is not installed.
         """
@@ -125,12 +121,9 @@ class Conditioning:
 def canny(
     picture: UInt8[np.ndarray, "H W 3"], *, low: float = 0.1, high: float = 0.2
 ) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels are edges, by Canny's method (1986) in kornia.
+    """Return which pixels of an RGB picture are edges, by Canny's method (1986) in kornia.
 
-    Args:
-        picture: RGB.
-        low: gradient at which an edge continues, for grey values in [0, 1].
-        high: gradient at which an edge starts.
+    An edge starts at a gradient of `high` and continues at one of `low`, for grey values in [0, 1].
 
     Raises:
         MissingDependencyError: kornia is not installed.
@@ -237,16 +230,10 @@ class Retexturing:
         light: Light,
         colours: Colours | None,
     ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
-        """Return the picture of a view, and the prompt it was made with.
+        """Return the picture of one side of a pair, and the prompt it was made with.
 
-        Args:
-            view: body 0 is the subject.
-            category: of the subject, for the prompt.
-            seeds: of the pair; each side draws from streams of its own.
-            side: which view of the pair it is.
-            look: of the subject before the texturer.
-            light: of the scene before the texturer.
-            colours: of the subject's mesh, used instead of its look, or None.
+        Body 0 of the view is the subject. Look, light and colours (of the subject's mesh, used instead of its
+        look, or None) are those before the texturer. Each side draws from streams of its own.
         """
         others = [
             draw_look(body.topology, seeds.generator(Factor.texture, 2 + side))
