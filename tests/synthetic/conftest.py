@@ -1,9 +1,12 @@
 """Small scenes whose truth can be worked out by hand."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
+from skimage import data
 
 from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
@@ -31,3 +34,13 @@ def _quad(name: str, corners: list[tuple[float, float, float]], key: str | None 
 @pytest.fixture
 def quad() -> Callable[..., Body]:
     return _quad
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two photos, one of them in a folder of its own."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    for name, image in (("a.jpg", data.astronaut()), ("more/b.png", data.coffee())):
+        PIL.Image.fromarray(image).resize((400, 300)).save(folder / name)
+    return folder
