@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float64
 from homolog.core.coords import Size, inside
 from homolog.core.errors import ConfigError
 from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair
-from homolog.synthetic.assets import Asset, AssetSource, ProceduralAssets, chosen_categories
+from homolog.synthetic.assets import Asset, AssetSource, ProceduralAssets
+from homolog.synthetic.category import chosen
 from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, eroded, shared_parts
 from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light
@@ -102,7 +103,7 @@ class AlignedPairs(PairsOnDemand):
         if len(scale) != 2:
             raise ConfigError(f"expected scale as [lowest, highest], got {list(scale)}")
         self._source: AssetSource = source or ProceduralAssets()
-        self._names = chosen_categories(self._source, names)
+        self._names = chosen(names, self._source.categories())
         self._ranges = MapRanges(
             rotation=rotation, scale=(scale[0], scale[1]), stretch=stretch, shift=shift, bend=bend
         )

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 
 from homolog.core.samples import PairSample
-from homolog.synthetic.assets import Asset, AssetSource, chosen_categories
-from homolog.synthetic.category import Numbers
+from homolog.synthetic.assets import Asset, AssetSource
+from homolog.synthetic.category import Numbers, chosen
 from homolog.synthetic.correspondence import dense_truth, eroded
 from homolog.synthetic.meshes.folder import MeshFolder
 from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least, check_within
@@ -141,7 +141,7 @@ class AssetPairs(PairsOnDemand):
         check_within(0, 180, turn=turn)
         check_within(0, 1, occluders=occluders, recoloured=recoloured)
         check_at_least(0, erosion=erosion)
-        self._source, self._names = source, chosen_categories(source, names)
+        self._source, self._names = source, chosen(names, source.categories())
         self._turn, self._occluders, self._recoloured = turn, occluders, recoloured
         self._erosion = erosion
         self._retexturing = Retexturing.chosen(

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from homolog.core.errors import ConfigError, DataError, did_you_mean
 from homolog.synthetic.assets import Asset
-from homolog.synthetic.category import Numbers
+from homolog.synthetic.category import Numbers, chosen
 from homolog.synthetic.meshes.colours import Colours
 from homolog.synthetic.meshes.files import ENDINGS, Mesh, read_mesh
 from homolog.synthetic.rendering.scene import Topology, sheets
@@ -170,10 +170,9 @@ class MeshFolder:
             ConfigError: no such category, or no such file in it.
             DataError: the file cannot be used.
         """
-        if category not in self._files:
-            raise ConfigError(f"no category named {category}{did_you_mean(category, self._files)}")
+        chosen([category], self.categories())
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-        names = {self._name(path): path for path in self._files[category]}
+        names = {path.relative_to(self._root).as_posix(): path for path in self._files[category]}
         drawn = list(names)[int(random.integers(len(names)))]
         if topology is not None and topology not in names:
             raise ConfigError(f"{category}: no mesh named {topology}{did_you_mean(topology, names)}")
@@ -198,9 +197,6 @@ class MeshFolder:
             colours=colours,
             licence=licence,
         )
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
 
 
 def _topology(mesh: Mesh, name: str) -> Topology:

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from homolog.synthetic.category import Category, Numbers, category, topology
 from homolog.synthetic.compiled import bounds
-from homolog.synthetic.modelling.solids import Solid, ball, box, topology_of, tube
+from homolog.synthetic.modelling.solids import ball, box, topology_of, tube
 from homolog.synthetic.rendering.look import Look, draw_look
 from homolog.synthetic.rendering.scene import Body, Topology
 from homolog.synthetic.rendering.viewpoint import Viewpoint
@@ -77,15 +77,9 @@ class Actor:
         offset = np.array((place[0], floor + self.lift - self.size * float(vertices[:, 1].min()), place[1]))
         return Body(
             topology=topology(self.kind.name),
-            vertices=_moved(vertices, self.size, turned(heading), offset),
+            vertices=vertices @ (self.size * turned(heading).T) + offset,
             key=self.key,
         )
-
-
-def _moved(
-    vertices: Float64[np.ndarray, "V 3"], size: float, turn: np.ndarray, offset: np.ndarray
-) -> Float64[np.ndarray, "V 3"]:
-    return vertices @ (size * turn.T) + offset
 
 
 def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Generator) -> Body:
@@ -108,17 +102,9 @@ def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Ge
 
 @lru_cache(maxsize=3)
 def _topology(which: int) -> Topology:
-    solid = (_pole, _ball, _box)[which]()
-    return topology_of(solid, f"occluder {solid.name}")
-
-
-def _pole() -> Solid:
-    return tube("pole", "wood", [(0, -3.0, 0), (0, 3.0, 0)], [0.4, 0.4], up=(1.0, 0, 0), rings=6, segments=14)
-
-
-def _ball() -> Solid:
-    return ball("ball", "paint", (0, 0, 0), (1.0, 1.0, 1.0), rings=12, segments=18)
-
-
-def _box() -> Solid:
-    return box("box", "cloth", (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    solids = (
+        tube("pole", "wood", [(0, -3.0, 0), (0, 3.0, 0)], [0.4, 0.4], up=(1.0, 0, 0), rings=6, segments=14),
+        ball("ball", "paint", (0, 0, 0), (1.0, 1.0, 1.0), rings=12, segments=18),
+        box("box", "cloth", (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)),
+    )
+    return topology_of(solids[which], f"occluder {solids[which].name}")

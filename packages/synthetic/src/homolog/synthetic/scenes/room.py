@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.synthetic.modelling.solids import Solid, ball, box, revolved, topology_of
+from homolog.synthetic.modelling.solids import ball, box, revolved, topology_of
 from homolog.synthetic.rendering.look import Look, detailed_look
 from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
@@ -263,17 +263,10 @@ def _prop_look(topology: Topology, colours: np.random.Generator, extent: float) 
 
 @lru_cache(maxsize=3)
 def _prop_topology(which: int) -> Topology:
-    solid = (_block, _pillar, _sphere)[which]()
-    return topology_of(solid, f"prop {solid.name}")
-
-
-def _block() -> Solid:
-    return box("block", "paint", (-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))
-
-
-def _pillar() -> Solid:
-    return revolved("pillar", "paint", [(0.25, -0.5), (0.25, -0.17), (0.25, 0.17), (0.25, 0.5)], segments=24)
-
-
-def _sphere() -> Solid:
-    return ball("ball", "paint", (0.0, 0.0, 0.0), 0.5, rings=14, segments=24)
+    pillar = [(0.25, -0.5), (0.25, -0.17), (0.25, 0.17), (0.25, 0.5)]
+    solids = (
+        box("block", "paint", (-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)),
+        revolved("pillar", "paint", pillar, segments=24),
+        ball("ball", "paint", (0.0, 0.0, 0.0), 0.5, rings=14, segments=24),
+    )
+    return topology_of(solids[which], f"prop {solids[which].name}")
