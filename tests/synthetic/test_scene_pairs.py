@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from homolog.core.camera import epipolar_distance, fundamental
-from homolog.core.coords import identity_grid, inside, normalised_to_pixel, pixel_grid
+from homolog.core.coords import inside, normalised_to_pixel, pixel_grid
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.core.sampling import warp_maps
-from homolog.synthetic.correspondence import dense_truth, truth_from_depth
+from homolog.synthetic.correspondence import truth_from_depth
 from homolog.synthetic.rendering.scene import Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
@@ -25,17 +25,6 @@ NAMES = ["bird", "bottle", "chair", "quadruped"]
 def pairs() -> list[ScenePair]:
     data = ScenePairs(count=6, size=(96, 128), seed=3, names=NAMES, photometry=False)
     return [data.pair(index) for index in range(len(data))]
-
-
-def test_a_scene_corresponds_to_itself_pixel_by_pixel(pairs: list[ScenePair]) -> None:
-    for pair in pairs:
-        view = pair.views[0]
-        truth = dense_truth(view, view)[0]
-        known = np.isfinite(view.depth)
-        assert known.mean() > 0.5
-        assert (truth.valid == known).all()
-        offset = truth.field().grid[0].numpy() - identity_grid(view.size).numpy()
-        assert np.abs(offset)[:, known].max() < 1e-6
 
 
 def test_depth_and_pose_give_the_grid_of_the_surface(pairs: list[ScenePair]) -> None:

@@ -80,14 +80,6 @@ def test_dense_truth_carries_keypoints_to_keypoints(name: str) -> None:
     assert np.mean(near) > 0.85
 
 
-def test_two_instances_look_different_unless_asked() -> None:
-    apart = SemanticPairs(count=1, size=64, seed=9, photometry=False, occluders=0.0).pair(0)
-    shared = SemanticPairs(count=1, size=64, seed=9, photometry=False, occluders=0.0, shared_look=1.0).pair(0)
-    assert np.array_equal(apart.pictures[0], shared.pictures[0])
-    assert not np.array_equal(apart.pictures[1], shared.pictures[1])
-    assert apart.assets[0].shape != apart.assets[1].shape
-
-
 def test_backgrounds_come_from_photos_if_given(tmp_path: Path) -> None:
     PILImage.new("RGB", (90, 70), (255, 0, 0)).save(tmp_path / "red.png")
     pair = SemanticPairs(count=1, size=64, seed=2, photos=tmp_path, photometry=False, occluders=0.0).pair(0)

@@ -88,17 +88,16 @@ def test_an_empty_picture_is_the_background(camera: Viewpoint, scattered: Made) 
         render_tiles(aside, camera, tile=0)
 
 
+NAMES = ("means", "scales", "rotations", "opacity", "harmonics")
+
+
 def _parts(gaussians: Gaussians) -> tuple[Tensor, ...]:
     made = GaussianTensors.of(gaussians, dtype=torch.float64)
-    parts = (made.means, made.scales, made.rotations, made.opacity, made.harmonics)
-    return tuple(part.clone().requires_grad_() for part in parts)
+    return tuple(getattr(made, name).clone().requires_grad_() for name in NAMES)
 
 
 def _of(parts: tuple[Tensor, ...]) -> GaussianTensors:
-    means, scales, rotations, opacity, harmonics = parts
-    return GaussianTensors(
-        means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics
-    )
+    return GaussianTensors(**dict(zip(NAMES, parts, strict=True)))
 
 
 def test_gradients_are_those_of_finite_differences(scattered: Made) -> None:

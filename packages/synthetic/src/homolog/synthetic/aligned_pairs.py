@@ -30,7 +30,7 @@ from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import drawn_azimuth, drawn_camera
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.texturing.texturers import ProceduralTexturer, Retexturing, Texturer
-from homolog.synthetic.transfer import Landmarks, landmarks_in
+from homolog.synthetic.transfer import Landing, landmarks_in
 from homolog.synthetic.warping import MapRanges, PlaneMap, WarpedView
 
 TRIES = 12
@@ -197,9 +197,9 @@ def _labels(here: View, there: View, move: Callable[[np.ndarray, Size], np.ndarr
     return OneWay(xy=xy, covisible=covisible, part=shared_parts(here, np.zeros(1, np.int32)))
 
 
-def _moved(marks: Landmarks, lens: PlaneMap, view: View) -> Landmarks:
+def _moved(marks: Landing, lens: PlaneMap, view: View) -> Landing:
     xy = lens.moved(marks.xy.astype(np.float64), view.size)
-    return Landmarks(xy=xy.astype(np.float32), visible=marks.visible & _within(xy, view))
+    return Landing(xy=xy.astype(np.float32), visible=marks.visible & _within(xy, view))
 
 
 def _within(xy: np.ndarray, view: View) -> Bool[np.ndarray, " N"]:

@@ -26,7 +26,7 @@ from homolog.synthetic.rendering.viewpoint import Viewpoint, drawn_azimuth, draw
 from homolog.synthetic.scenes.objects import drawn_occluder
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.texturing.texturers import IdentityTexturer, Retexturing, Texturer
-from homolog.synthetic.transfer import Landmarks, landmarks_in, turned_towards
+from homolog.synthetic.transfer import Landing, landmarks_in, turned_towards
 from homolog.synthetic.warping import WarpedViewpoint
 
 SUBJECT = "subject"
@@ -55,7 +55,7 @@ class SurfacePair(KnownPair):
     poses: tuple[Numbers, Numbers]
     looks: tuple[Look, Look]
     views: tuple[View, View]
-    landmarks: tuple[Landmarks, Landmarks]
+    landmarks: tuple[Landing, Landing]
     prompts: tuple[str, str]
 
     def sample(self) -> PairSample:
@@ -196,7 +196,7 @@ class AssetPairs(PairsOnDemand):
 
     def _views(
         self, assets: tuple[Asset, Asset], poses: tuple[Numbers, Numbers], seeds: Seeds
-    ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
+    ) -> tuple[tuple[View, View], tuple[Landing, Landing]]:
         body0, body1 = (
             Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
             for asset, pose in zip(assets, poses, strict=True)

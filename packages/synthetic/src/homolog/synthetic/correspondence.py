@@ -113,7 +113,11 @@ def _labels(source: View, target: View, names: np.ndarray, tolerance: Tolerance 
 
 
 def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
-    valid = way.covisible if two_way is None else way.covisible & (_two_way_error(way, back) <= two_way)
+    valid = way.covisible
+    if two_way is not None:
+        error = np.empty(valid.shape, np.float32)
+        _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
+        valid = valid & (error <= two_way)
     interior = np.empty(valid.shape, np.bool_)
     # Planes: a grid of [2 H W] is what they become.
     planes = np.empty((2, *valid.shape), np.float32)
@@ -126,13 +130,6 @@ def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
         interior=interior,
         reference_size=(back.part.shape[0], back.part.shape[1]),
     )
-
-
-def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
-    """Return the distance in pixels after following a label and the one back; infinite where there is none."""
-    error = np.empty(way.covisible.shape, np.float32)
-    _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
-    return error
 
 
 @lru_cache(maxsize=16)
@@ -194,6 +191,7 @@ def _keep_valid(
 def _round_trip(
     xy: np.ndarray, covisible: np.ndarray, back_xy: np.ndarray, back_covisible: np.ndarray, error: np.ndarray
 ) -> None:
+    """Find the distance in pixels after following a label and the one back; infinite where there is none."""
     height, width = covisible.shape
     far_height, far_width = back_covisible.shape
     for y in range(height):

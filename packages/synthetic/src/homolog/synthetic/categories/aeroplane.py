@@ -195,7 +195,10 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
         *_gear(shape, pose, "right "),
     ):
         parts += [mirrored(part, part.name.replace("right", "left")), part]
-    left, right = (_aileron(shape, side * pose["ailerons"]) for side in (-1, 1))
+    left, right = (
+        _lift(shape).flap("right aileron", "paint", (0.57, 0.925), side * pose["ailerons"])
+        for side in (-1, 1)
+    )
     return [*parts, mirrored(left, "left aileron"), right]
 
 
@@ -301,10 +304,6 @@ def _winglet(s: Numbers, foil: Foil) -> Solid:
     radii = [(0.001 if bare else 0.0035, wide), (0.0028, 0.75 * wide), (0.002, 0.45 * wide)]
     path = [foot, foot + 0.5 * way, foot + way]
     return tube("right winglet", "accent", path, radii, up=_AHEAD, rings=6, segments=12, bulge=(0.2, 0.3))
-
-
-def _aileron(s: Numbers, angle: float) -> Solid:
-    return _lift(s).flap("right aileron", "paint", (0.57, 0.925), angle)
 
 
 def _strut(s: Numbers, foil: Foil) -> Solid:

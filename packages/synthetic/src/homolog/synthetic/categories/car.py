@@ -74,8 +74,6 @@ _RINGS = 2 * len(_FACE) + 2 * (len(_ARCH) + 2) + 3 * 5
 _SQUASH, _NUMBERS = np.cos(_FACE) ** 0.4, np.arange(float(len(_FACE)))
 _SQUASHED = np.concatenate((_SQUASH, np.ones(_RINGS - 2 * len(_FACE)), _SQUASH[::-1]))
 """How high a section is: less on both faces."""
-_HALF = 13
-"""Points of a section from the top to the bottom."""
 _WIDE = np.array((0.0, 0.30, 0.62, 0.80, 0.88, 0.95, 0.985, 1.0, 1.0, 0.985, 0.965, 0.93, 0.62, 0.0))
 """Where they are, in halves of its width."""
 _ROWS = np.array((0.0, 0.0, 0.12, 0.34, 0.56, 0.78, 0.93, 1.0, 1.0, 1.0, 1.0))

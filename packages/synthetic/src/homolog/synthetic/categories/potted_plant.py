@@ -86,11 +86,7 @@ def _pot(s: Numbers) -> list[Solid]:
         revolved("soil", "soil", soil, segments=32),
         revolved("saucer", "paint", saucer, segments=32),
     ]
-    return [_squared(part, s["square"]) for part in parts]
-
-
-def _squared(part: Solid, power: float) -> Solid:
-    return part.replaced(squared(part.vertices, power))
+    return [part.replaced(squared(part.vertices, s["square"])) for part in parts]
 
 
 def _stem(s: Numbers) -> Solid:

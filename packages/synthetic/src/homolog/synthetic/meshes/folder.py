@@ -202,7 +202,10 @@ class MeshFolder:
 def _topology(mesh: Mesh, name: str) -> Topology:
     """Return the topology of all deformations of a mesh; its canonical positions are those of the file."""
     landmarks = _farthest_points(mesh.vertices, min(LANDMARKS, len(mesh.vertices)))
-    corner = _corner_of(mesh.faces, len(mesh.vertices))[landmarks]
+    # For each vertex the first corner of a triangle that lies on it, counted row by row: assigned last.
+    corners = np.zeros(len(mesh.vertices), np.int64)
+    corners[mesh.faces.reshape(-1)[::-1]] = np.arange(mesh.faces.size)[::-1]
+    corner = corners[landmarks]
     return Topology(
         name=name,
         faces=mesh.faces,
@@ -239,11 +242,3 @@ def _farthest_points(points: np.ndarray, count: int) -> np.ndarray:
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
         chosen.append(int(np.argmax(distance)))
     return np.array(chosen)
-
-
-def _corner_of(faces: np.ndarray, count: int) -> np.ndarray:
-    """Return for each vertex one corner of a triangle that lies on it, counted row by row."""
-    corner = np.zeros(count, np.int64)
-    # The first one wins: assigned last.
-    corner[faces.reshape(-1)[::-1]] = np.arange(faces.size)[::-1]
-    return corner

@@ -39,28 +39,16 @@ def paint(
     Raises:
         ShapeError: not as many looks as bodies, or a background of another size.
     """
-    picture = background.copy()
-    paint_over(picture, view, looks, light)
-    return picture
-
-
-def paint_over(
-    picture: Float32[np.ndarray, "H W 3"], view: View, looks: Sequence[Look], light: Light
-) -> None:
-    """Paint a view over its background, in place; see `paint`.
-
-    Raises:
-        ShapeError: not as many looks as bodies, or a picture of another size.
-    """
     scene, viewpoint = view.scene, view.viewpoint
-    if len(looks) != len(scene.bodies) or picture.shape != (*view.size, 3):
+    if len(looks) != len(scene.bodies) or background.shape != (*view.size, 3):
         raise ShapeError(
             f"expected {len(scene.bodies)} looks and a background {[*view.size, 3]}, "
-            f"got {len(looks)} and {list(picture.shape)}"
+            f"got {len(looks)} and {list(background.shape)}"
         )
+    picture = background.copy()
     top, left, bottom, right = _window(view)
     if top >= bottom or left >= right:
-        return
+        return picture
     smooth = np.empty((bottom - top, right - left), np.bool_)
     _find_smooth(view.raster.face, view.raster.depth, scene.sheet, top, left, smooth)
     texels = _texels(looks)
@@ -89,6 +77,7 @@ def paint_over(
         texels,
         picture,
     )
+    return picture
 
 
 def matt_colours(

@@ -169,8 +169,6 @@ class Scene:
             raise ShapeError("expected at least one body in a scene, got none")
         topologies = [body.topology for body in bodies]
         counts = [len(topology.faces) for topology in topologies]
-        if len(topologies) == 1:
-            return cls._alone(bodies[0])
         first_sheet = np.cumsum(
             [0, *(int(topology.sheet.max()) + 1 for topology in topologies)], dtype=np.int32
         )
@@ -189,21 +187,6 @@ class Scene:
             ),
             first_face=np.cumsum([0, *counts[:-1]], dtype=np.int32),
             closed=all(topology.closed for topology in topologies),
-        )
-
-    @classmethod
-    def _alone(cls, body: Body) -> "Scene":
-        topology = body.topology
-        return cls(
-            bodies=(body,),
-            vertices=body.vertices,
-            canonical=topology.canonical,
-            faces=topology.faces,
-            object=np.zeros(len(topology.faces), np.int32),
-            part=topology.part,
-            sheet=topology.sheet,
-            first_face=np.zeros(1, np.int32),
-            closed=topology.closed,
         )
 
     def partners(self, other: "Scene") -> Int32[np.ndarray, " B"]:

@@ -18,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
+from homolog.core.atomic import file_hash
 from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.synthetic.shards.codecs import Pictures
 from homolog.synthetic.shards.samples import Kind
@@ -323,20 +324,15 @@ def _is_path(name: str, value: Any) -> bool:
 
 def _content_hash(path: Path) -> str:
     if path.is_file():
-        return _file_hash(path)
+        return file_hash(path)
     return _hash_of_files(sorted(file for file in path.rglob("*") if file.is_file()), path)
 
 
 def _hash_of_files(files: list[Path], root: Path) -> str:
     together = hashlib.sha256()
     for file in files:
-        together.update(f"{file.relative_to(root).as_posix()}\0{_file_hash(file)}\n".encode())
+        together.update(f"{file.relative_to(root).as_posix()}\0{file_hash(file)}\n".encode())
     return together.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_json(path: Path, *, missing: str) -> dict[str, Any]:

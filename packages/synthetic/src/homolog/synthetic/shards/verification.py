@@ -104,7 +104,8 @@ def verify_shards(
     place = Path(folder).expanduser()
     description = read_description(place)
     index = read_index(place, description)
-    again = _evenly(description.count, fraction)
+    places = np.linspace(0, description.count - 1, math.ceil(description.count * fraction))
+    again = sorted({int(place) for place in places.round()})
     checked = Checked(description=description, generator=generator())
     steps = description.shards + len(again)
 
@@ -131,11 +132,6 @@ def verify_shards(
             checked.problems += problems
             report(description.shards + number)
     return checked
-
-
-def _evenly(count: int, fraction: float | int) -> list[int]:
-    many = math.ceil(count * fraction)
-    return sorted({int(place) for place in np.linspace(0, count - 1, many).round()}) if many else []
 
 
 def _check_shard(

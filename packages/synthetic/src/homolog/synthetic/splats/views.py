@@ -146,17 +146,16 @@ class NearFitted:
 
     def __call__(self, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
         """Return why a view is rejected, or None."""
-        if any(self._near(viewpoint, camera, fitted) for camera in fitted):
-            return None
+        reach = self.distance * extent(fitted)
+        for camera in fitted:
+            away = float(np.linalg.norm(viewpoint.centre - camera.centre))
+            if away <= reach and axis_angle(viewpoint, camera) <= self.angle:
+                return None
         reason = (
             f"expected a fitted camera within {self.distance:g} of the extent and {self.angle:g} degrees, "
             f"got none of {len(fitted)}"
         )
         return Rejection(cause=Cause.far, reason=reason)
-
-    def _near(self, viewpoint: Viewpoint, camera: Viewpoint, fitted: Sequence[Viewpoint]) -> bool:
-        away = float(np.linalg.norm(viewpoint.centre - camera.centre))
-        return away <= self.distance * extent(fitted) and axis_angle(viewpoint, camera) <= self.angle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
