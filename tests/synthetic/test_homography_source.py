@@ -89,13 +89,12 @@ def test_where_the_photo_ends_nothing_is_known(tmp_path: Path) -> None:
     assert beyond > 1000
 
 
-def test_photometry_touches_colours_only_and_each_image_in_its_own_way(photo_folder: Path) -> None:
+def test_photometry_keeps_the_map_and_treats_each_image_in_its_own_way(photo_folder: Path) -> None:
     plain, developed = _source(photo_folder, photometry=False), _source(photo_folder)
     gains: list[float] = []
     for index in range(4):
         samples: list[Any] = [plain[index], developed[index]]
         one, other = samples
-        assert torch.equal(one.dense0.grid.nan_to_num(9), other.dense0.grid.nan_to_num(9))
         assert torch.equal(one.homography, other.homography)
         gains += [
             float(other.image0.pixels.mean() / one.image0.pixels.mean()),

@@ -92,9 +92,3 @@ def test_invalid_settings_raise(tmp_path: Path) -> None:
         SemanticPairs(count=1, turn=200.0)
     with pytest.raises(DataError, match="expected photos"):
         SemanticPairs(count=1, photos=tmp_path)
-
-
-def test_images_need_not_be_square() -> None:
-    sample: Any = SemanticPairs(count=1, size=[48, 64])[0]
-    assert sample.image0.pixels.shape == (3, 48, 64)
-    assert sample.dense0.grid.shape == (1, 2, 48, 64)

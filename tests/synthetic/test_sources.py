@@ -30,12 +30,15 @@ def make(request: pytest.FixtureRequest, photo_folder: Path) -> Make:
     kind, settings = SOURCES[request.param]
     if kind is HomographySource:
         settings = {**settings, "photos": photo_folder}
-    return lambda **changes: kind(**{"size": 48, "seed": 5, **settings, **changes})
+    return lambda **changes: kind(**{"size": [32, 48], "seed": 5, **settings, **changes})
+
+
+def _images(sample: Any) -> list[Any]:
+    return sample.frames if hasattr(sample, "frames") else [sample.image0, sample.image1]
 
 
 def _pictures(sample: Any) -> bytes:
-    images = sample.frames if hasattr(sample, "frames") else (sample.image0, sample.image1)
-    return b"".join(image.pixels.numpy().tobytes() for image in images)
+    return b"".join(image.pixels.numpy().tobytes() for image in _images(sample))
 
 
 def _labels(sample: Any) -> bytes:
@@ -65,6 +68,7 @@ def test_photometry_changes_pictures_and_no_label(make: Make) -> None:
     plain, developed = (make(count=1, photometry=photometry)[0] for photometry in (False, True))
     assert _labels(plain) == _labels(developed)
     assert _pictures(plain) != _pictures(developed)
+    assert {image.size for image in _images(plain) + _images(developed)} == {(32, 48)}
 
 
 @pytest.mark.parametrize(

@@ -282,41 +282,35 @@ def _cameras(source: SplatPairs, number: int) -> float:
     return float(source._scenes[number].fitted[0].t.sum())
 
 
-class OnlyRoom(NearFitted):
-    """Lets only views of one room pass, and notes whom it was asked about."""
+def _only_room(monkeypatch: pytest.MonkeyPatch, allowed: float | None) -> list[float]:
+    """Let only views of one room pass; return a list of the rooms that are asked about."""
+    asked: list[float] = []
 
-    def __init__(self, allowed: float | None) -> None:
-        super().__init__()
-        object.__setattr__(self, "_allowed", allowed)
-        object.__setattr__(self, "_asked", [])
+    def near(self: NearFitted, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
+        asked.append(float(fitted[0].t.sum()))
+        return None if asked[-1] == allowed else Rejection(cause=Cause.far, reason="not this room")
 
-    @property
-    def asked(self) -> list[float]:
-        return vars(self)["_asked"]
-
-    def __call__(self, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
-        self.asked.append(float(fitted[0].t.sum()))
-        if self.asked[-1] == vars(self)["_allowed"]:
-            return None
-        return Rejection(cause=Cause.far, reason="not this room")
+    monkeypatch.setattr(NearFitted, "__call__", near)
+    return asked
 
 
-def test_another_scene_is_used_where_no_views_pass(pairs: list[Any]) -> None:
+def test_another_scene_is_used_where_no_views_pass(pairs: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = SplatPairs(**SMALL, pairs_per_scene=2, kept=4)
     seeds = Seeds(seed=3, split=Split.trn, index=4)
     first, second = plain._scenes.spare(seeds, 0), plain._scenes.spare(seeds, 1)
     assert first != second
-    gate = OnlyRoom(_cameras(plain, second))
+    asked = _only_room(monkeypatch, _cameras(plain, second))
     strict: dict[str, Any] = {**SMALL, "pairs_per_scene": 2, "tries": 4}
-    found = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    found = SplatPairs(**strict).pair(4)
     # All draws in its own room, then all in the first other one, then one that passes in the second.
     own, other = _cameras(plain, 2), _cameras(plain, first)
-    assert gate.asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
+    assert asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
     assert [rejection.reason for rejection in found.rejected[:8]] == ["not this room"] * 8
     assert not np.array_equal(found.gaussians.means, pairs[2].gaussians.means)
-    again = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    again = SplatPairs(**strict).pair(4)
     assert again.pictures[0].tobytes() == found.pictures[0].tobytes()
-    nothing = SplatPairs(**strict, redraws=1, gates=Gates(near_fitted=OnlyRoom(None)))
+    _only_room(monkeypatch, None)
+    nothing = SplatPairs(**strict, redraws=1)
     with pytest.raises(DataError, match=r"and 1 scenes instead of it: none of 8 pairs of views passed"):
         nothing.pair(4)
 

@@ -18,8 +18,8 @@ from jaxtyping import Bool, Float64
 
 from homolog.core.coords import Size, inside
 from homolog.core.errors import ConfigError
-from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair
-from homolog.synthetic.assets import Asset, AssetSource, ProceduralAssets
+from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair, photographed
+from homolog.synthetic.assets import AssetSource, ProceduralAssets
 from homolog.synthetic.category import chosen
 from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, eroded, shared_parts
 from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
@@ -27,7 +27,7 @@ from homolog.synthetic.rendering.lighting import Light
 from homolog.synthetic.rendering.look import draw_look
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
-from homolog.synthetic.rendering.viewpoint import drawn_azimuth, drawn_camera
+from homolog.synthetic.rendering.viewpoint import drawn_azimuth
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.texturing.texturers import ProceduralTexturer, Retexturing, Texturer
 from homolog.synthetic.transfer import Landing, landmarks_in
@@ -108,7 +108,7 @@ class AlignedPairs(PairsOnDemand):
             rotation=rotation, scale=(scale[0], scale[1]), stretch=stretch, shift=shift, bend=bend
         )
         self._kept, self._erosion = kept, erosion
-        self._retexturing = Retexturing.chosen(
+        self._retexturing = Retexturing(
             texturer=texturer or ProceduralTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
 
@@ -118,9 +118,10 @@ class AlignedPairs(PairsOnDemand):
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         asset = self._source.sample(name, int(seeds.generator(Factor.shape).integers(2**62)))
         pose = asset.draw_pose(seeds.generator(Factor.pose))
-        plain = self._view(
-            asset, Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT), seeds
-        )
+        body = Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
+        azimuth = drawn_azimuth(seeds.generator(Factor.layout), asset.azimuths)
+        camera = photographed(asset, body, seeds.generator(Factor.camera), azimuth, self._size)
+        plain = View.of(Scene.of([body]), camera)
         lens = self._map(plain, seeds)
         warped = WarpedView.of(plain, lens)
         views = (warped.view, plain)
@@ -147,17 +148,6 @@ class AlignedPairs(PairsOnDemand):
             name=self._name(f"aligned-{name}", index),
             map=lens,
         )
-
-    def _view(self, asset: Asset, body: Body, seeds: Seeds) -> View:
-        camera = drawn_camera(
-            body.vertices,
-            seeds.generator(Factor.camera),
-            azimuth=drawn_azimuth(seeds.generator(Factor.layout), asset.azimuths),
-            elevations=asset.elevations,
-            roll=asset.turns,
-            size=self._size,
-        )
-        return View.of(Scene.of([body]), camera)
 
     def _map(self, view: View, seeds: Seeds) -> PlaneMap:
         """Draw maps until one keeps enough of the object in the picture; otherwise return the best one."""

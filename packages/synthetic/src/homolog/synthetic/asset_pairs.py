@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
+from homolog.core.coords import Size
 from homolog.core.samples import PairSample
 from homolog.synthetic.assets import Asset, AssetSource
 from homolog.synthetic.category import Numbers, chosen
@@ -144,7 +146,7 @@ class AssetPairs(PairsOnDemand):
         self._source, self._names = source, chosen(names, source.categories())
         self._turn, self._occluders, self._recoloured = turn, occluders, recoloured
         self._erosion = erosion
-        self._retexturing = Retexturing.chosen(
+        self._retexturing = Retexturing(
             texturer=texturer or IdentityTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
 
@@ -157,6 +159,7 @@ class AssetPairs(PairsOnDemand):
             asset.draw_pose(seeds.generator(Factor.pose, side)) for side, asset in enumerate(assets)
         )
         views, landmarks = self._views(assets, (pose0, pose1), seeds)
+        recoloured = [seeds.generator(Factor.choice, 1 + side).random() < self._recoloured for side in (0, 1)]
         look0, look1 = (self._look(asset, seeds, side) for side, asset in enumerate(assets))
         (picture0, prompt0), (picture1, prompt1) = (
             self._retexturing.picture(
@@ -166,7 +169,7 @@ class AssetPairs(PairsOnDemand):
                 side,
                 look=look,
                 light=Light.drawn(seeds.generator(Factor.light, side)),
-                colours=None if self._is_recoloured(seeds, side) else assets[side].colours,
+                colours=None if recoloured[side] else assets[side].colours,
             )
             for side, look in enumerate((look0, look1))
         )
@@ -191,9 +194,6 @@ class AssetPairs(PairsOnDemand):
     def _look(self, asset: Asset, seeds: Seeds, side: int) -> Look:
         return draw_look(asset.topology, seeds.generator(Factor.texture, side))
 
-    def _is_recoloured(self, seeds: Seeds, side: int) -> bool:
-        return float(seeds.generator(Factor.choice, 1 + side).random()) < self._recoloured
-
     def _views(
         self, assets: tuple[Asset, Asset], poses: tuple[Numbers, Numbers], seeds: Seeds
     ) -> tuple[tuple[View, View], tuple[Landing, Landing]]:
@@ -203,11 +203,18 @@ class AssetPairs(PairsOnDemand):
         )
         usual = assets[0].azimuths
         azimuth = drawn_azimuth(seeds.generator(Factor.layout), usual)
-        first = self._view(body0, self._camera(assets[0], body0, azimuth, seeds, 0), seeds, 0)
+        first = self._view(
+            body0,
+            photographed(assets[0], body0, seeds.generator(Factor.camera, 0), azimuth, self._size),
+            seeds,
+            0,
+        )
         marks = landmarks_in(first)
         turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, usual, self._turn)
         for nearer in (1.0, 0.6, 0.3, 0.0):
-            camera = self._camera(assets[1], body1, azimuth + nearer * turn, seeds, 1)
+            camera = photographed(
+                assets[1], body1, seeds.generator(Factor.camera, 1), azimuth + nearer * turn, self._size
+            )
             # Most views that show too few keypoints are found without rendering, from which way surfaces face.
             if nearer > 0 and (marks.visible & turned_towards(camera, body1)).sum() < FEWEST:
                 continue
@@ -217,22 +224,21 @@ class AssetPairs(PairsOnDemand):
                 break
         return (first, second), (marks, other)
 
-    def _camera(self, asset: Asset, body: Body, azimuth: float, seeds: Seeds, side: int) -> Viewpoint:
-        return drawn_camera(
-            body.vertices,
-            seeds.generator(Factor.camera, side),
-            azimuth=azimuth,
-            elevations=asset.elevations,
-            roll=asset.turns,
-            size=self._size,
-        )
-
     def _view(self, body: Body, camera: Viewpoint, seeds: Seeds, side: int) -> View:
         random = seeds.generator(Factor.occluder, side)
         bodies = [body]
         if random.random() < self._occluders:
             bodies.append(drawn_occluder(camera, body.vertices, random))
         return View.of(Scene.of(bodies), camera)
+
+
+def photographed(
+    asset: Asset, body: Body, random: np.random.Generator, azimuth: float, size: Size
+) -> Viewpoint:
+    """Draw how an instance is photographed from a given azimuth, radians."""
+    return drawn_camera(
+        body.vertices, random, azimuth=azimuth, elevations=asset.elevations, roll=asset.turns, size=size
+    )
 
 
 class MeshPairs(AssetPairs):

@@ -73,10 +73,7 @@ class ProceduralAssets:
     """The procedural categories as an `AssetSource`: one topology each, whose left and right are known."""
 
     def __init__(self, *, names: list[str] | None = None) -> None:
-        """Choose categories.
-
-        Args:
-            names: all by default.
+        """Choose categories; all by default.
 
         Raises:
             ConfigError: an unknown category, or an empty list.
@@ -109,14 +106,11 @@ def procedural_asset(name: str, random: np.random.Generator) -> Asset:
     kind = category(name)
     shape = kind.draw_shape(random)
 
-    def build(pose: Numbers) -> np.ndarray:
-        return kind.vertices(shape, {**kind.rest(), **pose})
-
     return Asset(
         category=name,
         topology=topology(name),
         shape=shape,
-        build=build,
+        build=lambda pose: kind.vertices(shape, {**kind.rest(), **pose}),
         draw_pose=kind.draw_pose,
         licence="made by homolog",
         azimuths=kind.azimuths,

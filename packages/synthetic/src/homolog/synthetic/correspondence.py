@@ -305,6 +305,18 @@ def contours(view: View) -> Bool[np.ndarray, "H W"]:
     return found
 
 
+def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
+    """Return the fraction of the pixels of each of two images that the other shows too."""
+    return float(truths[0].valid.mean()), float(truths[1].valid.mean())
+
+
+def overlap_facts(truths: tuple[DenseTruth, DenseTruth]) -> dict[str, str]:
+    """Return the smaller fraction and both, as facts of a sample."""
+    both = overlap(truths)
+    values = {"overlap": min(both), "overlap0": both[0], "overlap1": both[1]}
+    return {name: f"{value:.4f}" for name, value in values.items()}
+
+
 def _restricted(truth: DenseTruth, here: np.ndarray, there: np.ndarray) -> DenseTruth:
     height, width = truth.reference_size
     column, row = (np.nan_to_num(truth.xy[..., axis]) for axis in (0, 1))

@@ -18,7 +18,7 @@ from homolog.core.errors import ConfigError
 from homolog.core.homography import drawn_pair
 from homolog.core.io import photos_below, read_image
 from homolog.core.samples import PairSample
-from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways
+from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, overlap_facts
 from homolog.synthetic.on_demand import KnownPair, PairsOnDemand
 from homolog.synthetic.rendering.photometry import Photometry, taken
 from homolog.synthetic.seeds import Factor
@@ -38,17 +38,11 @@ class HomographyPair(KnownPair):
 
     def sample(self) -> PairSample:
         """Return the pair with its homography, dense truth, and masks of where the photo is."""
-        share0, share1 = self.overlap()
         return self._sample(
             homography=torch.from_numpy(self.homography),
             mask0=torch.from_numpy(self.truths[0].fg),
             mask1=torch.from_numpy(self.truths[1].fg),
-            facts={
-                "photo": self.photo,
-                "overlap": f"{min(share0, share1):.4f}",
-                "overlap0": f"{share0:.4f}",
-                "overlap1": f"{share1:.4f}",
-            },
+            facts={"photo": self.photo, **overlap_facts(self.truths)},
         )
 
 

@@ -61,10 +61,6 @@ class KnownPair(ABC):
     def sample(self) -> PairSample:
         """Return the part that a matcher is trained on."""
 
-    def overlap(self) -> tuple[float, float]:
-        """Return the fraction of each image's pixels that the other image shows too."""
-        return float(self.truths[0].valid.mean()), float(self.truths[1].valid.mean())
-
     def _sample(self, **known: Any) -> PairSample:
         """Add images, dense truth and name to what else is known."""
         image0, image1 = (

@@ -10,7 +10,7 @@ import torch
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.synthetic.category import chosen
-from homolog.synthetic.correspondence import DenseTruth, dense_truth
+from homolog.synthetic.correspondence import DenseTruth, dense_truth, overlap, overlap_facts
 from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light, Sky
 from homolog.synthetic.rendering.look import Look
@@ -54,7 +54,6 @@ class ScenePair(KnownPair):
         """Return the pair with dense truth, depth, cameras, pose, and facts such as the overlap."""
         depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
         camera0, camera1 = (view.viewpoint for view in self.views)
-        share0, share1 = self.overlap()
         return self._sample(
             camera0=camera0.camera(),
             camera1=camera1.camera(),
@@ -62,9 +61,7 @@ class ScenePair(KnownPair):
             depth0=depth0,
             depth1=depth1,
             facts={
-                "overlap": f"{min(share0, share1):.4f}",
-                "overlap0": f"{share0:.4f}",
-                "overlap1": f"{share1:.4f}",
+                **overlap_facts(self.truths),
                 "overlap_fits": "yes" if self.fits else "no",
                 "angle": f"{axis_angle(camera0, camera1):.1f}",
                 "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
@@ -206,11 +203,6 @@ class ScenePairs(PairsOnDemand):
             size=self._size,
             roll=float(np.radians(5 * random.standard_normal())),
         )
-
-
-def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
-    """Return the fraction of the pixels of each of two images that the other shows too."""
-    return float(truths[0].valid.mean()), float(truths[1].valid.mean())
 
 
 def _rough(camera: Viewpoint) -> Viewpoint:

@@ -77,7 +77,7 @@ class SemanticPairs(AssetPairs):
         self._shared_look = shared_look
         self._textures = None if textures is None else PhotoFolder(textures)
         # Without a texturer, colours are rounded once: by the camera.
-        self._retexturing = replace(self._retexturing, texturer=None)
+        self._retexturing.texturer = None
 
     def pair(self, index: int) -> SemanticPair:
         """Make one pair with everything that is known about it."""

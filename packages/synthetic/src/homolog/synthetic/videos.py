@@ -29,13 +29,7 @@ from homolog.synthetic.transfer import transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeenPoints:
-    """N surface points, each with a frame on which it is visible.
-
-    Attributes:
-        points: on the bodies that all frames share.
-        frame: [N] the frame that each was picked on.
-        xy: [N 2] where it was picked there, pixel coordinates.
-    """
+    """N surface points on the bodies that all frames share, and the frame and pixel that each was picked on."""
 
     points: SurfacePoints
     frame: Int64[np.ndarray, " N"]
@@ -44,12 +38,7 @@ class SeenPoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PointTracks:
-    """N points on T frames.
-
-    Attributes:
-        xy: [N T 2] pixel coordinates, exact whether a point is visible or not; NaN behind the camera.
-        visible: [N T] inside the picture and not hidden.
-    """
+    """N points on T frames: exact pixel coordinates, visible or not (NaN behind the camera), and visibility."""
 
     xy: Float32[np.ndarray, "N T 2"]
     visible: Bool[np.ndarray, "N T"]

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from homolog.core.errors import ConfigError, DataError, did_you_mean
 from homolog.synthetic.assets import Asset
-from homolog.synthetic.category import Numbers, chosen
+from homolog.synthetic.category import chosen
 from homolog.synthetic.meshes.colours import Colours
 from homolog.synthetic.meshes.files import ENDINGS, Mesh, read_mesh
 from homolog.synthetic.rendering.scene import Topology, sheets
@@ -182,9 +182,6 @@ class MeshFolder:
         form = self._ranges.drawn(rest.min(axis=0), rest.max(axis=0), random)
         vertices = form(rest)
 
-        def build(pose: Numbers) -> np.ndarray:
-            return vertices
-
         return Asset(
             category=category,
             topology=shared,
@@ -192,8 +189,8 @@ class MeshFolder:
                 **dict(zip(("stretch x", "stretch y", "stretch z"), form.stretch.tolist(), strict=True)),
                 "bend": float(np.abs(form.shifts).max()),
             },
-            build=build,
-            draw_pose=_no_pose,
+            build=lambda pose: vertices,
+            draw_pose=lambda random: {},
             colours=colours,
             licence=licence,
         )
@@ -228,10 +225,6 @@ def _shared(
     mesh = read_mesh(path, up=up)
     whole = licence if mesh.copyright is None else f"{licence}; the file says: {mesh.copyright}"
     return _topology(mesh, name), mesh.colours, whole
-
-
-def _no_pose(random: np.random.Generator) -> Numbers:
-    return {}
 
 
 def _farthest_points(points: np.ndarray, count: int) -> np.ndarray:

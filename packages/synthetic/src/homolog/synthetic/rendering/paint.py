@@ -25,16 +25,9 @@ from homolog.synthetic.rendering.view import View
 def paint(
     view: View, looks: Sequence[Look], light: Light, background: Float32[np.ndarray, "H W 3"]
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Return the picture of a view.
+    """Return the picture of a view, RGB in [0, 1], with one look for each body.
 
-    Args:
-        view: what to paint.
-        looks: one for each body of its scene.
-        light: of the scene.
-        background: RGB behind it, of the view's size; not modified.
-
-    Returns:
-        RGB in [0, 1].
+    The background, RGB of the view's size, is not modified.
 
     Raises:
         ShapeError: not as many looks as bodies, or a background of another size.

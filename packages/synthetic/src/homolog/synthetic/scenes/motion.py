@@ -21,12 +21,7 @@ _STEP = 1 / 120
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curves:
-    """N numbers between -1 and 1 that vary smoothly: each a sum of three waves.
-
-    Attributes:
-        hertz: [N 3] frequencies of its waves.
-        phase: [N 3] radians at time 0.
-    """
+    """N numbers between -1 and 1 that vary smoothly: each a sum of three waves, with their phase at time 0."""
 
     hertz: Float64[np.ndarray, "N 3"]
     phase: Float64[np.ndarray, "N 3"]
@@ -68,12 +63,7 @@ def moving_poses(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walk:
-    """The path of an object on the floor, and its heading.
-
-    Attributes:
-        place: [T 2] x and z.
-        heading: [T] 0 along x, a quarter turn along z, radians.
-    """
+    """The path (x, z) of an object on the floor, and its heading: 0 along x, a quarter turn along z, radians."""
 
     place: Float64[np.ndarray, "T 2"]
     heading: Float64[np.ndarray, " T"]
@@ -117,18 +107,12 @@ def drawn_camera_path(
     """
     azimuth, sweep = float(random.uniform(0, 2 * np.pi)), float(random.uniform(-0.35, 0.35))
     elevation, distance = float(np.radians(random.uniform(6, 28))), float(random.uniform(3.0, 4.6))
-    height, focal = (
-        float(random.uniform(0.35, 0.7)),
-        float(np.exp(random.uniform(np.log(0.75), np.log(1.25)))),
-    )
+    height = float(random.uniform(0.35, 0.7))
+    focal = float(np.exp(random.uniform(np.log(0.75), np.log(1.25))))
     follows = float(random.uniform(0.2, 1.0))
     lead = Curves.drawn(random, 3, slowest=0.05, fastest=0.4).at(seconds) * (0.25, np.radians(5), 0.4)
-    shake = Curves.drawn(random, 4, slowest=0.5, fastest=4.0).at(seconds) * (
-        0.02,
-        0.02,
-        0.02,
-        np.radians(0.6),
-    )
+    amplitude = (0.02, 0.02, 0.02, np.radians(0.6))
+    shake = Curves.drawn(random, 4, slowest=0.5, fastest=4.0).at(seconds) * amplitude
     roll = np.radians(2 * random.standard_normal())
     middle = follows * centre + (1 - follows) * centre.mean(axis=0)
     path: list[Viewpoint] = []

@@ -21,18 +21,10 @@ _AIRBORNE = ("aeroplane", "fish")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Actor:
-    """One instance in a scene.
+    """One instance in a scene, with its first pose and its vertices in that pose.
 
-    Attributes:
-        kind: its category.
-        shape: its numbers.
-        look: its colours.
-        size: a factor from the model to the world.
-        lift: height of its lowest point above its support.
-        radius: of the circle around the model's vertical axis, in its first pose, in the world.
-        pose: its first pose.
-        vertices: [V 3] of the model in that pose.
-        key: its name in the scene.
+    `size` is a factor from the model to the world, `lift` the height of its lowest point above its support,
+    and `radius`, in the world, that of the circle around the model's vertical axis.
     """
 
     kind: Category

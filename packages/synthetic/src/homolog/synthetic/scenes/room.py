@@ -15,14 +15,7 @@ _TRIES = 24
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """Space that an object takes up: a cylinder on the floor.
-
-    Attributes:
-        x: of its axis.
-        z: of its axis.
-        radius: around it.
-        top: its height.
-    """
+    """Space that an object takes up: a cylinder of a radius and a height `top`, whose axis is at (x, z)."""
 
     x: float
     z: float

@@ -179,10 +179,7 @@ def read_description(folder: Path) -> Description:
 class Extent(NamedTuple):
     """The bytes of a sample in its shard: its members with their headers, a valid tar by themselves.
 
-    Attributes:
-        offset: of the first header.
-        size: in bytes, a multiple of 512.
-        sha256: of these bytes, in hexadecimal.
+    They begin at `offset`, and their size is a multiple of 512; `sha256` is hexadecimal.
     """
 
     offset: int
@@ -192,13 +189,7 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """What is in a tar.
-
-    Attributes:
-        size: of the tar in bytes.
-        members: how many files it holds.
-        samples: in order.
-    """
+    """What is in a tar: its size in bytes, how many files, and its samples in order."""
 
     size: int
     members: int

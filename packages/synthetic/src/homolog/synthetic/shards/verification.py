@@ -38,13 +38,7 @@ _BROKEN = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.err
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is wrong.
-
-    Attributes:
-        shard: name of its file.
-        member: the sample or its member in the shard; empty for the shard itself.
-        what: in words.
-    """
+    """What is wrong with a sample or a member of a shard; `member` is empty for the shard itself."""
 
     shard: str
     member: str

@@ -16,13 +16,7 @@ OVERLAP = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plane:
-    """A square of a plane.
-
-    Attributes:
-        centre: [3] in the world.
-        normal: [3] unit vector.
-        half: half the length of its sides.
-    """
+    """A square of a plane, by its centre in the world, its unit normal, and half the length of its sides."""
 
     centre: Float64[np.ndarray, "3"]
     normal: Float64[np.ndarray, "3"]
@@ -55,12 +49,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sphere:
-    """A sphere.
-
-    Attributes:
-        centre: [3] in the world.
-        radius: of the sphere.
-    """
+    """A sphere, by its centre in the world and its radius."""
 
     centre: Float64[np.ndarray, "3"]
     radius: float | int
@@ -88,12 +77,7 @@ class Sphere:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnalyticScene:
-    """Surfaces, and Gaussians that lie on them.
-
-    Attributes:
-        surfaces: below the Gaussians.
-        gaussians: flat discs, coloured by their position.
-    """
+    """Surfaces, and Gaussians that lie on them: flat discs, coloured by their position."""
 
     surfaces: tuple[Plane | Sphere, ...]
     gaussians: Gaussians

@@ -31,12 +31,7 @@ from homolog.synthetic.splats.rendering import (
 class GaussianTensors:
     """The same as `Gaussians`, with gradients, on any device and in any precision.
 
-    Attributes:
-        means: [N 3].
-        scales: [N 3], positive.
-        rotations: [N 4] quaternions (w, x, y, z) of any length but 0.
-        opacity: [N] in [0, 1].
-        harmonics: [N K 3].
+    Quaternions (w, x, y, z) may have any length but 0.
     """
 
     means: Float[Tensor, "N 3"]
@@ -61,16 +56,10 @@ class GaussianTensors:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:
-    """The same as `Rendering`, with gradients.
+    """The same as `Rendering`, with gradients; channels come first.
 
-    Attributes:
-        rgb: [3 H W], not clipped at 1.
-        alpha: [H W].
-        expected_depth: [H W], NaN where alpha < 0.95.
-        plane_depth: [H W], NaN where it is not valid. Select what is valid before a loss: NaN times 0 is NaN.
-        normal: [3 H W] blended, in the camera's frame, not normalised.
-        distance: [H W] blended, not normalised.
-        gaussian_id: [H W], -1 for none; None if it was not asked for.
+    `rgb` is not clipped at 1, `gaussian_id` is None if it was not asked for. Select the valid pixels of a
+    depth before a loss: NaN times 0 is NaN.
     """
 
     rgb: Float[Tensor, "3 H W"]
@@ -102,15 +91,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splats:
-    """Gaussians as ellipses in an image, and the features that are blended.
+    """Gaussians as ellipses in an image: centres and half extents in pixels, inverse covariance (xx, xy, yy).
 
-    Attributes:
-        xy: [N 2] centres in pixels.
-        inverse: [N 3] inverse covariance: xx, xy, yy.
-        half: [N 2] half extents of the blended region.
-        opacity: [N].
-        features: [N 8] RGB, depth, normal towards the camera in its frame, distance of the plane.
-        visible: [N] whether it lies in front of the camera and reaches into the image.
+    `features` are what is blended: RGB, depth, normal towards the camera in its frame, distance of the plane.
+    `visible` splats lie in front of the camera and reach into the image.
     """
 
     xy: Float[Tensor, "N 2"]
@@ -230,13 +214,9 @@ def render_tiles(
 ) -> Rendered:
     """Render Gaussians tile by tile in plain torch, on any device; differentiable in all parameters.
 
-    Slower than `homolog.synthetic.splats.rendering.render`, with which it agrees.
-
-    Args:
-        gaussians: the scene; its device and precision are those of the result.
-        viewpoint: the camera.
-        background: RGB behind it, of the viewpoint's size; black by default.
-        tile: side of a tile in pixels; it changes memory and speed, not the image.
+    Slower than `homolog.synthetic.splats.rendering.render`, with which it agrees. Device and precision are
+    those of the Gaussians; the background is RGB of the viewpoint's size, black by default. The side of a
+    tile in pixels changes memory and speed, not the image.
 
     Raises:
         ShapeError: a background of another size, or no positive tile.

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.core.samples import PairSample, ShownGaussians
-from homolog.synthetic.correspondence import DenseTruth, truth_from_depth
+from homolog.synthetic.correspondence import overlap, truth_from_depth
 from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least
 from homolog.synthetic.rendering.photometry import Photometry, taken
 from homolog.synthetic.rendering.scene import Scene
@@ -85,7 +85,7 @@ class SplatPair(KnownPair):
             depth1=torch.from_numpy(self.depths[1]),
             gaussians=shown_gaussians(self.gaussians, *(each.gaussian_id for each in self.renderings)),
             facts={
-                "overlap": f"{min(self.overlap()):.4f}",
+                "overlap": f"{min(overlap(self.truths)):.4f}",
                 "angle": f"{axis_angle(camera0, camera1):.1f}",
                 "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
                 "rejected": _tally(self.rejected),
@@ -227,7 +227,7 @@ class SplatPairs(PairsOnDemand):
         if found is not None:
             return found
         truths = truth_from_depth(depths[0], views[0], depths[1], views[1], two_way=gates.consistent.pixels)
-        found = gates.overlapping(_known_fraction(truths[0]), _known_fraction(truths[1]))
+        found = gates.overlapping(*overlap(truths))
         if found is not None:
             return found
         return SplatPair(
@@ -256,10 +256,6 @@ class SplatPairs(PairsOnDemand):
         return taken(rendering.rgb, camera)
 
 
-def _known_fraction(truth: DenseTruth) -> float:
-    return float(truth.valid.mean())
-
-
 def _tally(rejected: tuple[Rejection, ...] | list[Rejection]) -> str:
     counts = Counter(rejection.cause.value for rejection in rejected)
     return ", ".join(f"{cause}: {number}" for cause, number in sorted(counts.items())) or "none"
@@ -283,13 +279,8 @@ def shown_gaussians(
     - 10: its opacity;
     - 11 to 13: RGB of its harmonics of degree 0, the same from all sides.
 
-    Args:
-        gaussians: the scene.
-        id0: the Gaussian of each pixel of image 0, -1 for none.
-        id1: the same for image 1.
-
-    Returns:
-        The Gaussians that either image shows, in the order of the scene.
+    `id0` and `id1` have the Gaussian of each pixel, -1 for none. Those that either image shows are returned, in the
+    order of the scene.
     """
     used = np.unique(np.concatenate((id0.ravel(), id1.ravel())))
     used = used[used >= 0]

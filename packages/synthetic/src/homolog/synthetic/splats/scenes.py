@@ -191,7 +191,13 @@ class SceneSource:
             # Room first: two of the largest scenes need not fit into memory where one is to be kept.
             while len(self._scenes) >= self._kept:
                 self._scenes.popitem(last=False)
-            self._scenes[number] = self._made_or_read(number)
+            if self._root is not None:
+                self._scenes[number] = read_scene(self._files[number], self._root)
+            else:
+                seeds = Seeds(seed=self._seed, split=self._split, index=number)
+                self._scenes[number] = synthetic_scene(
+                    seeds, names=self._names, count=self._count, jitter=self._jitter, tilt=self._tilt
+                )
         self._scenes.move_to_end(number)
         return self._scenes[number]
 
@@ -202,14 +208,6 @@ class SceneSource:
         """
         stream = seeds.generator(Factor.choice, turn)
         return int(stream.integers(len(self._files)) if self._files else _SPARE + stream.integers(_SPARE))
-
-    def _made_or_read(self, number: int) -> SplatScene:
-        if self._root is not None:
-            return read_scene(self._files[number], self._root)
-        seeds = Seeds(seed=self._seed, split=self._split, index=number)
-        return synthetic_scene(
-            seeds, names=self._names, count=self._count, jitter=self._jitter, tilt=self._tilt
-        )
 
 
 def sampled(

@@ -99,12 +99,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why a view or a pair is not used.
-
-    Attributes:
-        cause: which gate rejected it.
-        reason: what was expected and what was found.
-    """
+    """The gate that rejected a view or a pair, and why: what was expected and what was found."""
 
     cause: Cause
     reason: str
