@@ -20,13 +20,13 @@ from timing import circumstances
 from homolog.synthetic import asset_pairs, semantic_pairs
 from homolog.synthetic.category import Category
 from homolog.synthetic.correspondence import dense_truth
-from homolog.synthetic.modelling.solids import ring
+from homolog.synthetic.modelling.solids import ring, topology_of
 from homolog.synthetic.rendering.lighting import Light
 from homolog.synthetic.rendering.look import draw_look
 from homolog.synthetic.rendering.paint import paint
 from homolog.synthetic.rendering.photometry import Photometry
 from homolog.synthetic.rendering.rasteriser import rasterise
-from homolog.synthetic.rendering.scene import Body, Scene, Topology, sheets
+from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds
@@ -99,17 +99,7 @@ def _print_frames(repeats: int) -> None:
 
 def _torus_from(azimuth: float) -> View:
     made = ring("torus", "coat", (0.0, 0.0, 0.0), (0.0, 0.0, 1.0), 1.0, (0.38, 0.38), rings=100, segments=100)
-    faces = made.faces()
-    torus = Topology(
-        name="torus",
-        faces=faces,
-        canonical=made.vertices / 2.8,
-        part=np.zeros(len(faces), np.int32),
-        sheet=sheets(faces),
-        part_names=("torus",),
-        finishes=("coat",),
-        closed=True,
-    )
+    torus = topology_of(made, "torus")
     viewpoint = Viewpoint.towards(
         np.zeros(3), azimuth=azimuth, elevation=0.3, distance=4.4, focal=1.3, size=(512, 512)
     )

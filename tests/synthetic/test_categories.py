@@ -415,10 +415,3 @@ def test_a_bed_leaves_room_for_the_wheels() -> None:
     above = _view("car", kind.vertices(shape, kind.rest()), np.pi, 1.2)
     names = topology("car").part_names
     assert not {names.index(f"{side} rear arch") for side in ("left", "right")} & set(np.unique(above.part))
-
-
-def test_usual_azimuths_exist() -> None:
-    for name in categories():
-        low, high = category(name).azimuths
-        assert 0 <= low < high <= 180
-    assert category("tv_monitor").azimuths[1] < 90

@@ -9,7 +9,7 @@ import torch
 
 from homolog.core.coords import identity_grid
 from homolog.synthetic.category import category, topology
-from homolog.synthetic.correspondence import dense_truth, truth_from_depth, world_points
+from homolog.synthetic.correspondence import dense_truth, world_points
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint, framed
@@ -147,19 +147,6 @@ def test_touching_parts_do_not_leak_into_each_other(quad: Quad) -> None:
     assert not dense_truth(view0, view1)[0].covisible.any()
     deaf = Tolerance(canonical=1e9)
     assert dense_truth(view0, view1, tolerance=deaf)[0].covisible.all()
-
-
-def test_depth_and_pose_give_the_grid_of_the_surface() -> None:
-    view0 = _instance(3, 0.6)
-    view1 = View.of(view0.scene, _instance(3, 1.1).viewpoint)
-    for exact, scanned in zip(
-        dense_truth(view0, view1),
-        truth_from_depth(view0.depth, view0.viewpoint, view1.depth, view1.viewpoint),
-        strict=True,
-    ):
-        both = exact.valid & scanned.valid
-        assert both.sum() > 0.97 * exact.valid.sum() > 1000
-        assert np.linalg.norm(exact.xy - scanned.xy, axis=-1)[both].max() < 1e-3
 
 
 def test_points_of_a_depth_map_lie_on_the_surface(quad: Quad) -> None:

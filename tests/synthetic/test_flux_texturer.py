@@ -4,7 +4,6 @@ import importlib
 import json
 import pickle
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from homolog.core.errors import ConfigError, MissingDependencyError, WeightsError
-from homolog.synthetic.rendering.lighting import Light
-from homolog.synthetic.rendering.look import draw_look
-from homolog.synthetic.rendering.scene import Body, Scene
-from homolog.synthetic.rendering.view import View
-from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.texturing.flux import Control, FluxTexturer
 from homolog.synthetic.texturing.texturers import Conditioning
 
 # diffusers warns of an import of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:.*FluxPosEmbed.*:FutureWarning")
 
-_SIZE = 32
+_SIZE = 48
 _TRANSFORMER: dict[str, Any] = {
     "in_channels": 16, "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2,
     "joint_attention_dim": 32, "pooled_projection_dim": 32, "guidance_embeds": True, "axes_dims_rope": [4, 4, 8],
 }  # fmt: skip
-
-
-@pytest.fixture
-def conditioning(quad: Callable[..., Body]) -> Conditioning:
-    body = quad("tile", [(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)])
-    camera = Viewpoint.towards(
-        np.zeros(3), azimuth=np.pi / 2, elevation=0.3, distance=4.0, focal=1.5, size=(_SIZE, _SIZE)
-    )
-    random = np.random.default_rng(0)
-    return Conditioning(
-        view=View.of(Scene.of([body]), camera),
-        looks=(draw_look(body.topology, random),),
-        light=Light.drawn(random),
-        behind=lambda size: np.full((*size, 3), 0.3, np.float32),
-    )
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,11 @@ from homolog.synthetic.modelling.panels import cover, loft, mirrored, sheet
 from homolog.synthetic.modelling.solids import Solid, box, tube
 
 
+def _volume(solid: Solid) -> float:
+    a, b, c = np.moveaxis(solid.vertices[solid.faces()], 1, 0)
+    return float(np.einsum("nc,nc->", a, np.cross(b, c))) / 6
+
+
 def test_a_sheet_is_closed_and_its_places_are_where_it_says() -> None:
     y, z = np.meshgrid(np.linspace(0, 2, 5), np.linspace(-1, 1, 4), indexing="ij")
     front = np.stack((np.full_like(y, 0.1), y, z), axis=-1)
@@ -19,23 +24,20 @@ def test_a_sheet_is_closed_and_its_places_are_where_it_says() -> None:
                 made.vertex(row / 4 if 0 < row < 4 else abs(row / 4 - 1e-3), column / 8)
             ] == (pytest.approx(front[row, column]))
     assert made.vertices[made.vertex(0, 0)] == pytest.approx((0.05, 0, 0))
-    a, b, c = np.moveaxis(made.vertices[made.faces()], 1, 0)
     # 0.1 thick, 2 high, 2 wide.
-    assert np.einsum("nc,nc->n", a, np.cross(b, c)).sum() / 6 == pytest.approx(0.4)
+    assert _volume(made) == pytest.approx(0.4)
 
 
 def test_a_loft_of_squares_is_a_box() -> None:
     square = np.array(((0, 1, 1), (0, 1, -1), (0, -1, -1), (0, -1, 1)), np.float64)
     made = loft("crate", "wood", np.stack((square, square + np.array((3.0, 0, 0)))))
-    faces = made.faces()
-    a, b, c = (made.vertices[faces[:, k]] for k in range(3))
-    assert np.einsum("nc,nc->", a, np.cross(b, c)) / 6 == pytest.approx(12.0)
+    a, b, c = np.moveaxis(made.vertices[made.faces()], 1, 0)
+    assert _volume(made) == pytest.approx(12.0)
     assert np.linalg.norm(np.cross(b - a, c - a), axis=1).sum() / 2 == pytest.approx(2 * 4 + 4 * 6)
     other = mirrored(made.replaced(made.vertices + np.array((0, 0, 5.0))), "other crate")
     assert (other.name, other.finish) == ("other crate", "wood")
     assert other.vertices[:, 2].max() == -4
-    a, b, c = (other.vertices[other.faces()[:, k]] for k in range(3))
-    assert np.einsum("nc,nc->", a, np.cross(b, c)) / 6 == pytest.approx(12.0)
+    assert _volume(other) == pytest.approx(12.0)
 
 
 def _pipe() -> Solid:
@@ -82,5 +84,4 @@ def test_a_wire_keeps_its_thickness_and_does_not_twist() -> None:
 def test_a_wire_on_a_straight_path_is_a_prism() -> None:
     made = wire("bar", "metal", [(0, 0, 0), (0, 0, 3.0)], 0.5, start=(0.0, 1.0, 0.0), rings=4, segments=4)
     assert made.vertices[made.vertex(1 / 3, 0.0)] == pytest.approx((0, 0.5, 1))
-    a, b, c = np.moveaxis(made.vertices[made.faces()], 1, 0)
-    assert np.einsum("nc,nc->n", a, np.cross(b, c)).sum() / 6 == pytest.approx(0.5 * 3)
+    assert _volume(made) == pytest.approx(0.5 * 3)

@@ -1,18 +1,13 @@
 """Texturers, the maps they get, and the gates that check their pictures: hand-worked cases."""
 
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from homolog.core.errors import ConfigError, MissingDependencyError
 from homolog.synthetic.meshes.colours import Colours
-from homolog.synthetic.rendering.lighting import Light
-from homolog.synthetic.rendering.look import Look, row
-from homolog.synthetic.rendering.scene import Body, Scene
-from homolog.synthetic.rendering.view import View
-from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.texturing.gates import (
     DepthGate,
     EdgeGate,
@@ -30,24 +25,6 @@ from homolog.synthetic.texturing.texturers import (
     canny,
     drawn_prompt,
 )
-
-_SIZE = 48
-
-
-@pytest.fixture
-def conditioning(quad: Callable[..., Body]) -> Conditioning:
-    """A white tile that fills the middle half of a dark picture; its left side is nearer."""
-    body = quad("tile", [(-1, -1, 0.5), (1, -1, -0.5), (1, 1, -0.5), (-1, 1, 0.5)])
-    K = np.array(((48.0, 0, 23.5), (0, 48, 23.5), (0, 0, 1)))
-    camera = Viewpoint(K=K, R=np.diag((1.0, -1, -1)), t=np.array((0.0, 0, 4.0)), size=(_SIZE, _SIZE))
-    return Conditioning(
-        view=View.of(Scene.of([body]), camera),
-        looks=(Look(rows=row(np.ones(3), grain=0.0)[None]),),
-        light=Light(
-            towards=np.array((0, 0, 1.0)), sun=0.5 * np.ones(3), sky=0.5 * np.ones(3), ground=0.5 * np.ones(3)
-        ),
-        behind=lambda size: np.full((*size, 3), 0.2, np.float32),
-    )
 
 
 def test_canny_finds_the_outline_of_a_square_and_nothing_else() -> None:
@@ -115,13 +92,7 @@ def test_colours_of_a_mesh_are_painted_where_they_belong(conditioning: Condition
     colours = Colours(
         rgb=np.ones((2, 3, 3), np.float32), uv=uv, picture=np.zeros(2, np.int32), pictures=(picture,)
     )
-    coloured = Conditioning(
-        view=conditioning.view,
-        looks=conditioning.looks,
-        light=conditioning.light,
-        behind=conditioning.behind,
-        colours=colours,
-    ).picture()
+    coloured = replace(conditioning, colours=colours).picture()
     # The tile's corners are those of the picture; between its four pixels it is read linearly, and it repeats.
     rows, columns = np.nonzero(conditioning.mask)
     top, bottom = rows.min() + 5, rows.max() - 5

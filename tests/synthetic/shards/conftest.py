@@ -124,6 +124,13 @@ def write() -> Write:
 
 
 @pytest.fixture
+def folder(pairs: type[Pairs], write: Write, tmp_path: Path) -> Path:
+    """A folder with three shards of seven pairs."""
+    write(pairs(), tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def content() -> Callable[[Path], dict[str, bytes]]:
     """Everything in a folder: names and bytes."""
     return lambda folder: {path.name: path.read_bytes() for path in sorted(folder.iterdir())}

@@ -27,9 +27,8 @@ def test_samples_are_read_in_any_order(pairs: Any, write: Any, tmp_path: Path):
     assert [sample.name for sample in read] == [f"made/{index}" for index in range(7)]
 
 
-def test_a_reader_can_be_pickled(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    read = ShardedPairs(tmp_path)
+def test_a_reader_can_be_pickled(folder: Path):
+    read = ShardedPairs(folder)
     first = read[4]
     again = pickle.loads(pickle.dumps(read))[4]
     assert torch.equal(first.image0.pixels, again.image0.pixels)
@@ -49,20 +48,18 @@ def test_a_folder_without_shards_is_an_error_with_advice(tmp_path: Path):
         ShardedPairs(tmp_path / "nothing")
 
 
-def test_a_missing_shard_is_reported_at_once(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    (tmp_path / "shard-000001.tar").unlink()
+def test_a_missing_shard_is_reported_at_once(folder: Path):
+    (folder / "shard-000001.tar").unlink()
     with pytest.raises(
         DataError, match=r"shard-000001\.tar: expected 3 shards.*run the same homolog generate again"
     ):
-        ShardedPairs(tmp_path)
+        ShardedPairs(folder)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_cut_tar_is_an_error_that_names_it(pairs: Any, write: Any, tmp_path: Path, when: str):
-    write(pairs(), tmp_path)
-    read = ShardedPairs(tmp_path)
-    path = tmp_path / "shard-000001.tar"
+def test_a_cut_tar_is_an_error_that_names_it(folder: Path, when: str):
+    read = ShardedPairs(folder)
+    path = folder / "shard-000001.tar"
     if when == "after":
         assert read[3].name == "made/3"
     with path.open("r+b") as file:
@@ -72,15 +69,14 @@ def test_a_cut_tar_is_an_error_that_names_it(pairs: Any, write: Any, tmp_path: P
     assert read[0].name == "made/0"
 
 
-def test_a_damaged_member_names_shard_and_sample(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    path = tmp_path / "shard-000000.tar"
+def test_a_damaged_member_names_shard_and_sample(folder: Path):
+    path = folder / "shard-000000.tar"
     content = bytearray(path.read_bytes())
     place = content.find(b"IDAT")
     content[place + 8 : place + 40] = bytes(32)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"shard-000000\.tar, 00000000\.depth0\.png: expected a JPEG or PNG"):
-        ShardedPairs(tmp_path)[0]
+        ShardedPairs(folder)[0]
 
 
 def test_a_shard_or_an_index_of_other_settings_is_noticed(pairs: Any, write: Any, tmp_path: Path):
@@ -109,9 +105,8 @@ def test_shards_of_format_1_have_to_be_generated_again(pairs: Any, write: Any, t
     assert not (tmp_path / "shard-000000.json").exists()
 
 
-def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    path = tmp_path / "shard-000000.tar"
+def test_members_of_another_sample_or_folder_are_refused(folder: Path):
+    path = folder / "shard-000000.tar"
     content = path.read_bytes()
     for name in (b"00000009.0.jpg", b"../00000.0.jpg", b"00000000/../.a"):
         with tarfile.open(path) as archive:
@@ -121,7 +116,7 @@ def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any,
         block = header.tobuf(tarfile.PAX_FORMAT)
         path.write_bytes(content[: entry.offset] + block + content[entry.offset + len(block) :])
         with pytest.raises(DataError, match=r"expected members of 00000000, got others"):
-            ShardedPairs(tmp_path)[0]
+            ShardedPairs(folder)[0]
         path.write_bytes(content)
 
 
@@ -136,12 +131,9 @@ def test_members_of_another_sample_or_folder_are_refused(pairs: Any, write: Any,
         ("}", "", "expected JSON"),
     ],
 )
-def test_a_damaged_index_is_one_line(
-    pairs: Any, write: Any, tmp_path: Path, old: str, new: str, message: str
-):
-    write(pairs(), tmp_path)
-    path = tmp_path / "index.json"
+def test_a_damaged_index_is_one_line(folder: Path, old: str, new: str, message: str):
+    path = folder / "index.json"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(DataError, match=message):
-        ShardedPairs(tmp_path)[0]
+        ShardedPairs(folder)[0]

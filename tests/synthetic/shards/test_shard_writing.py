@@ -35,11 +35,10 @@ def test_the_same_source_gives_the_same_bytes(pairs: Any, write: Any, content: C
     )
 
 
-def test_a_shard_is_a_plain_tar_of_sorted_members_without_traces(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    description = read_description(tmp_path)
-    shard = read_index(tmp_path, description)[1]
-    path = tmp_path / "shard-000001.tar"
+def test_a_shard_is_a_plain_tar_of_sorted_members_without_traces(folder: Path):
+    description = read_description(folder)
+    shard = read_index(folder, description)[1]
+    path = folder / "shard-000001.tar"
     with tarfile.open(path) as archive:
         entries = archive.getmembers()
         assert archive.pax_headers == {"comment": description.digest}
@@ -65,47 +64,43 @@ def test_videos_are_written_too(videos: Any, write: Any, content: Content, tmp_p
     assert read_description(tmp_path / "a").kind == "video"
 
 
-def test_only_missing_shards_are_made_again(pairs: Any, write: Any, content: Content, tmp_path: Path):
-    write(pairs(), tmp_path)
-    before = content(tmp_path)
-    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir() if "000001" not in path.name}
-    (tmp_path / "shard-000001.tar").unlink()
+def test_only_missing_shards_are_made_again(pairs: Any, write: Any, content: Content, folder: Path):
+    before = content(folder)
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if "000001" not in path.name}
+    (folder / "shard-000001.tar").unlink()
     source = pairs()
     seen: list[int] = []
-    written = write(source, tmp_path, progress=seen.append)
+    written = write(source, folder, progress=seen.append)
     assert (written.samples, written.kept) == (3, 4)
     assert source.asked == [0, 3, 4, 5]  # the first one to see whether samples can be stored
     assert seen == [4, 5, 6, 7]
-    assert content(tmp_path) == before
-    assert {name: (tmp_path / name).stat().st_mtime_ns for name in times} == times
+    assert content(folder) == before
+    assert {name: (folder / name).stat().st_mtime_ns for name in times} == times
 
 
 @pytest.mark.parametrize("damage", [None, "{", '{"format": 2, "digest": ""}'])
 def test_the_index_is_rebuilt_from_the_tars(
-    pairs: Any, write: Any, content: Content, tmp_path: Path, damage: str | None
+    pairs: Any, write: Any, content: Content, folder: Path, damage: str | None
 ):
-    write(pairs(), tmp_path)
-    before = content(tmp_path)
-    (tmp_path / "index.json").unlink()
+    before = content(folder)
+    (folder / "index.json").unlink()
     if damage is not None:
-        (tmp_path / "index.json").write_text(damage)
-    assert write(pairs(), tmp_path).kept == 7
-    assert content(tmp_path) == before
+        (folder / "index.json").write_text(damage)
+    assert write(pairs(), folder).kept == 7
+    assert content(folder) == before
 
 
-def test_a_shard_that_was_cut_off_is_made_again(pairs: Any, write: Any, content: Content, tmp_path: Path):
-    write(pairs(), tmp_path)
-    before = content(tmp_path)
-    with (tmp_path / "shard-000002.tar").open("r+b") as file:
+def test_a_shard_that_was_cut_off_is_made_again(pairs: Any, write: Any, content: Content, folder: Path):
+    before = content(folder)
+    with (folder / "shard-000002.tar").open("r+b") as file:
         file.truncate(1000)
-    assert write(pairs(), tmp_path).samples == 1
-    assert content(tmp_path) == before
+    assert write(pairs(), folder).samples == 1
+    assert content(folder) == before
 
 
-def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
+def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, folder: Path):
     source = pairs()
-    assert write(source, tmp_path).kept == 7
+    assert write(source, folder).kept == 7
     assert source.asked == [0]
 
 
@@ -119,21 +114,19 @@ def test_a_finished_folder_is_left_alone(pairs: Any, write: Any, tmp_path: Path)
     ],
 )
 def test_a_folder_of_other_settings_is_refused_and_untouched(
-    pairs: Any, write: Any, content: Content, tmp_path: Path, other: Any, options: Any, message: str
+    pairs: Any, write: Any, content: Content, folder: Path, other: Any, options: Any, message: str
 ):
-    write(pairs(), tmp_path)
-    before = content(tmp_path)
+    before = content(folder)
     with pytest.raises(ConfigError, match=f"got others .*{message}.*choose another folder, or --overwrite"):
-        write(pairs(**other), tmp_path, **options)
-    assert content(tmp_path) == before
+        write(pairs(**other), folder, **options)
+    assert content(folder) == before
 
 
-def test_a_shard_of_other_settings_is_refused_without_the_description(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    (tmp_path / "dataset.json").unlink()
+def test_a_shard_of_other_settings_is_refused_without_the_description(pairs: Any, write: Any, folder: Path):
+    (folder / "dataset.json").unlink()
     with pytest.raises(ConfigError, match=r"got others \(shard-000000\.tar\)"):
-        write(pairs(seed=6), tmp_path)
-    assert write(pairs(), tmp_path).kept == 7
+        write(pairs(seed=6), folder)
+    assert write(pairs(), folder).kept == 7
 
 
 def test_a_tar_of_another_program_is_refused(pairs: Any, write: Any, tmp_path: Path):
@@ -235,12 +228,11 @@ def test_leftovers_of_a_killed_run_are_removed(pairs: Any, write: Any, tmp_path:
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_description_that_was_changed_by_hand_is_refused(pairs: Any, write: Any, tmp_path: Path):
-    write(pairs(), tmp_path)
-    path = tmp_path / "dataset.json"
+def test_a_description_that_was_changed_by_hand_is_refused(pairs: Any, write: Any, folder: Path):
+    path = folder / "dataset.json"
     path.write_text(path.read_text().replace('"seed": 5', '"seed": 6'))
     with pytest.raises(DataError, match="it was changed by hand"):
-        write(pairs(), tmp_path)
+        write(pairs(), folder)
 
 
 def test_photos_count_by_content_and_not_by_place(tmp_path: Path):
@@ -260,13 +252,12 @@ def test_photos_count_by_content_and_not_by_place(tmp_path: Path):
 
 
 def test_other_code_is_a_warning_and_not_an_error(
-    pairs: Any, write: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    pairs: Any, write: Any, folder: Path, caplog: pytest.LogCaptureFixture
 ):
-    write(pairs(), tmp_path)
-    path = tmp_path / "dataset.json"
+    path = folder / "dataset.json"
     content = json.loads(path.read_text())
     path.write_text(json.dumps({**content, "code": "0123456789abcdef"}))
-    assert write(pairs(), tmp_path).kept == 7
+    assert write(pairs(), folder).kept == 7
     assert "the code that makes samples has changed" in caplog.text
 
 

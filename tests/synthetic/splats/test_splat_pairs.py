@@ -19,19 +19,19 @@ from homolog.synthetic.rendering.viewpoint import Viewpoint
 from homolog.synthetic.seeds import Seeds, Split
 from homolog.synthetic.splats.analytic import AnalyticScene, Plane
 from homolog.synthetic.splats.gaussians import Gaussians, write_gaussians
-from homolog.synthetic.splats.pairs import Gates, SplatPair, SplatPairs, shown_gaussians
+from homolog.synthetic.splats.pairs import Gates, SplatPairs, shown_gaussians
 from homolog.synthetic.splats.views import Cause, Consistent, Covered, NearFitted, Overlapping, Rejection
 
 SMALL: dict[str, Any] = {"count": 6, "size": 64, "seed": 3, "names": ["bottle", "chair"], "gaussians": 30_000}
 
 
 @pytest.fixture(scope="module")
-def pairs() -> list[SplatPair]:
+def pairs() -> list[Any]:
     source = SplatPairs(**SMALL, pairs_per_scene=2)
     return [source.pair(index) for index in (0, 1, 4)]
 
 
-def test_samples_depend_on_nothing_but_seed_split_and_index(pairs: list[SplatPair]) -> None:
+def test_samples_depend_on_nothing_but_seed_split_and_index(pairs: list[Any]) -> None:
     other = SplatPairs(**SMALL, pairs_per_scene=2)
     for index, pair in ((4, pairs[2]), (0, pairs[0])):
         again = other.pair(index)
@@ -44,15 +44,14 @@ def test_samples_depend_on_nothing_but_seed_split_and_index(pairs: list[SplatPai
     assert not np.array_equal(moved.pictures[0], pairs[0].pictures[0])
 
 
-def test_pairs_of_one_scene_share_it_and_others_do_not(pairs: list[SplatPair]) -> None:
+def test_pairs_of_one_scene_share_it_and_others_do_not(pairs: list[Any]) -> None:
     assert np.array_equal(pairs[0].gaussians.means, pairs[1].gaussians.means)
     assert not np.array_equal(pairs[0].gaussians.means, pairs[2].gaussians.means)
     assert not np.array_equal(pairs[0].viewpoints[0].R, pairs[1].viewpoints[0].R)
 
 
-def test_labels_are_true(pairs: list[SplatPair]) -> None:
+def test_labels_are_true(pairs: list[Any]) -> None:
     for pair in pairs:
-        assert pair.mesh is not None
         views = View.of(pair.mesh, pair.viewpoints[0]), View.of(pair.mesh, pair.viewpoints[1])
         for truth, exact in zip(pair.truths, dense_truth(*views), strict=True):
             assert truth.valid.mean() > 0.1
@@ -76,26 +75,21 @@ def test_labels_that_fail_the_round_trip_are_dropped() -> None:
     assert pair.truths[0].valid.sum() < 0.95 * pair.truths[0].covisible.sum()
 
 
-def test_labels_of_expected_depth_are_less_true(pairs: list[SplatPair]) -> None:
+def test_labels_of_expected_depth_are_less_true(pairs: list[Any]) -> None:
     biased = SplatPairs(**SMALL, pairs_per_scene=2, depth="expected", gates=Gates(), tries=60)
     errors: list[float] = []
-    for pair in (pairs[0], biased.pair(0)):
-        assert pair.mesh is not None
+    both: list[Any] = [pairs[0], biased.pair(0)]
+    for pair in both:
         views = View.of(pair.mesh, pair.viewpoints[0]), View.of(pair.mesh, pair.viewpoints[1])
         exact = dense_truth(*views)[0]
-        both = pair.truths[0].valid & exact.valid
-        errors.append(float(np.median(np.sqrt(((pair.truths[0].xy - exact.xy)[both] ** 2).sum(1)))))
+        known = pair.truths[0].valid & exact.valid
+        errors.append(float(np.median(np.sqrt(((pair.truths[0].xy - exact.xy)[known] ** 2).sum(1)))))
     assert errors[1] > 3 * errors[0]
 
 
-def test_a_sample_has_everything_a_geometric_matcher_learns_from(pairs: list[SplatPair]) -> None:
+def test_a_sample_has_everything_a_geometric_matcher_learns_from(pairs: list[Any]) -> None:
     pair = pairs[0]
-    sample = pair.sample()
-    assert sample.dense0 is not None
-    assert sample.camera0 is not None
-    assert sample.camera1 is not None
-    assert sample.pose is not None
-    assert sample.depth0 is not None
+    sample: Any = pair.sample()
     assert sample.image0.pixels.shape == (3, 64, 64)
     assert torch.equal(sample.depth0.isnan(), torch.from_numpy(np.isnan(pair.depths[0])))
     known = sample.dense0.confidence[0] == 1
@@ -113,10 +107,9 @@ def test_a_sample_has_everything_a_geometric_matcher_learns_from(pairs: list[Spl
     assert float(sample.facts["baseline"]) > 0
 
 
-def test_the_warped_reference_looks_like_the_query(pairs: list[SplatPair]) -> None:
+def test_the_warped_reference_looks_like_the_query(pairs: list[Any]) -> None:
     plain = SplatPairs(**SMALL, pairs_per_scene=2, photometry=False)
-    sample = plain[0]
-    assert sample.dense0 is not None
+    sample: Any = plain[0]
     interior = torch.from_numpy(plain.pair(0).truths[0].interior)
     warped = sample.dense0.warp(sample.image1.pixels[None])[0]
     apart = (warped - sample.image0.pixels).abs().mean(0)[interior]
@@ -126,7 +119,7 @@ def test_the_warped_reference_looks_like_the_query(pairs: list[SplatPair]) -> No
     assert not np.array_equal(plain.pair(0).pictures[0], pairs[0].pictures[0])
 
 
-def test_every_pixel_names_a_gaussian_that_it_shows(pairs: list[SplatPair]) -> None:
+def test_every_pixel_names_a_gaussian_that_it_shows(pairs: list[Any]) -> None:
     pair = pairs[0]
     for viewpoint, rendering in zip(pair.viewpoints, pair.renderings, strict=True):
         seen = rendering.gaussian_id >= 0
@@ -148,9 +141,7 @@ def test_every_pixel_names_a_gaussian_that_it_shows(pairs: list[SplatPair]) -> N
     assert np.median(np.linalg.norm(first - second, axis=1)) < 0.15
 
 
-def test_rejected_views_are_logged_and_counted(
-    caplog: pytest.LogCaptureFixture, pairs: list[SplatPair]
-) -> None:
+def test_rejected_views_are_logged_and_counted(caplog: pytest.LogCaptureFixture, pairs: list[Any]) -> None:
     strict = SplatPairs(
         **SMALL,
         gates=Gates(covered=Covered(alpha=0.9999), overlapping=Overlapping(fraction=0.0)),
@@ -252,14 +243,14 @@ def test_cameras_that_do_not_rotate_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"count": -1}, "expected count, edge and redraws >= 0"),
-        ({"size": 8}, "size >= 16"),
-        ({"gaussians": 0}, "at least one of gaussians"),
-        ({"tries": 0}, "tries"),
-        ({"kept": 0}, "kept"),
+        ({"count": -1}, "count >= 0, got -1"),
+        ({"size": 8}, "a size of at least 16"),
+        ({"gaussians": 0}, "gaussians >= 1"),
+        ({"tries": 0}, "tries >= 1"),
+        ({"kept": 0}, "kept >= 1"),
         ({"redraws": -1}, "redraws >= 0"),
         ({"turn": 0}, r"turn in \(0, 180\]"),
-        ({"jitter": -0.1}, "expected jitter, tilt and stray >= 0"),
+        ({"jitter": -0.1}, "jitter >= 0, got -0.1"),
         ({"names": ["unicorn"]}, "unicorn"),
     ],
 )
@@ -291,41 +282,35 @@ def _cameras(source: SplatPairs, number: int) -> float:
     return float(source._scenes[number].fitted[0].t.sum())
 
 
-class OnlyRoom(NearFitted):
-    """Lets only views of one room pass, and notes whom it was asked about."""
+def _only_room(monkeypatch: pytest.MonkeyPatch, allowed: float | None) -> list[float]:
+    """Let only views of one room pass; return a list of the rooms that are asked about."""
+    asked: list[float] = []
 
-    def __init__(self, allowed: float | None) -> None:
-        super().__init__()
-        object.__setattr__(self, "_allowed", allowed)
-        object.__setattr__(self, "_asked", [])
+    def near(self: NearFitted, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
+        asked.append(float(fitted[0].t.sum()))
+        return None if asked[-1] == allowed else Rejection(cause=Cause.far, reason="not this room")
 
-    @property
-    def asked(self) -> list[float]:
-        return vars(self)["_asked"]
-
-    def __call__(self, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
-        self.asked.append(float(fitted[0].t.sum()))
-        if self.asked[-1] == vars(self)["_allowed"]:
-            return None
-        return Rejection(cause=Cause.far, reason="not this room")
+    monkeypatch.setattr(NearFitted, "__call__", near)
+    return asked
 
 
-def test_another_scene_is_used_where_no_views_pass(pairs: list[SplatPair]) -> None:
+def test_another_scene_is_used_where_no_views_pass(pairs: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     plain = SplatPairs(**SMALL, pairs_per_scene=2, kept=4)
     seeds = Seeds(seed=3, split=Split.trn, index=4)
     first, second = plain._scenes.spare(seeds, 0), plain._scenes.spare(seeds, 1)
     assert first != second
-    gate = OnlyRoom(_cameras(plain, second))
+    asked = _only_room(monkeypatch, _cameras(plain, second))
     strict: dict[str, Any] = {**SMALL, "pairs_per_scene": 2, "tries": 4}
-    found = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    found = SplatPairs(**strict).pair(4)
     # All draws in its own room, then all in the first other one, then one that passes in the second.
     own, other = _cameras(plain, 2), _cameras(plain, first)
-    assert gate.asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
+    assert asked[:9] == [own] * 4 + [other] * 4 + [_cameras(plain, second)]
     assert [rejection.reason for rejection in found.rejected[:8]] == ["not this room"] * 8
     assert not np.array_equal(found.gaussians.means, pairs[2].gaussians.means)
-    again = SplatPairs(**strict, gates=Gates(near_fitted=gate)).pair(4)
+    again = SplatPairs(**strict).pair(4)
     assert again.pictures[0].tobytes() == found.pictures[0].tobytes()
-    nothing = SplatPairs(**strict, redraws=1, gates=Gates(near_fitted=OnlyRoom(None)))
+    _only_room(monkeypatch, None)
+    nothing = SplatPairs(**strict, redraws=1)
     with pytest.raises(DataError, match=r"and 1 scenes instead of it: none of 8 pairs of views passed"):
         nothing.pair(4)
 
@@ -341,10 +326,9 @@ def test_the_latest_scenes_are_kept_in_memory() -> None:
     assert np.array_equal(source[1].gaussians.means, second.gaussians.means)
 
 
-def test_a_sample_says_which_gaussian_each_pixel_shows(pairs: list[SplatPair]) -> None:
+def test_a_sample_says_which_gaussian_each_pixel_shows(pairs: list[Any]) -> None:
     pair = pairs[0]
-    shown = pair.sample().gaussians
-    assert shown is not None
+    shown: Any = pair.sample().gaussians
     ids = np.concatenate([rendering.gaussian_id.ravel() for rendering in pair.renderings])
     assert len(shown.attributes) == len(np.unique(ids[ids >= 0]))
     for rendering, rows in zip(pair.renderings, (shown.id0, shown.id1), strict=True):

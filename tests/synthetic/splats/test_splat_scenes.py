@@ -27,6 +27,11 @@ def _wall(quad: Quad, name: str, x: float, half: float) -> Body:
     )
 
 
+def _camera(focal: float) -> Viewpoint:
+    K = np.array(((focal, 0, 31.5), (0, focal, 31.5), (0, 0, 1)))
+    return Viewpoint(K=K, R=np.eye(3), t=np.zeros(3), size=(64, 64))
+
+
 def _look(pattern: Pattern = Pattern.plain) -> Look:
     finish = row(
         np.array((0.9, 0.5, 0.1)), np.array((0.1, 0.2, 0.8)), pattern=pattern, frequency=3.0, grain=0.0
@@ -66,9 +71,7 @@ def test_small_bodies_get_more_than_their_area(quad: Quad) -> None:
 
 def test_they_look_as_the_painted_scene_does(quad: Quad) -> None:
     scene = Scene.of([_wall(quad, "wall", 0.0, 1.5)])
-    camera = Viewpoint(
-        K=np.array(((60.0, 0, 31.5), (0, 60, 31.5), (0, 0, 1))), R=np.eye(3), t=np.zeros(3), size=(64, 64)
-    )
+    camera = _camera(60.0)
     looks = [_look(Pattern.checks)]
     painted = paint(View.of(scene, camera), looks, LIGHT, np.zeros((64, 64, 3), np.float32))
     assert painted.std((0, 1)).max() > 0.1
@@ -83,9 +86,7 @@ def test_they_look_as_the_painted_scene_does(quad: Quad) -> None:
 def test_plane_depth_is_that_of_the_mesh(quad: Quad) -> None:
     body = quad("slope", [(-3, -3, 3.0), (3, -3, 6), (3, 3, 6), (-3, 3, 3)], "slope")
     scene = Scene.of([body])
-    camera = Viewpoint(
-        K=np.array(((80.0, 0, 31.5), (0, 80, 31.5), (0, 0, 1))), R=np.eye(3), t=np.zeros(3), size=(64, 64)
-    )
+    camera = _camera(80.0)
     drawn, exact = (
         render(sampled(scene, [_look()], LIGHT, count=6000, seed=0), camera),
         View.of(scene, camera).depth,

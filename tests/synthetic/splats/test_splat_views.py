@@ -29,9 +29,11 @@ from homolog.synthetic.splats.views import (
 )
 
 
-def _around(turn: float = 0.0, distance: float = 3.7, size: tuple[int, int] = (64, 64)) -> Viewpoint:
+def _around(
+    turn: float = 0.0, distance: float = 3.7, size: tuple[int, int] = (64, 64), elevation: float = 0.6
+) -> Viewpoint:
     return Viewpoint.towards(
-        np.zeros(3), azimuth=turn, elevation=0.6, distance=distance, focal=1.0, size=size
+        np.zeros(3), azimuth=turn, elevation=elevation, distance=distance, focal=1.0, size=size
     )
 
 
@@ -116,10 +118,7 @@ def test_exact_depths_lead_there_and_back() -> None:
 
 def test_wrong_depths_do_not_come_back() -> None:
     scene = slanted_plane(count=100, seed=0, slant=30.0)
-    camera0, camera1 = (
-        Viewpoint.towards(np.zeros(3), azimuth=turn, elevation=0.0, distance=3.7, focal=1.0, size=(64, 64))
-        for turn in (0.0, 0.5)
-    )
+    camera0, camera1 = (_around(turn, elevation=0.0) for turn in (0.0, 0.5))
     depth0, depth1 = scene.depth(camera0), scene.depth(camera1)
     columns = np.indices(depth1.shape)[1]
     wrong = (depth1 * (1 + 0.04 * np.sin(columns / 3))).astype(np.float32)
@@ -133,10 +132,7 @@ def test_wrong_depths_do_not_come_back() -> None:
 
 def test_expected_depth_fails_where_plane_depth_passes() -> None:
     scene = slanted_plane(count=2000, seed=0, slant=50.0)
-    camera0, camera1 = (
-        Viewpoint.towards(np.zeros(3), azimuth=turn, elevation=0.0, distance=2.5, focal=1.0, size=(128, 128))
-        for turn in (-0.2, 0.4)
-    )
+    camera0, camera1 = (_around(turn, 2.5, (128, 128), 0.0) for turn in (-0.2, 0.4))
     one, other = render(scene.gaussians, camera0), render(scene.gaussians, camera1)
     assert Consistent()(one.plane_depth, camera0, other.plane_depth, camera1) is None
     found = Consistent()(one.expected_depth, camera0, other.expected_depth, camera1)
@@ -242,9 +238,7 @@ def test_pixels_without_depth_are_edges() -> None:
 
 def test_without_them_a_rendered_depth_is_truer() -> None:
     scene = ball_on_plane(count=40_000, seed=0)
-    camera = Viewpoint.towards(
-        np.zeros(3), azimuth=0.0, elevation=0.6, distance=3.7, focal=1.0, size=(128, 128)
-    )
+    camera = _around(size=(128, 128))
     exact, depth = scene.depth(camera), render(scene.gaussians, camera).plane_depth
     clean = without_edges(depth)
     worst, rest = (float(np.nanpercentile(np.abs(d - exact) / exact, 99.5)) for d in (depth, clean))

@@ -18,26 +18,23 @@ from jaxtyping import Bool, Float64
 
 from homolog.core.coords import Size, inside
 from homolog.core.errors import ConfigError
-from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair
-from homolog.synthetic.assets import Asset, AssetSource, ProceduralAssets, chosen_categories
+from homolog.synthetic.asset_pairs import SUBJECT, SurfacePair, photographed
+from homolog.synthetic.assets import AssetSource, ProceduralAssets
+from homolog.synthetic.category import chosen
 from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, eroded, shared_parts
 from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light
 from homolog.synthetic.rendering.look import draw_look
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
-from homolog.synthetic.rendering.viewpoint import drawn_azimuth, drawn_camera
+from homolog.synthetic.rendering.viewpoint import drawn_azimuth
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.texturing.texturers import ProceduralTexturer, Retexturing, Texturer
-from homolog.synthetic.transfer import Landmarks, landmarks_in
+from homolog.synthetic.transfer import Landing, landmarks_in
 from homolog.synthetic.warping import MapRanges, PlaneMap, WarpedView
 
 TRIES = 12
 """Maps to draw before taking the one that keeps most of the object in the picture."""
-
-
-Move = Callable[[Float64[np.ndarray, "N 2"], Size], Float64[np.ndarray, "N 2"]]
-"""From pixels of one picture to pixels of another of the same size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -106,28 +103,25 @@ class AlignedPairs(PairsOnDemand):
         if len(scale) != 2:
             raise ConfigError(f"expected scale as [lowest, highest], got {list(scale)}")
         self._source: AssetSource = source or ProceduralAssets()
-        self._names = chosen_categories(self._source, names)
+        self._names = chosen(names, self._source.categories())
         self._ranges = MapRanges(
             rotation=rotation, scale=(scale[0], scale[1]), stretch=stretch, shift=shift, bend=bend
         )
         self._kept, self._erosion = kept, erosion
-        self._retexturing = Retexturing.chosen(
+        self._retexturing = Retexturing(
             texturer=texturer or ProceduralTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
 
     def pair(self, index: int) -> AlignedPair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-        """
+        """Make one pair with everything that is known about it."""
         seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         asset = self._source.sample(name, int(seeds.generator(Factor.shape).integers(2**62)))
         pose = asset.draw_pose(seeds.generator(Factor.pose))
-        plain = self._view(
-            asset, Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT), seeds
-        )
+        body = Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
+        azimuth = drawn_azimuth(seeds.generator(Factor.layout), asset.azimuths)
+        camera = photographed(asset, body, seeds.generator(Factor.camera), azimuth, self._size)
+        plain = View.of(Scene.of([body]), camera)
         lens = self._map(plain, seeds)
         warped = WarpedView.of(plain, lens)
         views = (warped.view, plain)
@@ -155,17 +149,6 @@ class AlignedPairs(PairsOnDemand):
             map=lens,
         )
 
-    def _view(self, asset: Asset, body: Body, seeds: Seeds) -> View:
-        camera = drawn_camera(
-            body.vertices,
-            seeds.generator(Factor.camera),
-            azimuth=drawn_azimuth(seeds.generator(Factor.layout), asset.azimuths),
-            elevations=asset.elevations,
-            roll=asset.turns,
-            size=self._size,
-        )
-        return View.of(Scene.of([body]), camera)
-
     def _map(self, view: View, seeds: Seeds) -> PlaneMap:
         """Draw maps until one keeps enough of the object in the picture; otherwise return the best one."""
         shown = lattice_of(view.shows(0))[:: max(1, int(view.shows(0).sum()) // 2000)]
@@ -180,14 +163,10 @@ class AlignedPairs(PairsOnDemand):
 
 
 def aligned_truth(view0: View, view1: View, lens: PlaneMap) -> tuple[DenseTruth, DenseTruth]:
-    """Return the truth from view 0 to view 1, and the one from 1 to 0.
+    """Return the truth from the warped view 0 to the plain view 1, and the one from 1 to 0.
 
-    Nothing is occluded: what view 1 shows, view 0 shows too unless it is outside the image.
-
-    Args:
-        view0: the warped view.
-        view1: the plain one.
-        lens: from pixels of view 1 to pixels of view 0.
+    `lens` leads from pixels of view 1 to pixels of view 0. Nothing is occluded: what view 1 shows, view 0
+    shows too unless it is outside the image.
     """
     return both_ways(_labels(view0, view1, lens.undone), _labels(view1, view0, lens.moved))
 
@@ -198,7 +177,7 @@ def lattice_of(mask: np.ndarray) -> Float64[np.ndarray, "N 2"]:
     return np.stack((columns, rows), axis=1).astype(np.float64)
 
 
-def _labels(here: View, there: View, move: Move) -> OneWay:
+def _labels(here: View, there: View, move: Callable[[np.ndarray, Size], np.ndarray]) -> OneWay:
     shown = here.shows(0)
     xy = np.full((*here.size, 2), np.nan, np.float32)
     covisible = np.zeros(here.size, np.bool_)
@@ -208,9 +187,9 @@ def _labels(here: View, there: View, move: Move) -> OneWay:
     return OneWay(xy=xy, covisible=covisible, part=shared_parts(here, np.zeros(1, np.int32)))
 
 
-def _moved(marks: Landmarks, lens: PlaneMap, view: View) -> Landmarks:
+def _moved(marks: Landing, lens: PlaneMap, view: View) -> Landing:
     xy = lens.moved(marks.xy.astype(np.float64), view.size)
-    return Landmarks(xy=xy.astype(np.float32), visible=marks.visible & _within(xy, view))
+    return Landing(xy=xy.astype(np.float32), visible=marks.visible & _within(xy, view))
 
 
 def _within(xy: np.ndarray, view: View) -> Bool[np.ndarray, " N"]:

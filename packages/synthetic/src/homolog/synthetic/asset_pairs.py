@@ -7,28 +7,28 @@ Instances come from an `AssetSource`, their appearance from a `Texturer`. `MeshP
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
+from homolog.core.coords import Size
 from homolog.core.samples import PairSample
-from homolog.synthetic.assets import Asset, AssetSource, chosen_categories
-from homolog.synthetic.category import Numbers
-from homolog.synthetic.correspondence import DenseTruth, dense_truth, eroded
+from homolog.synthetic.assets import Asset, AssetSource
+from homolog.synthetic.category import Numbers, chosen
+from homolog.synthetic.correspondence import dense_truth, eroded
 from homolog.synthetic.meshes.folder import MeshFolder
-from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light
 from homolog.synthetic.rendering.look import Look, draw_look
-from homolog.synthetic.rendering.photometry import as_sample_image, mask_box
+from homolog.synthetic.rendering.photometry import mask_box
 from homolog.synthetic.rendering.scene import Body, Scene
 from homolog.synthetic.rendering.view import View
 from homolog.synthetic.rendering.viewpoint import Viewpoint, drawn_azimuth, drawn_camera, drawn_turn
 from homolog.synthetic.scenes.objects import drawn_occluder
 from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.texturing.texturers import IdentityTexturer, Retexturing, Texturer
-from homolog.synthetic.transfer import Landmarks, landmarks_in, turned_towards
+from homolog.synthetic.transfer import Landing, landmarks_in, turned_towards
 from homolog.synthetic.warping import WarpedViewpoint
 
 SUBJECT = "subject"
@@ -39,7 +39,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SurfacePair:
+class SurfacePair(KnownPair):
     """Everything that is known about two pictures of body 0 of two scenes; `sample` is the training sample.
 
     Attributes:
@@ -48,11 +48,8 @@ class SurfacePair:
         poses: the numbers of both poses.
         looks: colours and patterns of both instances, before any texturer.
         views: geometry of both images; body 0 is the instance.
-        pictures: pixels of both images.
-        truths: the dense truth on image 0, and the one on image 1.
         landmarks: keypoints of both images, in the order of the topology's names.
         prompts: what the texturer was asked for; empty without one.
-        name: unique within its data set.
     """
 
     category: str
@@ -60,11 +57,8 @@ class SurfacePair:
     poses: tuple[Numbers, Numbers]
     looks: tuple[Look, Look]
     views: tuple[View, View]
-    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
-    truths: tuple[DenseTruth, DenseTruth]
-    landmarks: tuple[Landmarks, Landmarks]
+    landmarks: tuple[Landing, Landing]
     prompts: tuple[str, str]
-    name: str
 
     def sample(self) -> PairSample:
         """Return the pair with image 0 as the query: dense truth, keypoints visible in both, boxes, masks, depth.
@@ -75,17 +69,12 @@ class SurfacePair:
         xy0, xy1 = (torch.from_numpy(marks.xy[both]) for marks in self.landmarks)
         mask0, mask1 = (view.shows(0) for view in self.views)
         depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
-        image0, image1 = (
-            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
-        )
         camera0, camera1 = (
             None if isinstance(view.viewpoint, WarpedViewpoint) else view.viewpoint.camera()
             for view in self.views
         )
         names = self.assets[0].topology.landmark_names
-        return PairSample(
-            image0=image0,
-            image1=image1,
+        return self._sample(
             xy0=xy0,
             xy1=xy1,
             box0=mask_box(mask0),
@@ -93,13 +82,10 @@ class SurfacePair:
             category=self.category,
             camera0=camera0,
             camera1=camera1,
-            dense0=self.truths[0].field(),
-            dense1=self.truths[1].field(),
             depth0=depth0,
             depth1=depth1,
             mask0=torch.from_numpy(mask0),
             mask1=torch.from_numpy(mask1),
-            name=self.name,
             facts={
                 "keypoints": ", ".join(name for name, seen in zip(names, both, strict=True) if seen),
                 "licence": self.assets[0].licence,
@@ -157,20 +143,15 @@ class AssetPairs(PairsOnDemand):
         check_within(0, 180, turn=turn)
         check_within(0, 1, occluders=occluders, recoloured=recoloured)
         check_at_least(0, erosion=erosion)
-        self._source, self._names = source, chosen_categories(source, names)
+        self._source, self._names = source, chosen(names, source.categories())
         self._turn, self._occluders, self._recoloured = turn, occluders, recoloured
         self._erosion = erosion
-        self._retexturing = Retexturing.chosen(
+        self._retexturing = Retexturing(
             texturer=texturer or IdentityTexturer(), prompts=prompts, photos=photos, photometry=photometry
         )
 
     def pair(self, index: int) -> SurfacePair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-            DataError: a mesh of the source cannot be used.
-        """
+        """Make one pair; raises DataError if a mesh of the source cannot be used."""
         seeds = self._seeds(index)
         name = self._names[int(seeds.generator(Factor.choice).integers(len(self._names)))]
         assets = self._assets(name, seeds)
@@ -178,6 +159,7 @@ class AssetPairs(PairsOnDemand):
             asset.draw_pose(seeds.generator(Factor.pose, side)) for side, asset in enumerate(assets)
         )
         views, landmarks = self._views(assets, (pose0, pose1), seeds)
+        recoloured = [seeds.generator(Factor.choice, 1 + side).random() < self._recoloured for side in (0, 1)]
         look0, look1 = (self._look(asset, seeds, side) for side, asset in enumerate(assets))
         (picture0, prompt0), (picture1, prompt1) = (
             self._retexturing.picture(
@@ -187,7 +169,7 @@ class AssetPairs(PairsOnDemand):
                 side,
                 look=look,
                 light=Light.drawn(seeds.generator(Factor.light, side)),
-                colours=None if self._is_recoloured(seeds, side) else assets[side].colours,
+                colours=None if recoloured[side] else assets[side].colours,
             )
             for side, look in enumerate((look0, look1))
         )
@@ -212,23 +194,27 @@ class AssetPairs(PairsOnDemand):
     def _look(self, asset: Asset, seeds: Seeds, side: int) -> Look:
         return draw_look(asset.topology, seeds.generator(Factor.texture, side))
 
-    def _is_recoloured(self, seeds: Seeds, side: int) -> bool:
-        return float(seeds.generator(Factor.choice, 1 + side).random()) < self._recoloured
-
     def _views(
         self, assets: tuple[Asset, Asset], poses: tuple[Numbers, Numbers], seeds: Seeds
-    ) -> tuple[tuple[View, View], tuple[Landmarks, Landmarks]]:
+    ) -> tuple[tuple[View, View], tuple[Landing, Landing]]:
         body0, body1 = (
             Body(topology=asset.topology, vertices=asset.vertices(pose), key=SUBJECT)
             for asset, pose in zip(assets, poses, strict=True)
         )
         usual = assets[0].azimuths
         azimuth = drawn_azimuth(seeds.generator(Factor.layout), usual)
-        first = self._view(body0, self._camera(assets[0], body0, azimuth, seeds, 0), seeds, 0)
+        first = self._view(
+            body0,
+            photographed(assets[0], body0, seeds.generator(Factor.camera, 0), azimuth, self._size),
+            seeds,
+            0,
+        )
         marks = landmarks_in(first)
         turn = drawn_turn(seeds.generator(Factor.layout, 1), azimuth, usual, self._turn)
         for nearer in (1.0, 0.6, 0.3, 0.0):
-            camera = self._camera(assets[1], body1, azimuth + nearer * turn, seeds, 1)
+            camera = photographed(
+                assets[1], body1, seeds.generator(Factor.camera, 1), azimuth + nearer * turn, self._size
+            )
             # Most views that show too few keypoints are found without rendering, from which way surfaces face.
             if nearer > 0 and (marks.visible & turned_towards(camera, body1)).sum() < FEWEST:
                 continue
@@ -238,22 +224,21 @@ class AssetPairs(PairsOnDemand):
                 break
         return (first, second), (marks, other)
 
-    def _camera(self, asset: Asset, body: Body, azimuth: float, seeds: Seeds, side: int) -> Viewpoint:
-        return drawn_camera(
-            body.vertices,
-            seeds.generator(Factor.camera, side),
-            azimuth=azimuth,
-            elevations=asset.elevations,
-            roll=asset.turns,
-            size=self._size,
-        )
-
     def _view(self, body: Body, camera: Viewpoint, seeds: Seeds, side: int) -> View:
         random = seeds.generator(Factor.occluder, side)
         bodies = [body]
         if random.random() < self._occluders:
             bodies.append(drawn_occluder(camera, body.vertices, random))
         return View.of(Scene.of(bodies), camera)
+
+
+def photographed(
+    asset: Asset, body: Body, random: np.random.Generator, azimuth: float, size: Size
+) -> Viewpoint:
+    """Draw how an instance is photographed from a given azimuth, radians."""
+    return drawn_camera(
+        body.vertices, random, azimuth=azimuth, elevations=asset.elevations, roll=asset.turns, size=size
+    )
 
 
 class MeshPairs(AssetPairs):
@@ -263,43 +248,17 @@ class MeshPairs(AssetPairs):
         self,
         *,
         root: str | Path,
-        count: int,
-        size: int | Sequence[int] = 256,
-        seed: int = 0,
-        split: Literal["trn", "val", "test"] = "trn",
-        names: list[str] | None = None,
         licence: str = "unknown",
         up: Literal["y", "z"] = "y",
         stretch: float = 0.12,
         bend: float = 0.10,
-        texturer: Texturer | None = None,
-        prompts: Sequence[str] | None = None,
-        turn: float | int = 100.0,
-        occluders: float | int = 0.3,
-        recoloured: float | int = 0.5,
-        erosion: float | int = 0.0,
-        photos: str | Path | None = None,
-        photometry: bool = True,
+        **settings: Any,
     ) -> None:
-        """Choose the folder and the settings: `root` to `bend` as in `MeshFolder`, the rest as in `AssetPairs`.
+        """Choose the folder and the settings: `root` to `bend` as in `MeshFolder`, others as in `AssetPairs`.
 
         Raises:
             ConfigError: an unknown category, or a number out of range.
             DataError: no meshes or no photos in the folder.
         """
-        super().__init__(
-            source=MeshFolder(root=root, licence=licence, up=up, stretch=stretch, bend=bend),
-            count=count,
-            size=size,
-            seed=seed,
-            split=split,
-            names=names,
-            texturer=texturer,
-            prompts=prompts,
-            turn=turn,
-            occluders=occluders,
-            recoloured=recoloured,
-            erosion=erosion,
-            photos=photos,
-            photometry=photometry,
-        )
+        folder = MeshFolder(root=root, licence=licence, up=up, stretch=stretch, bend=bend)
+        super().__init__(source=folder, **settings)

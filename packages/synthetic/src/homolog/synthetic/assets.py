@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.core.errors import ConfigError, did_you_mean
+from homolog.core.errors import ConfigError
 from homolog.synthetic.category import Numbers, category, chosen, topology
 from homolog.synthetic.meshes.colours import Colours
 from homolog.synthetic.rendering.scene import Topology
@@ -69,30 +69,11 @@ class AssetSource(Protocol):
         ...
 
 
-def chosen_categories(source: AssetSource, names: list[str] | None) -> tuple[str, ...]:
-    """Return the requested categories of a source; all by default.
-
-    Raises:
-        ConfigError: an unknown category, or an empty list.
-    """
-    available = source.categories()
-    found = available if names is None else tuple(names)
-    unknown = next((name for name in found if name not in available), None)
-    if unknown is not None:
-        raise ConfigError(f"no category named {unknown}{did_you_mean(unknown, available)}")
-    if not found:
-        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(available)}")
-    return found
-
-
 class ProceduralAssets:
     """The procedural categories as an `AssetSource`: one topology each, whose left and right are known."""
 
     def __init__(self, *, names: list[str] | None = None) -> None:
-        """Choose categories.
-
-        Args:
-            names: all by default.
+        """Choose categories; all by default.
 
         Raises:
             ConfigError: an unknown category, or an empty list.
@@ -109,8 +90,7 @@ class ProceduralAssets:
         Raises:
             ConfigError: no such category or topology.
         """
-        if category not in self._names:
-            raise ConfigError(f"no category named {category}{did_you_mean(category, self._names)}")
+        chosen([category], self._names)
         asset = procedural_asset(category, np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed))))
         if topology not in (None, asset.topology.name):
             raise ConfigError(f"{category}: expected the topology {asset.topology.name}, got {topology}")
@@ -126,14 +106,11 @@ def procedural_asset(name: str, random: np.random.Generator) -> Asset:
     kind = category(name)
     shape = kind.draw_shape(random)
 
-    def build(pose: Numbers) -> np.ndarray:
-        return kind.vertices(shape, {**kind.rest(), **pose})
-
     return Asset(
         category=name,
         topology=topology(name),
         shape=shape,
-        build=build,
+        build=lambda pose: kind.vertices(shape, {**kind.rest(), **pose}),
         draw_pose=kind.draw_pose,
         licence="made by homolog",
         azimuths=kind.azimuths,

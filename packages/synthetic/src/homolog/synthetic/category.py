@@ -101,8 +101,7 @@ def category(name: str) -> Category:
     Raises:
         ConfigError: no such category.
     """
-    if name not in categories():
-        raise ConfigError(f"no category named {name}{did_you_mean(name, categories())}")
+    chosen([name])
     return importlib.import_module(f"homolog.synthetic.categories.{name}").CATEGORY
 
 
@@ -112,17 +111,19 @@ def categories() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(package.__path__)))
 
 
-def chosen(names: list[str] | None) -> tuple[str, ...]:
-    """Return the requested categories; all by default.
+def chosen(names: list[str] | None, available: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return the requested ones of the available categories; all by default, and of the procedural ones.
 
     Raises:
         ConfigError: an unknown category, or an empty list.
     """
-    found = categories() if names is None else tuple(names)
+    known = categories() if available is None else available
+    found = known if names is None else tuple(names)
     for name in found:
-        category(name)
+        if name not in known:
+            raise ConfigError(f"no category named {name}{did_you_mean(name, known)}")
     if not found:
-        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(categories())}")
+        raise ConfigError(f"expected at least one category, got none; choose from {', '.join(known)}")
     return found
 
 

@@ -89,22 +89,14 @@ def dense_truth(
 
 
 def both_ways(there: OneWay, back: OneWay, *, two_way: float | None = None) -> tuple[DenseTruth, DenseTruth]:
-    """Complete the labels of two views with what needs both.
-
-    Args:
-        there: labels of view 0.
-        back: labels of view 1.
-        two_way: drop labels that do not lead back to within this many pixels; None keeps them.
-    """
+    """Complete the labels of view 0 and of view 1 with what needs both; `two_way` as in `dense_truth`."""
     return _completed(there, back, two_way), _completed(back, there, two_way)
 
 
 def shared_parts(view: View, names: Int32[np.ndarray, " B"]) -> Int32[np.ndarray, "H W"]:
     """Return a number for the body and the part that each pixel shows, -1 where both scenes do not have it.
 
-    Args:
-        view: what the pixels show.
-        names: [B] a number for each body of its scene that both scenes agree on, -1 for none.
+    `names` [B] has a number for each body of the view's scene that both scenes agree on, -1 for none.
     """
     part = np.empty_like(view.raster.face)
     _name_parts(view.raster.face, view.scene.object, view.scene.part, names, part)
@@ -121,7 +113,11 @@ def _labels(source: View, target: View, names: np.ndarray, tolerance: Tolerance 
 
 
 def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
-    valid = way.covisible if two_way is None else way.covisible & (_two_way_error(way, back) <= two_way)
+    valid = way.covisible
+    if two_way is not None:
+        error = np.empty(valid.shape, np.float32)
+        _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
+        valid = valid & (error <= two_way)
     interior = np.empty(valid.shape, np.bool_)
     # Planes: a grid of [2 H W] is what they become.
     planes = np.empty((2, *valid.shape), np.float32)
@@ -134,13 +130,6 @@ def _completed(way: OneWay, back: OneWay, two_way: float | None) -> DenseTruth:
         interior=interior,
         reference_size=(back.part.shape[0], back.part.shape[1]),
     )
-
-
-def _two_way_error(way: OneWay, back: OneWay) -> Float32[np.ndarray, "H W"]:
-    """Return the distance in pixels after following a label and the one back; infinite where there is none."""
-    error = np.empty(way.covisible.shape, np.float32)
-    _round_trip(way.xy, way.covisible, back.xy, back.covisible, error)
-    return error
 
 
 @lru_cache(maxsize=16)
@@ -202,6 +191,7 @@ def _keep_valid(
 def _round_trip(
     xy: np.ndarray, covisible: np.ndarray, back_xy: np.ndarray, back_covisible: np.ndarray, error: np.ndarray
 ) -> None:
+    """Find the distance in pixels after following a label and the one back; infinite where there is none."""
     height, width = covisible.shape
     far_height, far_width = back_covisible.shape
     for y in range(height):
@@ -291,13 +281,7 @@ DEPTH_STEP = 0.03
 def eroded(
     truths: tuple[DenseTruth, DenseTruth], views: tuple[View, View], radius: float | int
 ) -> tuple[DenseTruth, DenseTruth]:
-    """Drop the labels of a pair that start or end within `radius` pixels of a contour.
-
-    Args:
-        truths: of view 0 and of view 1.
-        views: geometry of both.
-        radius: 0 leaves everything as it is.
-    """
+    """Drop the labels of a pair that start or end within `radius` pixels of a contour; 0 keeps all."""
     if radius <= 0:
         return truths
     safe0, safe1 = (distance_to(contours(view)) > radius for view in views)
@@ -319,6 +303,18 @@ def contours(view: View) -> Bool[np.ndarray, "H W"]:
         found[one] |= differs
         found[other] |= differs
     return found
+
+
+def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
+    """Return the fraction of the pixels of each of two images that the other shows too."""
+    return float(truths[0].valid.mean()), float(truths[1].valid.mean())
+
+
+def overlap_facts(truths: tuple[DenseTruth, DenseTruth]) -> dict[str, str]:
+    """Return the smaller fraction and both, as facts of a sample."""
+    both = overlap(truths)
+    values = {"overlap": min(both), "overlap0": both[0], "overlap1": both[1]}
+    return {name: f"{value:.4f}" for name, value in values.items()}
 
 
 def _restricted(truth: DenseTruth, here: np.ndarray, there: np.ndarray) -> DenseTruth:

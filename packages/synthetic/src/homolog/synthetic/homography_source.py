@@ -11,58 +11,38 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float64
 
 from homolog.core.coords import Size, inside, pixel_grid
 from homolog.core.errors import ConfigError
 from homolog.core.homography import drawn_pair
 from homolog.core.io import photos_below, read_image
 from homolog.core.samples import PairSample
-from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways
-from homolog.synthetic.on_demand import PairsOnDemand
-from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
+from homolog.synthetic.correspondence import DenseTruth, OneWay, both_ways, overlap_facts
+from homolog.synthetic.on_demand import KnownPair, PairsOnDemand
+from homolog.synthetic.rendering.photometry import Photometry, taken
 from homolog.synthetic.seeds import Factor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class HomographyPair:
-    """Everything that is known about a pair; `sample` is the training sample.
+class HomographyPair(KnownPair):
+    """Everything that is known about a pair; its second picture is black where the photo ends.
 
     Attributes:
         homography: [3 3] from pixels of image 0 to pixels of image 1.
-        pictures: pixels of both images; the second is black where the photo ends.
-        truths: the dense truth on image 0, and the one on image 1.
         photo: path of the photo below the folder.
-        name: unique within its data set.
     """
 
     homography: Float64[np.ndarray, "3 3"]
-    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
-    truths: tuple[DenseTruth, DenseTruth]
     photo: str
-    name: str
 
     def sample(self) -> PairSample:
         """Return the pair with its homography, dense truth, and masks of where the photo is."""
-        image0, image1 = (
-            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
-        )
-        share0, share1 = (float(truth.valid.mean()) for truth in self.truths)
-        return PairSample(
-            image0=image0,
-            image1=image1,
+        return self._sample(
             homography=torch.from_numpy(self.homography),
-            dense0=self.truths[0].field(),
-            dense1=self.truths[1].field(),
             mask0=torch.from_numpy(self.truths[0].fg),
             mask1=torch.from_numpy(self.truths[1].fg),
-            name=self.name,
-            facts={
-                "photo": self.photo,
-                "overlap": f"{min(share0, share1):.4f}",
-                "overlap0": f"{share0:.4f}",
-                "overlap1": f"{share1:.4f}",
-            },
+            facts={"photo": self.photo, **overlap_facts(self.truths)},
         )
 
 
@@ -105,12 +85,7 @@ class HomographySource(PairsOnDemand):
         self._displacement, self._photometry = float(displacement), photometry
 
     def pair(self, index: int) -> HomographyPair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-            DataError: the photo is damaged.
-        """
+        """Make one pair; raises DataError if its photo is damaged."""
         seeds = self._seeds(index)
         path = self._photos[int(seeds.generator(Factor.choice).integers(len(self._photos)))]
         drawn = drawn_pair(
@@ -140,9 +115,8 @@ def homography_truth(
 ) -> tuple[DenseTruth, DenseTruth]:
     """Return the dense truth of two images of one size: a map leaves nothing hidden but what is outside.
 
-    Args:
-        homography: from pixels of image 0 to pixels of image 1.
-        known1: [H W] where image 1 shows anything.
+    The homography leads from pixels of image 0 to pixels of image 1; `known1` [H W] is where image 1 shows
+    anything.
     """
     size = (known1.shape[0], known1.shape[1])
     there = _labels(homography, np.ones(size, np.bool_), size)

@@ -2,11 +2,17 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import UInt8
 
 from homolog.core.coords import Size
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
+from homolog.synthetic.correspondence import DenseTruth
+from homolog.synthetic.rendering.photometry import as_sample_image
 from homolog.synthetic.seeds import Seeds, Split
 
 SMALLEST = 16
@@ -19,23 +25,12 @@ class OnDemand:
     _what: ClassVar[str] = "pair"
 
     def __init__(self, *, count: int, size: int | Sequence[int], seed: int, split: str) -> None:
-        """Check and keep the settings that all sources share.
-
-        Args:
-            count: number of samples.
-            size: of the images in pixels, one number or [height, width].
-            seed: of the data set.
-            split: equal indices of different splits give unrelated samples.
-
-        Raises:
-            ConfigError: a negative count, images that are too small, or an unknown split.
-        """
+        """Raise ConfigError for a negative count, images that are too small, or an unknown split."""
         check_at_least(0, count=count)
         self._count, self._size = count, image_size(size)
         self._seed, self._split = seed, Split.named(split)
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return self._count
 
     def _seeds(self, index: int) -> Seeds:
@@ -48,20 +43,37 @@ class OnDemand:
         return f"{kind}-{self._split.name}-{self._seed}-{index}"
 
 
-@runtime_checkable
-class KnownPair(Protocol):
-    """Everything that is known about a pair."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownPair(ABC):
+    """Everything that is known about a pair; `sample` is the training sample.
 
+    Attributes:
+        pictures: pixels of both images.
+        truths: the dense truth on image 0, and the one on image 1.
+        name: unique within its data set.
+    """
+
+    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
+    truths: tuple[DenseTruth, DenseTruth]
+    name: str
+
+    @abstractmethod
     def sample(self) -> PairSample:
         """Return the part that a matcher is trained on."""
-        ...
+
+    def _sample(self, **known: Any) -> PairSample:
+        """Add images, dense truth and name to what else is known."""
+        image0, image1 = (
+            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
+        )
+        dense0, dense1 = (truth.field() for truth in self.truths)
+        return PairSample(image0=image0, image1=image1, dense0=dense0, dense1=dense1, name=self.name, **known)
 
 
 class PairsOnDemand(OnDemand, ABC):
     """A source of pairs."""
 
     def __getitem__(self, index: int) -> PairSample:
-        """Make one pair; raises what `pair` raises."""
         return self.pair(index).sample()
 
     @abstractmethod

@@ -6,20 +6,19 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
 
 from homolog.core.errors import ConfigError
 from homolog.core.samples import PairSample
 from homolog.synthetic.category import chosen
-from homolog.synthetic.correspondence import DenseTruth, dense_truth
-from homolog.synthetic.on_demand import PairsOnDemand, check_at_least, check_within
+from homolog.synthetic.correspondence import DenseTruth, dense_truth, overlap, overlap_facts
+from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least, check_within
 from homolog.synthetic.rendering.lighting import Light, Sky
 from homolog.synthetic.rendering.look import Look
 from homolog.synthetic.rendering.paint import paint
-from homolog.synthetic.rendering.photometry import Photometry, as_sample_image, taken
+from homolog.synthetic.rendering.photometry import Photometry, taken
 from homolog.synthetic.rendering.scene import Scene
 from homolog.synthetic.rendering.view import View
-from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.rendering.viewpoint import Viewpoint, axis_angle
 from homolog.synthetic.scenes.objects import Actor
 from homolog.synthetic.scenes.room import FloorPlan, Prop, Room, furnished, pedestal
 from homolog.synthetic.seeds import Factor, Seeds
@@ -38,51 +37,33 @@ _MARGIN = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ScenePair:
+class ScenePair(KnownPair):
     """Everything that is known about a pair; `sample` is the training sample.
 
     Attributes:
         views: geometry of both images; their scene is the same.
         looks: one for each body.
-        pictures: pixels of both images.
-        truths: the dense truth on image 0, and the one on image 1.
         fits: whether the overlap is in the requested range.
-        name: unique within its data set.
     """
 
     views: tuple[View, View]
     looks: tuple[Look, ...]
-    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
-    truths: tuple[DenseTruth, DenseTruth]
     fits: bool
-    name: str
 
     def sample(self) -> PairSample:
         """Return the pair with dense truth, depth, cameras, pose, and facts such as the overlap."""
-        image0, image1 = (
-            as_sample_image(picture, f"{self.name}/{side}") for side, picture in enumerate(self.pictures)
-        )
         depth0, depth1 = (torch.from_numpy(view.depth) for view in self.views)
         camera0, camera1 = (view.viewpoint for view in self.views)
-        share0, share1 = overlap(self.truths)
-        axes = float(np.clip(camera0.R[2] @ camera1.R[2], -1, 1))
-        return PairSample(
-            image0=image0,
-            image1=image1,
+        return self._sample(
             camera0=camera0.camera(),
             camera1=camera1.camera(),
             pose=camera0.pose_to(camera1),
-            dense0=self.truths[0].field(),
-            dense1=self.truths[1].field(),
             depth0=depth0,
             depth1=depth1,
-            name=self.name,
             facts={
-                "overlap": f"{min(share0, share1):.4f}",
-                "overlap0": f"{share0:.4f}",
-                "overlap1": f"{share1:.4f}",
+                **overlap_facts(self.truths),
                 "overlap_fits": "yes" if self.fits else "no",
-                "angle": f"{np.degrees(np.arccos(axes)):.1f}",
+                "angle": f"{axis_angle(camera0, camera1):.1f}",
                 "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
             },
         )
@@ -135,11 +116,7 @@ class ScenePairs(PairsOnDemand):
         self._turn, self._overlap, self._photometry = turn, (float(low), float(high)), photometry
 
     def pair(self, index: int) -> ScenePair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-        """
+        """Make one pair with everything that is known about it."""
         seeds = self._seeds(index)
         room = Room.drawn(seeds.generator(Factor.layout))
         plan = FloorPlan()
@@ -226,11 +203,6 @@ class ScenePairs(PairsOnDemand):
             size=self._size,
             roll=float(np.radians(5 * random.standard_normal())),
         )
-
-
-def overlap(truths: tuple[DenseTruth, DenseTruth]) -> tuple[float, float]:
-    """Return the fraction of the pixels of each of two images that the other shows too."""
-    return float(truths[0].valid.mean()), float(truths[1].valid.mean())
 
 
 def _rough(camera: Viewpoint) -> Viewpoint:

@@ -69,11 +69,7 @@ class Seeds:
     index: int
 
     def __post_init__(self) -> None:
-        """Validate that the numbers are not negative.
-
-        Raises:
-            ConfigError: one is negative.
-        """
+        """Raise ConfigError for a negative seed or index."""
         if min(self.seed, self.index) < 0:
             raise ConfigError(f"expected seed and index >= 0, got {self.seed}, {self.index}")
 

@@ -77,14 +77,10 @@ class SemanticPairs(AssetPairs):
         self._shared_look = shared_look
         self._textures = None if textures is None else PhotoFolder(textures)
         # Without a texturer, colours are rounded once: by the camera.
-        self._retexturing = replace(self._retexturing, texturer=None)
+        self._retexturing.texturer = None
 
     def pair(self, index: int) -> SemanticPair:
-        """Make one pair with everything that is known about it.
-
-        Raises:
-            IndexError: the index is out of range.
-        """
+        """Make one pair with everything that is known about it."""
         pair = super().pair(index)
         return SemanticPair(**{field.name: getattr(pair, field.name) for field in fields(pair)})
 

@@ -51,14 +51,7 @@ class Landing:
 def transfer(
     points: SurfacePoints, source: View, target: View, tolerance: Tolerance | None = None
 ) -> Landing:
-    """Find surface points of one view's scene in another view.
-
-    Args:
-        points: on the scene of `source`.
-        source: the view whose bodies `points` refer to.
-        target: another instance, pose, camera or frame, or the same view.
-        tolerance: of the visibility test.
-    """
+    """Find surface points of the scene of `source` in `target`: another instance, pose, camera, or the same."""
     allowed = tolerance or Tolerance()
     scene = target.scene
     xy = np.empty((len(points), 2), np.float32)
@@ -177,28 +170,15 @@ def _looks_away(seen: np.ndarray, faces: np.ndarray, f: Real) -> Real:
     return seen[i, 0] * across[0] + seen[i, 1] * across[1] + seen[i, 2] * across[2] >= 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Landmarks:
-    """The keypoints of a category in one image.
-
-    Attributes:
-        xy: [K 2] pixel coordinates, whether visible or not.
-        visible: [K] whether they are visible.
-    """
-
-    xy: Float32[np.ndarray, "K 2"]
-    visible: Bool[np.ndarray, " K"]
-
-
-def landmarks_in(view: View) -> Landmarks:
-    """Return the keypoints of body 0 of a view.
+def landmarks_in(view: View) -> Landing:
+    """Return where the keypoints of body 0 of a view are in it, in the order of the topology's names.
 
     A keypoint on a vertex belongs to every triangle that meets there: the foot of a chair is visible where one
     of the leg's sides is, though its sole never is.
     """
     points, first = _fans(view.scene.bodies[0].topology)
     landing = transfer(points, view, view)
-    return Landmarks(xy=landing.xy[first], visible=_any_of(landing.visible, first))
+    return Landing(xy=landing.xy[first], visible=_any_of(landing.visible, first))
 
 
 def turned_towards(camera: Viewpoint, body: Body) -> Bool[np.ndarray, " K"]:

@@ -29,13 +29,7 @@ from homolog.synthetic.transfer import transfer
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SeenPoints:
-    """N surface points, each with a frame on which it is visible.
-
-    Attributes:
-        points: on the bodies that all frames share.
-        frame: [N] the frame that each was picked on.
-        xy: [N 2] where it was picked there, pixel coordinates.
-    """
+    """N surface points on the bodies that all frames share, and the frame and pixel that each was picked on."""
 
     points: SurfacePoints
     frame: Int64[np.ndarray, " N"]
@@ -44,12 +38,7 @@ class SeenPoints:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PointTracks:
-    """N points on T frames.
-
-    Attributes:
-        xy: [N T 2] pixel coordinates, exact whether a point is visible or not; NaN behind the camera.
-        visible: [N T] inside the picture and not hidden.
-    """
+    """N points on T frames: exact pixel coordinates, visible or not (NaN behind the camera), and visibility."""
 
     xy: Float32[np.ndarray, "N T 2"]
     visible: Bool[np.ndarray, "N T"]
@@ -66,13 +55,8 @@ def pick_points(
 ) -> SeenPoints:
     """Pick surface points that are visible on one of some frames, anywhere within their pixel.
 
-    Args:
-        views: all frames.
-        random: decides which.
-        count: how many.
-        frames: those on which to pick.
-        wanted: [B] bodies to prefer.
-        fraction: of the points that are on those bodies, if any of them is visible.
+    `frames` [K] are those on which to pick, `wanted` [B] the bodies to prefer, and `fraction` is that of the
+    points on those bodies, if any of them is visible.
 
     Raises:
         ShapeError: none of the frames shows a surface.
@@ -114,12 +98,7 @@ def _picked(
 
 
 def follow(points: SurfacePoints, views: Sequence[View]) -> PointTracks:
-    """Return where surface points are on every frame.
-
-    Args:
-        points: on the bodies that all frames share.
-        views: the frames, with the same bodies in the same order.
-    """
+    """Return where surface points are on every frame; all views have the same bodies in the same order."""
     xy = np.empty((len(points), len(views), 2), np.float32)
     visible = np.empty((len(points), len(views)), np.bool_)
     for frame, view in enumerate(views):

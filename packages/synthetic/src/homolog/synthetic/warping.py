@@ -82,11 +82,6 @@ class PlaneMap:
         _slopes_at(points, self.centres, self.bend, slopes)
         return slopes[:, 0] * slopes[:, 3] - slopes[:, 1] * slopes[:, 2]
 
-    @property
-    def is_affine(self) -> bool:
-        """Whether straight lines stay straight."""
-        return len(self.centres) == 0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapRanges:
@@ -108,11 +103,7 @@ class MapRanges:
     bend: float | int = 0.03
 
     def __post_init__(self) -> None:
-        """Validate the ranges.
-
-        Raises:
-            ConfigError: a range that no map can have.
-        """
+        """Raise ConfigError for a range that no map can have."""
         low, high = self.scale
         if not (
             0 <= self.rotation <= 180
@@ -333,7 +324,7 @@ class WarpedView:
         warped = WarpedViewpoint(
             K=camera.K, R=camera.R, t=camera.t, size=camera.size, lens=lens, frame=camera.size
         )
-        if lens.is_affine:
+        if not len(lens.centres):  # an affine map: straight lines stay straight
             return cls(view=View.of(view.scene, warped), cuts=(None,) * len(view.scene.bodies))
         bodies, cuts = zip(*(_cut(body, camera, lens) for body in view.scene.bodies), strict=True)
         return cls(view=View.of(Scene.of(bodies), warped), cuts=cuts)

@@ -56,9 +56,7 @@ class Foil:
     def at(self, span: Grid, fraction: Grid) -> tuple[Grid, Grid]:
         """Return points of the middle plane, and half of the thickness there.
 
-        Args:
-            span: [R C] 0 at the root, 1 at the tip.
-            fraction: [R C] of the chord, 0 at the leading edge.
+        `span` is 0 at the root and 1 at the tip, `fraction` that of the chord, 0 at the leading edge.
         """
         place, half = np.empty((*span.shape, 3)), np.empty(span.shape)
         slope = np.tan(np.radians(self.sweep))
@@ -78,11 +76,7 @@ class Foil:
     def flap(self, name: str, finish: str, span: tuple[float, float], angle: float) -> Solid:
         """Return the part that turns about the hinge; its front is hidden in the foil.
 
-        Args:
-            name: of the part.
-            finish: what it is made of.
-            span: where it begins and ends; 0.93 at most.
-            angle: against the normal, degrees.
+        `span` is where it begins and ends, 0.93 at most, `angle` is against the normal, degrees.
         """
         place, half = self.at(span[0] + (span[1] - span[0]) * _FLAP[0], _FLAP[1])
         front, back = np.empty_like(place), np.empty_like(place)
@@ -201,7 +195,10 @@ def _build(shape: Numbers, pose: Numbers) -> list[Solid]:
         *_gear(shape, pose, "right "),
     ):
         parts += [mirrored(part, part.name.replace("right", "left")), part]
-    left, right = (_aileron(shape, side * pose["ailerons"]) for side in (-1, 1))
+    left, right = (
+        _lift(shape).flap("right aileron", "paint", (0.57, 0.925), side * pose["ailerons"])
+        for side in (-1, 1)
+    )
     return [*parts, mirrored(left, "left aileron"), right]
 
 
@@ -307,10 +304,6 @@ def _winglet(s: Numbers, foil: Foil) -> Solid:
     radii = [(0.001 if bare else 0.0035, wide), (0.0028, 0.75 * wide), (0.002, 0.45 * wide)]
     path = [foot, foot + 0.5 * way, foot + way]
     return tube("right winglet", "accent", path, radii, up=_AHEAD, rings=6, segments=12, bulge=(0.2, 0.3))
-
-
-def _aileron(s: Numbers, angle: float) -> Solid:
-    return _lift(s).flap("right aileron", "paint", (0.57, 0.925), angle)
 
 
 def _strut(s: Numbers, foil: Foil) -> Solid:

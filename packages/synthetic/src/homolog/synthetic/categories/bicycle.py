@@ -21,18 +21,15 @@ def wire(
     rings: int = 24,
     segments: int = 8,
 ) -> Solid:
-    """Sweep a circle along a smooth path through K points with as little twist as there can be; its ends are flat.
+    """Sweep a circle along a smooth path through K points with the least twist; its ends are flat.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        path: K points in order, two at least.
-        radius: of the circle.
-        start: where the first vertex of the first circle lies, as a direction across the path.
-        rings: along the path.
-        segments: around it.
+    `start` is where the first vertex of the first circle lies, as a direction across the path.
     """
-    centres, ahead = _spline(np.array(path, np.float64), rings)
+    points = np.array(path, np.float64)
+    # Straight on beyond its ends.
+    knots = np.concatenate((2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]))
+    centres, ahead = np.empty((rings, 3)), np.empty((rings, 3))
+    _follow(knots, centres, ahead)
     out = np.empty_like(ahead)
     _transport(ahead, np.array(start, np.float64), out)
     sections = np.empty((rings, segments, 3))
@@ -40,18 +37,9 @@ def wire(
     return loft(name, finish, sections)
 
 
-def _spline(
-    points: Float64[np.ndarray, "K 3"], count: int
-) -> tuple[Float64[np.ndarray, "R 3"], Float64[np.ndarray, "R 3"]]:
-    """Return places along a Catmull-Rom spline, straight on beyond its ends, and its unit tangents there."""
-    knots = np.concatenate((2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]))
-    places, tangents = np.empty((count, 3)), np.empty((count, 3))
-    _follow(knots, places, tangents)
-    return places, tangents
-
-
 @compiled
 def _follow(knots: np.ndarray, places: np.ndarray, tangents: np.ndarray) -> None:
+    """Find places along a Catmull-Rom spline and its unit tangents there."""
     pieces = len(knots) - 3
     for r in range(len(places)):
         along = pieces * r / (len(places) - 1)

@@ -9,25 +9,9 @@ from homolog.synthetic.modelling.solids import Solid, ball, tube
 Vector = Float64[np.ndarray, "3"]
 
 _COLUMNS = (
-    "body",
-    "breast",
-    "slim",
-    "upright",
-    "neck",
-    "neck_radius",
-    "head",
-    "beak",
-    "beak_radius",
-    "hook",
-    "crest",
-    "wing",
-    "wing_width",
-    "tail",
-    "tail_width",
-    "leg",
-    "shin",
-    "toe",
-)
+    "body", "breast", "slim", "upright", "neck", "neck_radius", "head", "beak", "beak_radius", "hook",
+    "crest", "wing", "wing_width", "tail", "tail_width", "leg", "shin", "toe",
+)  # fmt: skip
 _KINDS = {
     "sparrow": (0.50, 0.190, 0.90, 28, 0.06, 0.120, 0.125, 0.10, 0.042, 0.0, 0.01, 0.55, 0.20, 0.30, 0.075, 0.20, 0.014, 0.10),
     "crow": (0.58, 0.180, 0.85, 22, 0.10, 0.110, 0.120, 0.20, 0.045, 0.2, 0.01, 0.85, 0.24, 0.38, 0.095, 0.26, 0.018, 0.12),

@@ -8,20 +8,9 @@ from homolog.synthetic.modelling.panels import joined, moved
 from homolog.synthetic.modelling.solids import Solid, revolved, tube
 
 _COLUMNS = (
-    "height",
-    "radius",
-    "shoulder",
-    "slope",
-    "neck",
-    "waist",
-    "flat",
-    "cap",
-    "cap_radius",
-    "label_low",
-    "label_high",
-    "square",
-    "handle",
-)
+    "height", "radius", "shoulder", "slope", "neck", "waist", "flat", "cap", "cap_radius", "label_low",
+    "label_high", "square", "handle",
+)  # fmt: skip
 _KINDS = {
     "wine": (1.00, 0.125, 0.62, 0.16, 0.045, 0.00, 1.00, 0.09, 1.12, 0.18, 0.48, 2.0, 0.02),
     "champagne": (1.00, 0.150, 0.45, 0.35, 0.050, 0.00, 1.00, 0.14, 1.20, 0.14, 0.36, 2.0, 0.02),

@@ -12,13 +12,7 @@ SPOKES = 5
 
 
 def disc_wheel(radius: float, half: float, roll: float) -> list[Solid]:
-    """Return tyre, rim, hub and spokes of a wheel about the z axis; its face looks towards z.
-
-    Args:
-        radius: of the tyre.
-        half: of the tyre's width.
-        roll: by which it has turned, radians.
-    """
+    """Return the parts of a wheel about the z axis, turned by `roll` radians; its face looks towards z."""
     inner = 0.60 * radius
     thick = (radius - inner) / 2
     parts = [
@@ -36,15 +30,7 @@ def disc_wheel(radius: float, half: float, roll: float) -> list[Solid]:
 
 
 def drum(name: str, finish: str, ends: tuple[float, float], radius: float, *, segments: int) -> Solid:
-    """Return a cylinder about the z axis with sharp edges.
-
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        ends: z of both.
-        radius: of the cylinder.
-        segments: around it.
-    """
+    """Return a cylinder about the z axis, with sharp edges, between two `ends` in z."""
     cosine, sine = circle(segments)
     sections = np.empty((4, segments, 3))
     sections[..., 0], sections[..., 1] = radius * sine, radius * cosine
@@ -88,8 +74,6 @@ _RINGS = 2 * len(_FACE) + 2 * (len(_ARCH) + 2) + 3 * 5
 _SQUASH, _NUMBERS = np.cos(_FACE) ** 0.4, np.arange(float(len(_FACE)))
 _SQUASHED = np.concatenate((_SQUASH, np.ones(_RINGS - 2 * len(_FACE)), _SQUASH[::-1]))
 """How high a section is: less on both faces."""
-_HALF = 13
-"""Points of a section from the top to the bottom."""
 _WIDE = np.array((0.0, 0.30, 0.62, 0.80, 0.88, 0.95, 0.985, 1.0, 1.0, 0.985, 0.965, 0.93, 0.62, 0.0))
 """Where they are, in halves of its width."""
 _ROWS = np.array((0.0, 0.0, 0.12, 0.34, 0.56, 0.78, 0.93, 1.0, 1.0, 1.0, 1.0))

@@ -6,20 +6,9 @@ from homolog.synthetic.category import Anchor, Category, Numbers
 from homolog.synthetic.modelling.solids import Solid, beam, slab
 
 _COLUMNS = (
-    "width",
-    "depth",
-    "seat",
-    "thick",
-    "back",
-    "recline",
-    "leg",
-    "splay",
-    "solid",
-    "arm",
-    "arm_width",
-    "taper",
-    "bar",
-)
+    "width", "depth", "seat", "thick", "back", "recline", "leg", "splay", "solid", "arm", "arm_width",
+    "taper", "bar",
+)  # fmt: skip
 _KINDS = {
     "kitchen": (0.46, 0.44, 0.46, 0.035, 0.46, 8, 0.022, 2, 0.30, 0.02, 0.012, 0.95, 0.014),
     "dining": (0.48, 0.46, 0.47, 0.060, 0.60, 6, 0.025, 1, 1.00, 0.02, 0.012, 0.92, 0.012),

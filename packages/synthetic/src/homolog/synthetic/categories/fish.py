@@ -175,13 +175,8 @@ def _ridge_fin(
 ) -> Solid:
     """Return a fin on the middle line of the back or the belly.
 
-    Args:
-        name: of the part.
-        body: what it stands on.
-        base: its end and its beginning, measured from the snout.
-        height: at both.
-        sweep: how far its edge lies behind its base.
-        below: whether it stands on the belly.
+    `base` is its end and its beginning, measured from the snout, `height` that at both; `sweep` is how far
+    its edge lies behind its base.
     """
     rear = min(base[0], 0.97)
     x = 0.5 - (rear + _SHARE * (min(base[1], rear - 0.04) - rear))

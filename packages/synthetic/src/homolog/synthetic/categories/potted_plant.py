@@ -86,11 +86,7 @@ def _pot(s: Numbers) -> list[Solid]:
         revolved("soil", "soil", soil, segments=32),
         revolved("saucer", "paint", saucer, segments=32),
     ]
-    return [_squared(part, s["square"]) for part in parts]
-
-
-def _squared(part: Solid, power: float) -> Solid:
-    return part.replaced(squared(part.vertices, power))
+    return [part.replaced(squared(part.vertices, s["square"])) for part in parts]
 
 
 def _stem(s: Numbers) -> Solid:
@@ -155,16 +151,10 @@ def _leaves(s: Numbers, p: Numbers) -> list[Solid]:
 def _blades(
     s: Numbers, p: Numbers, height: Leaves, azimuth: Leaves, rise: Leaves, length: Leaves, side: int
 ) -> tuple[Float64[np.ndarray, "N R C 3"], Float64[np.ndarray, "N R C 3"]]:
-    """Return upper and lower sides of leaves.
+    """Return upper and lower sides of leaves, from shape, pose, and where each leaves the stem.
 
-    Args:
-        s: numbers of the shape.
-        p: numbers of the pose.
-        height: where each leaves the stem, above the ground.
-        azimuth: of each, from x towards z.
-        rise: how steeply each begins, radians.
-        length: of each.
-        side: 1 for those on the right; their columns run the other way than those on the left.
+    `height` is above the ground, `azimuth` from x towards z, `rise` how steeply each begins, radians; columns
+    of those on the right (`side` 1) run the other way than those on the left.
     """
     along = np.concatenate((s["stalk"] * _STALK, s["stalk"] + (1 - s["stalk"]) * _BLADE))
     bend = np.radians(s["droop"] + p["sag"]) * along**1.25

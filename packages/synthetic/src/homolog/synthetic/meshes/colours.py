@@ -34,11 +34,7 @@ class Colours:
     pictures: tuple[UInt8[np.ndarray, "_ _ 3"], ...] = ()
 
     def __post_init__(self) -> None:
-        """Validate that the parts fit together.
-
-        Raises:
-            ShapeError: different lengths, or an index without a picture.
-        """
+        """Raise ShapeError for parts of different lengths, or an index without a picture."""
         if not len(self.rgb) == len(self.uv) == len(self.picture):
             raise ShapeError(
                 f"Colours: expected equal lengths, got {len(self.rgb)}, {len(self.uv)}, {len(self.picture)}"
@@ -85,16 +81,9 @@ def paint_coloured(
     light: Light,
     others: Float32[np.ndarray, "H W 3"],
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Return the picture of a view whose body 0 has the colours of its mesh: matt, with four samples per pixel.
+    """Return the picture of a view whose body 0 has the colours of its mesh, with four samples per pixel.
 
-    Args:
-        view: what to paint.
-        colours: of body 0.
-        light: of the scene.
-        others: the picture without body 0, RGB in [0, 1].
-
-    Returns:
-        RGB in [0, 1].
+    The surface is matt. `others` is the picture without body 0; both are RGB in [0, 1].
     """
     height, width = view.size
     fine = View.of(view.scene, view.viewpoint.resized((2 * height, 2 * width)))

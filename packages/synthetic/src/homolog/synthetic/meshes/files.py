@@ -122,11 +122,7 @@ class Mesh:
 
 
 def read_mesh(path: Path, *, up: Literal["y", "z"] = "y") -> Mesh:
-    """Read a file and prepare the mesh, as described in the module.
-
-    Args:
-        path: of the file.
-        up: which axis points up in the file.
+    """Read a file, in which y or z points up, and prepare the mesh as described in the module.
 
     Raises:
         DataError: the file is damaged, empty, too large, or holds no surface.
@@ -155,15 +151,19 @@ def read_mesh(path: Path, *, up: Literal["y", "z"] = "y") -> Mesh:
     closed, turned = _checked(path, vertices, faces)
     if turned:
         faces = np.ascontiguousarray(faces[:, ::-1])
-    return _prepared(
-        path,
-        vertices,
-        faces,
-        part[kept],
-        tuple(name for name, _ in pieces),
-        closed,
-        None if colours is None else colours.of(kept, turned=turned),
-        copyright_,
+    try:
+        fine = subdivided(faces, vertices, too_long=_too_long, limit=MOST)
+    except ShapeError as error:
+        raise DataError(f"{path}: {error}; simplify the mesh first") from error
+    origin, split = split_at_creases(fine.values, fine.faces)
+    return Mesh(
+        vertices=fine.values[origin],
+        faces=split,
+        part=part[kept][fine.parent],
+        part_names=tuple(name for name, _ in pieces),
+        closed=closed,
+        colours=None if colours is None else colours.of(kept, turned=turned).cut(fine),
+        copyright=copyright_,
     )
 
 
@@ -222,32 +222,6 @@ def _checked(path: Path, vertices: np.ndarray, faces: np.ndarray) -> tuple[bool,
     volumes = np.bincount(sheets(faces), np.einsum("fc,fc->f", a, np.cross(b, c)))
     # A shell within another one may be a cavity or an inverted object: then both sides are drawn.
     return bool((volumes > 0).all() or (volumes < 0).all()), bool((volumes < 0).all())
-
-
-def _prepared(
-    path: Path,
-    vertices: np.ndarray,
-    faces: np.ndarray,
-    part: np.ndarray,
-    names: tuple[str, ...],
-    closed: bool,
-    colours: Colours | None,
-    copyright_: str | None,
-) -> Mesh:
-    try:
-        fine = subdivided(faces, vertices, too_long=_too_long, limit=MOST)
-    except ShapeError as error:
-        raise DataError(f"{path}: {error}; simplify the mesh first") from error
-    origin, faces = split_at_creases(fine.values, fine.faces)
-    return Mesh(
-        vertices=fine.values[origin],
-        faces=faces,
-        part=part[fine.parent],
-        part_names=names,
-        closed=closed,
-        colours=None if colours is None else colours.cut(fine),
-        copyright=copyright_,
-    )
 
 
 def _too_long(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from jaxtyping import Float64
 
 from homolog.core.errors import ConfigError, DataError, did_you_mean
 from homolog.synthetic.assets import Asset
-from homolog.synthetic.category import Numbers
+from homolog.synthetic.category import chosen
 from homolog.synthetic.meshes.colours import Colours
 from homolog.synthetic.meshes.files import ENDINGS, Mesh, read_mesh
 from homolog.synthetic.rendering.scene import Topology, sheets
@@ -72,11 +72,7 @@ class FreeFormRanges:
     bend: float = 0.10
 
     def __post_init__(self) -> None:
-        """Validate the ranges.
-
-        Raises:
-            ConfigError: a range that would distort shapes beyond recognition.
-        """
+        """Raise ConfigError for a range that would distort shapes beyond recognition."""
         if not (0 <= self.stretch <= 0.5 and 0 <= self.bend <= 0.3):
             raise ConfigError(
                 f"expected stretch in [0, 0.5] and bend in [0, 0.3], got {self.stretch} and {self.bend}"
@@ -174,10 +170,9 @@ class MeshFolder:
             ConfigError: no such category, or no such file in it.
             DataError: the file cannot be used.
         """
-        if category not in self._files:
-            raise ConfigError(f"no category named {category}{did_you_mean(category, self._files)}")
+        chosen([category], self.categories())
         random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed)))
-        names = {self._name(path): path for path in self._files[category]}
+        names = {path.relative_to(self._root).as_posix(): path for path in self._files[category]}
         drawn = list(names)[int(random.integers(len(names)))]
         if topology is not None and topology not in names:
             raise ConfigError(f"{category}: no mesh named {topology}{did_you_mean(topology, names)}")
@@ -187,9 +182,6 @@ class MeshFolder:
         form = self._ranges.drawn(rest.min(axis=0), rest.max(axis=0), random)
         vertices = form(rest)
 
-        def build(pose: Numbers) -> np.ndarray:
-            return vertices
-
         return Asset(
             category=category,
             topology=shared,
@@ -197,20 +189,20 @@ class MeshFolder:
                 **dict(zip(("stretch x", "stretch y", "stretch z"), form.stretch.tolist(), strict=True)),
                 "bend": float(np.abs(form.shifts).max()),
             },
-            build=build,
-            draw_pose=_no_pose,
+            build=lambda pose: vertices,
+            draw_pose=lambda random: {},
             colours=colours,
             licence=licence,
         )
-
-    def _name(self, path: Path) -> str:
-        return path.relative_to(self._root).as_posix()
 
 
 def _topology(mesh: Mesh, name: str) -> Topology:
     """Return the topology of all deformations of a mesh; its canonical positions are those of the file."""
     landmarks = _farthest_points(mesh.vertices, min(LANDMARKS, len(mesh.vertices)))
-    corner = _corner_of(mesh.faces, len(mesh.vertices))[landmarks]
+    # For each vertex the first corner of a triangle that lies on it, counted row by row: assigned last.
+    corners = np.zeros(len(mesh.vertices), np.int64)
+    corners[mesh.faces.reshape(-1)[::-1]] = np.arange(mesh.faces.size)[::-1]
+    corner = corners[landmarks]
     return Topology(
         name=name,
         faces=mesh.faces,
@@ -235,10 +227,6 @@ def _shared(
     return _topology(mesh, name), mesh.colours, whole
 
 
-def _no_pose(random: np.random.Generator) -> Numbers:
-    return {}
-
-
 def _farthest_points(points: np.ndarray, count: int) -> np.ndarray:
     """Return indices of points far apart: the farthest out, then repeatedly the farthest from those so far."""
     chosen = [int(np.argmax(np.linalg.norm(points, axis=1)))]
@@ -247,11 +235,3 @@ def _farthest_points(points: np.ndarray, count: int) -> np.ndarray:
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
         chosen.append(int(np.argmax(distance)))
     return np.array(chosen)
-
-
-def _corner_of(faces: np.ndarray, count: int) -> np.ndarray:
-    """Return for each vertex one corner of a triangle that lies on it, counted row by row."""
-    corner = np.zeros(count, np.int64)
-    # The first one wins: assigned last.
-    corner[faces.reshape(-1)[::-1]] = np.arange(faces.size)[::-1]
-    return corner

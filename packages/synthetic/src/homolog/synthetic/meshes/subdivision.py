@@ -45,13 +45,7 @@ def subdivided(
     too_long: TooLong,
     limit: int = 2_000_000,
 ) -> Subdivision:
-    """Cut edges in two until all are short enough.
-
-    Args:
-        faces: three vertices each.
-        values: of the vertices; a new vertex gets the mean of the two ends of its edge.
-        too_long: returns which edges to cut.
-        limit: number of triangles.
+    """Cut edges in two until `too_long` returns none; a new vertex gets the mean of both ends.
 
     Raises:
         ShapeError: there would be more triangles than `limit`.

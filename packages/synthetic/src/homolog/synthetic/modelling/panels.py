@@ -18,12 +18,7 @@ def sheet(
 ) -> Solid:
     """Join two grids of points into a closed sheet, such as a leaf or a pane; its faces are those of a tube.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        front: R rows of C points of the one side.
-        back: the same of the other, across the thickness. Where both sides have the same point the sheet
-            is sharp.
+    `back` lies across the thickness from `front`; where both have the same point the sheet is sharp.
 
     Returns:
         A tube of R rings: `vertex(r / (R - 1), c / (2 C))` is `front[r, c]`, its poles are the middles of the
@@ -51,14 +46,7 @@ def loft(name: str, finish: str, sections: Float64[np.ndarray, "R S 3"]) -> Soli
 
 def mirrored(part: Solid, name: str) -> Solid:
     """Return a part of the right as one of the left: vertex by vertex on the other side."""
-    return Solid(
-        name=name,
-        finish=part.finish,
-        vertices=part.vertices * _MIRROR,
-        kind=part.kind,
-        rings=part.rings,
-        segments=part.segments,
-    )
+    return part.replaced(part.vertices * _MIRROR, name)
 
 
 def joined(parts: Sequence[Solid]) -> Float64[np.ndarray, "V 3"]:
@@ -67,27 +55,12 @@ def joined(parts: Sequence[Solid]) -> Float64[np.ndarray, "V 3"]:
 
 
 def moved(parts: Sequence[Solid], vertices: Float64[np.ndarray, "V 3"], prefix: str = "") -> list[Solid]:
-    """Return parts with new vertices, in the order of `joined`.
-
-    Args:
-        parts: as given to `joined`.
-        vertices: of all of them.
-        prefix: of their names.
-    """
+    """Return parts with new vertices, in the order of `joined`, and a prefix to their names."""
     made: list[Solid] = []
     start = 0
     for part in parts:
         end = start + len(part.vertices)
-        made.append(
-            Solid(
-                name=prefix + part.name,
-                finish=part.finish,
-                vertices=vertices[start:end],
-                kind=part.kind,
-                rings=part.rings,
-                segments=part.segments,
-            )
-        )
+        made.append(part.replaced(vertices[start:end], prefix + part.name))
         start = end
     return made
 
@@ -137,17 +110,9 @@ def cover(
 ) -> Solid:
     """Lay a sheet over a region of a tube, such as a pane of glass in a wall.
 
-    Args:
-        name: of the sheet.
-        finish: what it is made of.
-        part: the tube it lies on.
-        along: of each point, as in `Solid.vertex`, but anywhere between the vertices.
-        around: of each point; what lies on the other side of "up" is negative.
-        proud: how far the sheet stands out.
-        sunk: how far its back lies below the surface.
-
-    Returns:
-        A sheet, whose front has R rows of C points.
+    `along` and `around` place each point as in `Solid.vertex`, but anywhere between the vertices; on the
+    other side of "up", `around` is negative. The sheet stands out by `proud`, its back lies `sunk` below the
+    surface, and its front has R rows of C points.
 
     Raises:
         ShapeError: the part is no tube.

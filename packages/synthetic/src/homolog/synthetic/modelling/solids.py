@@ -30,17 +30,9 @@ def sweep(
     bulge_last: Real,
     vertices: np.ndarray,
 ) -> None:
-    """Fill the vertices of a tube.
+    """Fill the vertices of a tube, [(rings + 2 CAP) segments + 2, 3] with the poles last; see `tube`.
 
-    Args:
-        path: [K 3] points in order.
-        radii: [K 4] at each of them, to the side, up and down, and the exponent of a superellipse.
-        up: [3] a direction that the path never takes.
-        rings: along the path, caps not counted.
-        segments: around it.
-        bulge_first: how far the first end sticks out, in its radii.
-        bulge_last: the same of the last end.
-        vertices: [(rings + 2 CAP) segments + 2, 3] is filled, poles last.
+    `path` is [K 3]. `radii` [K 4] are those to the side, up and down, and the exponent of a superellipse.
     """
     total = rings + 2 * CAP
     knots = len(path)
@@ -151,11 +143,11 @@ class Solid:
         faces = _faces(self.kind, self.rings, self.segments)
         return faces if _volume(self.vertices, faces) >= 0 else np.ascontiguousarray(faces[:, ::-1])
 
-    def replaced(self, vertices: Float64[np.ndarray, "V 3"]) -> "Solid":
-        """Return the same part with new vertices."""
+    def replaced(self, vertices: Float64[np.ndarray, "V 3"], name: str | None = None) -> "Solid":
+        """Return the same part with new vertices, and with a new name if there is one."""
         # Not dataclasses.replace, which takes three times as long: models have up to eighty parts.
         return Solid(
-            name=self.name,
+            name=self.name if name is None else name,
             finish=self.finish,
             vertices=vertices,
             kind=self.kind,
@@ -206,16 +198,10 @@ def tube(
 ) -> Solid:
     """Sweep a closed curve along a smooth path through K points, and round both ends.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        path: K points in order.
-        radii: at each of them, one number; or to the side and up; or to the side, up and down; or those and
-            the exponent of a superellipse (2 is an ellipse, more comes close to a rectangle).
-        up: a direction that the path never takes; the curve's own up is the nearest one across the path.
-        rings: along the path, caps not counted.
-        segments: around it.
-        bulge: how far each end sticks out, in its radii; 0 is flat.
+    Each of the K radii is one number; or to the side and up; or to the side, up and down; or those and the
+    exponent of a superellipse (2 is an ellipse, more comes close to a rectangle). `up` is a direction that
+    the path never takes; the curve's own up is the nearest one across the path. `rings` do not count the
+    caps. `bulge` is how far each end sticks out, in its radii; 0 is flat.
     """
     points = np.array(path, np.float64)
     profile = np.array([_profile(radius) for radius in radii], np.float64)
@@ -276,17 +262,10 @@ def ring(
     rings: int = 32,
     segments: int = 10,
 ) -> Solid:
-    """Return a torus.
+    """Return a torus about an axis that is not straight up.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        centre: of the torus.
-        axis: its axis of rotation, not straight up.
-        radius: from the centre to the middle of the tube.
-        thickness: half of the tube's, in the plane of the wheel and along the axis.
-        rings: around the axis, the first at the top.
-        segments: around the tube, the first outermost.
+    `radius` is from the centre to the middle of the tube, `thickness` half of the tube's, in the plane of the
+    wheel and along the axis. The first of the rings is at the top, the first of the segments outermost.
     """
     vertices = np.empty((rings, segments, 3))
     _bend_round(
@@ -303,13 +282,7 @@ def ring(
 
 
 def slab(name: str, finish: str, corners: Float64[np.ndarray, "2 2 2 3"]) -> Solid:
-    """Return a body with six sides and sharp edges.
-
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        corners: [2 2 2 3] indexed by back or front, bottom or top, left or right.
-    """
+    """Return a body with six sides and sharp edges; corners by back or front, bottom or top, left or right."""
     return Solid(name=name, finish=finish, vertices=corners.reshape(8, 3)[_CORNERS], kind="slab")
 
 
@@ -320,14 +293,9 @@ def box(name: str, finish: str, low: Vector, high: Vector) -> Solid:
 
 
 def beam(name: str, finish: str, start: Vector, end: Vector, half: tuple[Number, Number]) -> Solid:
-    """Return a slab from one point to another.
+    """Return a slab from the middle of one end to that of the other, whose x is the "front" of the slab.
 
-    Args:
-        name: of the part.
-        finish: what it is made of.
-        start: middle of the one end.
-        end: middle of the other; its x is the "front" of the slab.
-        half: half of the width (towards z, or x for a beam along z) and of the height.
+    `half` is half of the width (towards z, or x for a beam along z) and of the height.
     """
     vertices = np.empty((24, 3))
     _join(np.array(start, np.float64), np.array(end, np.float64), half[0], half[1], vertices)

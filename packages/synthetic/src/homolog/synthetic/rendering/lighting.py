@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Float64
+from scipy.ndimage import binary_dilation
 
 from homolog.core.coords import Size
 from homolog.synthetic.compiled import Real, compiled
@@ -81,7 +82,7 @@ class Sky:
         """
         seen = np.empty((*view.size, 3), np.float32)
         seen[:] = self.zenith
-        rows, columns = np.nonzero(_grown(view.raster.face < 0))
+        rows, columns = np.nonzero(binary_dilation(view.raster.face < 0, np.ones((3, 3))))
         if len(rows):
             seen[rows, columns] = self._colours(view.viewpoint, rows, columns)
         return seen
@@ -104,27 +105,13 @@ class Sky:
         return (clear * (1 - cover) + self.cloud * cover).astype(np.float32)
 
 
-def _grown(mask: np.ndarray) -> np.ndarray:
-    grown = mask.copy()
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    grown[:, 1:] |= grown[:, :-1].copy()
-    grown[:, :-1] |= grown[:, 1:].copy()
-    return grown
-
-
 _FIELD = 512
 
 
 def drawn_backdrop(random: np.random.Generator, size: Size) -> Float32[np.ndarray, "H W 3"]:
-    """Return a procedural background: a wall, or ground and sky, each of two colours mixed by clouds or grain.
+    """Return a procedural background of a size in pixels: RGB in [0, 1].
 
-    Args:
-        random: decides everything.
-        size: (height, width) in pixels.
-
-    Returns:
-        RGB in [0, 1].
+    It is a wall, or ground and sky, each of two colours mixed by clouds or grain.
     """
     fields = _fields()
     colours = np.stack([vivid(random, low=0.2) for _ in range(4)])

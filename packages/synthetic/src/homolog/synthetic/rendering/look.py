@@ -316,14 +316,10 @@ _PATTERNS = (0.0, 0.12, 0.16, 0.30, 0.14, 0.28)
 def detailed_look(
     topology: Topology, random: np.random.Generator, *, unit: float, detail: float, calm: float = 0.0
 ) -> Look:
-    """Draw a look for something large (floors, walls, crates, posters): each part has its own pattern and grain.
+    """Draw a look for something large (floors, crates, posters): each part has its own pattern and grain.
 
-    Args:
-        topology: whose parts are to be coloured.
-        random: decides everything.
-        unit: length of a canonical unit in the world.
-        detail: average period of its patterns in the world.
-        calm: how much greyer its colours are, in [0, 1].
+    `unit` is the length of a canonical unit in the world, `detail` the average period of the patterns there,
+    and `calm` how much greyer the colours are, in [0, 1].
     """
     return Look(rows=np.stack([_detailed(random, unit / detail, calm) for _ in topology.part_names]))
 

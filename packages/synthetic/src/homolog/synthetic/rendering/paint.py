@@ -25,42 +25,23 @@ from homolog.synthetic.rendering.view import View
 def paint(
     view: View, looks: Sequence[Look], light: Light, background: Float32[np.ndarray, "H W 3"]
 ) -> Float32[np.ndarray, "H W 3"]:
-    """Return the picture of a view.
+    """Return the picture of a view, RGB in [0, 1], with one look for each body.
 
-    Args:
-        view: what to paint.
-        looks: one for each body of its scene.
-        light: of the scene.
-        background: RGB behind it, of the view's size; not modified.
-
-    Returns:
-        RGB in [0, 1].
+    The background, RGB of the view's size, is not modified.
 
     Raises:
         ShapeError: not as many looks as bodies, or a background of another size.
     """
-    picture = background.copy()
-    paint_over(picture, view, looks, light)
-    return picture
-
-
-def paint_over(
-    picture: Float32[np.ndarray, "H W 3"], view: View, looks: Sequence[Look], light: Light
-) -> None:
-    """Paint a view over its background, in place; see `paint`.
-
-    Raises:
-        ShapeError: not as many looks as bodies, or a picture of another size.
-    """
     scene, viewpoint = view.scene, view.viewpoint
-    if len(looks) != len(scene.bodies) or picture.shape != (*view.size, 3):
+    if len(looks) != len(scene.bodies) or background.shape != (*view.size, 3):
         raise ShapeError(
             f"expected {len(scene.bodies)} looks and a background {[*view.size, 3]}, "
-            f"got {len(looks)} and {list(picture.shape)}"
+            f"got {len(looks)} and {list(background.shape)}"
         )
+    picture = background.copy()
     top, left, bottom, right = _window(view)
     if top >= bottom or left >= right:
-        return
+        return picture
     smooth = np.empty((bottom - top, right - left), np.bool_)
     _find_smooth(view.raster.face, view.raster.depth, scene.sheet, top, left, smooth)
     texels = _texels(looks)
@@ -89,6 +70,7 @@ def paint_over(
         texels,
         picture,
     )
+    return picture
 
 
 def matt_colours(
@@ -98,17 +80,9 @@ def matt_colours(
     light: Light,
     spacing: Float64[np.ndarray, " N"],
 ) -> Float32[np.ndarray, "N 3"]:
-    """Return the colours of surface points without highlights, which are the same from every side.
+    """Return the colours of surface points without highlights, the same from every side: RGB in [0, 1].
 
-    Args:
-        scene: the bodies.
-        points: on them.
-        looks: one for each body.
-        light: of the scene.
-        spacing: in the world; finer detail is averaged away.
-
-    Returns:
-        RGB in [0, 1].
+    There is one look for each body. Detail finer than `spacing`, in the world, is averaged away.
     """
     face = scene.first_face[points.object] + points.face
     corners, bary, texels = scene.faces[face], points.bary[..., None].astype(np.float64), _texels(looks)

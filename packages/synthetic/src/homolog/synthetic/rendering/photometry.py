@@ -57,11 +57,7 @@ class Photometry:
         )
 
     def develop(self, picture: Float32[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """Return the picture as this camera records and stores it.
-
-        Args:
-            picture: RGB in [0, 1].
-        """
+        """Return a picture, RGB in [0, 1], as this camera records and stores it."""
         taken = np.empty(picture.shape, np.uint8)
         curve = (_LEVELS**self.gamma * 255).astype(np.float32)
         _develop(
@@ -180,12 +176,9 @@ def _store(row: np.ndarray, numbers: np.ndarray, noise: Real, taken: np.ndarray)
 def taken(
     colours: Float32[np.ndarray, "H W 3"], photometry: Photometry | None, *, frame: int = 0
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the 8-bit picture that a camera takes of colours in [0, 1].
+    """Return the 8-bit picture that a camera takes of RGB in [0, 1]; without settings it is only rounded.
 
-    Args:
-        colours: RGB.
-        photometry: the camera's settings; None rounds to 8 bits and does nothing else.
-        frame: index in a video; only the noise differs between frames.
+    Between the frames of a video only the noise differs.
     """
     if photometry is None:
         return np.rint(colours * np.float32(255)).astype(np.uint8)

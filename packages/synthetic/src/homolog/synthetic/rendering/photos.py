@@ -59,13 +59,9 @@ _PLAIN = frozenset(("eye", "glass", "hoof", "beak"))
 
 
 def printed(look: Look, topology: Topology, photos: PhotoFolder, random: np.random.Generator) -> Look:
-    """Replace the colours of some finishes of a look by crops of photos; light and grain stay.
+    """Replace the colours of some finishes (two of three) of a look by crops of photos; light and grain stay.
 
-    Args:
-        look: of an instance of the topology.
-        topology: parts of one finish get the same image.
-        photos: to be cropped.
-        random: decides which finishes (two of three) and how.
+    Parts of one finish get the same image.
     """
     rows, images, image_of = look.rows.copy(), list(look.images), dict[str, int]()
     candidates = sorted(set(topology.finishes) - _PLAIN)
@@ -86,8 +82,7 @@ def printed(look: Look, topology: Topology, photos: PhotoFolder, random: np.rand
 def pyramid(image: Float32[np.ndarray, "H W 3"]) -> Float32[np.ndarray, "M 3"]:
     """Return an image as a mip map, as `Look.images` holds it: its pixels, then those of its halved copies.
 
-    Args:
-        image: RGB in [0, 1], square, with sides of `homolog.synthetic.rendering.shading.SIDE` pixels.
+    It is RGB in [0, 1], square, with sides of `homolog.synthetic.rendering.shading.SIDE` pixels.
 
     Raises:
         ShapeError: another size.

@@ -45,11 +45,8 @@ def rasterise(
 ) -> Raster:
     """Draw triangles, sampling at the centres of the pixels.
 
-    Args:
-        vertices: in the world.
-        faces: three vertices each, anti-clockwise where seen from outside.
-        viewpoint: camera and size of the image.
-        one_sided: leave out triangles seen from behind; closed surfaces look the same, only faster.
+    They are anti-clockwise where seen from outside. `one_sided` leaves out those seen from behind; closed
+    surfaces look the same, only faster.
     """
     return resolved(viewpoint.homogeneous(vertices), faces, viewpoint, one_sided=one_sided)
 
@@ -79,12 +76,8 @@ def visible_faces(
 ) -> tuple[Int32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]:
     """Return the triangle that each pixel sees (-1: none) and its inverse depth there (0: none).
 
-    Args:
-        seen: vertices as `viewpoint.homogeneous` returns them.
-        faces: three vertices each.
-        viewpoint: the size of its image counts.
-        one_sided: leave out triangles seen from behind.
-        settled: cells of 2 x 2 pixels that will not be used; small triangles within them are left out.
+    Of the viewpoint, which has projected the vertices already, only the size counts. `settled` marks cells of
+    2 x 2 pixels that will not be used; small triangles within them are left out.
     """
     face = np.full(viewpoint.size, -1, np.int32)
     inverse_depth = np.zeros(viewpoint.size, np.float32)

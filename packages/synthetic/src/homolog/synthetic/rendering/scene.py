@@ -30,18 +30,13 @@ class SurfacePoints:
     bary: Float32[np.ndarray, "N 3"]
 
     def __post_init__(self) -> None:
-        """Validate that all parts have the same length.
-
-        Raises:
-            ShapeError: they do not.
-        """
+        """Raise ShapeError unless all parts have the same length."""
         if not len(self.object) == len(self.face) == len(self.bary):
             raise ShapeError(
                 f"SurfacePoints: expected equal lengths, got {len(self.object)}, {len(self.face)}, {len(self.bary)}"
             )
 
     def __len__(self) -> int:
-        """Return the number of points."""
         return len(self.object)
 
     def take(self, index: np.ndarray) -> "SurfacePoints":
@@ -129,11 +124,7 @@ class Body:
     key: str | None = None
 
     def __post_init__(self) -> None:
-        """Validate the shape of the vertices.
-
-        Raises:
-            ShapeError: not as many vertices as the topology has.
-        """
+        """Raise ShapeError unless there are as many vertices as the topology has."""
         if self.vertices.shape != self.topology.canonical.shape:
             raise ShapeError(
                 f"{self.topology.name}: expected vertices {list(self.topology.canonical.shape)}, "
@@ -178,8 +169,6 @@ class Scene:
             raise ShapeError("expected at least one body in a scene, got none")
         topologies = [body.topology for body in bodies]
         counts = [len(topology.faces) for topology in topologies]
-        if len(topologies) == 1:
-            return cls._alone(bodies[0])
         first_sheet = np.cumsum(
             [0, *(int(topology.sheet.max()) + 1 for topology in topologies)], dtype=np.int32
         )
@@ -198,21 +187,6 @@ class Scene:
             ),
             first_face=np.cumsum([0, *counts[:-1]], dtype=np.int32),
             closed=all(topology.closed for topology in topologies),
-        )
-
-    @classmethod
-    def _alone(cls, body: Body) -> "Scene":
-        topology = body.topology
-        return cls(
-            bodies=(body,),
-            vertices=body.vertices,
-            canonical=topology.canonical,
-            faces=topology.faces,
-            object=np.zeros(len(topology.faces), np.int32),
-            part=topology.part,
-            sheet=topology.sheet,
-            first_face=np.zeros(1, np.int32),
-            closed=topology.closed,
         )
 
     def partners(self, other: "Scene") -> Int32[np.ndarray, " B"]:

@@ -32,11 +32,7 @@ class Viewpoint:
     size: Size
 
     def __post_init__(self) -> None:
-        """Validate the size and the focal lengths.
-
-        Raises:
-            ShapeError: an image without pixels, or intrinsics that mirror it.
-        """
+        """Raise ShapeError for an image without pixels, or intrinsics that mirror it."""
         if min(self.size) < 1 or self.K[0, 0] <= 0 or self.K[1, 1] <= 0:
             raise ShapeError(
                 f"expected an image of at least 1 x 1 and positive focal lengths, got {self.size}"
@@ -120,6 +116,11 @@ class Viewpoint:
         )
 
 
+def axis_angle(viewpoint0: Viewpoint, viewpoint1: Viewpoint) -> float:
+    """Return the angle between two optical axes, degrees."""
+    return float(np.degrees(np.arccos(np.clip(viewpoint0.R[2] @ viewpoint1.R[2], -1, 1))))
+
+
 @compiled
 def _project(points: np.ndarray, turn: np.ndarray, shift: np.ndarray, seen: np.ndarray) -> None:
     for n in range(len(points)):
@@ -151,16 +152,9 @@ def framed(
 ) -> Viewpoint:
     """Return a camera that shows an object at a given size and position in the picture.
 
-    Args:
-        vertices: of the object, in the world.
-        azimuth: of the camera around the object, radians.
-        elevation: of the camera above the horizon, radians.
-        roll: of the camera, radians.
-        focal: focal length as a multiple of the picture's longer side: 0.8 is wide, 3 is long.
-        fill: fraction of the picture's width or height that the object takes, whichever is larger; beyond 1
-            it is cropped.
-        shift: where the middle of the object is, relative to the middle of the picture, in widths and heights.
-        size: (height, width) in pixels.
+    Angles are in radians. `focal` is a multiple of the picture's longer side: 0.8 is wide, 3 is long. `fill`
+    is the fraction of the picture's width or height, whichever is larger, that the object takes; beyond 1 it
+    is cropped. `shift` is where its middle lies relative to that of the picture, in widths and heights.
     """
     low, high = bounds(vertices)
     centre, radius = (low + high) / 2, math.dist(low, high) / 2
@@ -185,10 +179,8 @@ def framed(
 def drawn_azimuth(random: np.random.Generator, azimuths: tuple[float, float]) -> float:
     """Draw from which side an object is photographed, radians; 0 is its front.
 
-    Args:
-        random: decides it.
-        azimuths: smallest and largest usual angle from the front, on either side, degrees. A fraction
-            `ANYWHERE` of all pictures is taken from any side.
+    `azimuths` are the smallest and the largest usual angle from the front, on either side, degrees. A
+    fraction `ANYWHERE` of all pictures is taken from any side.
     """
     anywhere, place = random.random(2).tolist()
     low, high = (0.0, 180.0) if anywhere < ANYWHERE else azimuths
@@ -201,11 +193,8 @@ def drawn_turn(
 ) -> float:
     """Draw how much farther around an object its second picture is taken, radians.
 
-    Args:
-        random: decides it.
-        azimuth: of the first picture, radians.
-        azimuths: as for `drawn_azimuth`: if the first picture is taken from a usual side, so is the second.
-        widest: largest turn to either side, degrees.
+    It is `widest` degrees at most. If the first picture, from `azimuth` in radians, is taken from a usual
+    side (see `drawn_azimuth`), so is the second.
     """
     for _ in range(TRIES):
         turn = math.radians(random.uniform(-widest, widest))
@@ -228,15 +217,10 @@ def drawn_camera(
     roll: float,
     size: Size,
 ) -> Viewpoint:
-    """Draw how an object is photographed from a given side.
+    """Draw how an object is photographed from a given azimuth, radians.
 
-    Args:
-        vertices: of the object, in the world.
-        random: decides the rest.
-        azimuth: of the camera around the object, radians.
-        elevations: lowest and highest angle above the horizon, degrees.
-        roll: standard deviation of the camera's roll, degrees.
-        size: (height, width) in pixels.
+    `elevations` are the lowest and the highest angle above the horizon, `roll` is the standard deviation of
+    the camera's roll, both in degrees.
     """
     elevation, tilt = random.uniform(*elevations), random.standard_normal()
     long, large, right, down = random.random(4).tolist()

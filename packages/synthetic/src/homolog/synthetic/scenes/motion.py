@@ -21,12 +21,7 @@ _STEP = 1 / 120
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Curves:
-    """N numbers between -1 and 1 that vary smoothly: each a sum of three waves.
-
-    Attributes:
-        hertz: [N 3] frequencies of its waves.
-        phase: [N 3] radians at time 0.
-    """
+    """N numbers between -1 and 1 that vary smoothly: each a sum of three waves, with their phase at time 0."""
 
     hertz: Float64[np.ndarray, "N 3"]
     phase: Float64[np.ndarray, "N 3"]
@@ -55,15 +50,7 @@ def moving_poses(
     slowest: float = 0.25,
     fastest: float = 1.4,
 ) -> list[Numbers]:
-    """Return poses at some times; each number oscillates within its range.
-
-    Args:
-        kind: whose poses.
-        random: decides how.
-        seconds: when.
-        slowest: wave, hertz.
-        fastest: wave, hertz.
-    """
+    """Return poses at some times; each number oscillates within its range, in waves of the given hertz."""
     fraction = 0.5 + 0.5 * Curves.drawn(random, len(kind.poses), slowest=slowest, fastest=fastest).at(seconds)
     return [
         {
@@ -76,12 +63,7 @@ def moving_poses(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Walk:
-    """The path of an object on the floor, and its heading.
-
-    Attributes:
-        place: [T 2] x and z.
-        heading: [T] 0 along x, a quarter turn along z, radians.
-    """
+    """The path (x, z) of an object on the floor, and its heading: 0 along x, a quarter turn along z, radians."""
 
     place: Float64[np.ndarray, "T 2"]
     heading: Float64[np.ndarray, " T"]
@@ -90,11 +72,7 @@ class Walk:
     def drawn(cls, random: np.random.Generator, seconds: Seconds, *, speed: float, reach: float) -> "Walk":
         """Draw a walk at nearly constant speed, straight ahead where it looks, in gentle turns.
 
-        Args:
-            random: decides how.
-            seconds: when, in order, from 0.
-            speed: units of the world per second.
-            reach: how far from the origin, in x and in z, its middle may be.
+        Its middle is at most `reach` from the origin, in x and in z.
         """
         turns = Curves.drawn(random, 2, slowest=0.05, fastest=0.5)
         start = random.uniform(0, 2 * np.pi)
@@ -125,27 +103,16 @@ def drawn_camera_path(
 ) -> list[Viewpoint]:
     """Draw a camera for each time: moving around the subject, up and down, closer and farther, hand-held.
 
-    Args:
-        random: decides how.
-        seconds: when.
-        centre: x and z of the subject, at those times.
-        room: that the camera stays in.
-        size: (height, width) of the frames in pixels.
+    `centre` has x and z of the subject at those times; the camera stays in the room.
     """
     azimuth, sweep = float(random.uniform(0, 2 * np.pi)), float(random.uniform(-0.35, 0.35))
     elevation, distance = float(np.radians(random.uniform(6, 28))), float(random.uniform(3.0, 4.6))
-    height, focal = (
-        float(random.uniform(0.35, 0.7)),
-        float(np.exp(random.uniform(np.log(0.75), np.log(1.25)))),
-    )
+    height = float(random.uniform(0.35, 0.7))
+    focal = float(np.exp(random.uniform(np.log(0.75), np.log(1.25))))
     follows = float(random.uniform(0.2, 1.0))
     lead = Curves.drawn(random, 3, slowest=0.05, fastest=0.4).at(seconds) * (0.25, np.radians(5), 0.4)
-    shake = Curves.drawn(random, 4, slowest=0.5, fastest=4.0).at(seconds) * (
-        0.02,
-        0.02,
-        0.02,
-        np.radians(0.6),
-    )
+    amplitude = (0.02, 0.02, 0.02, np.radians(0.6))
+    shake = Curves.drawn(random, 4, slowest=0.5, fastest=4.0).at(seconds) * amplitude
     roll = np.radians(2 * random.standard_normal())
     middle = follows * centre + (1 - follows) * centre.mean(axis=0)
     path: list[Viewpoint] = []

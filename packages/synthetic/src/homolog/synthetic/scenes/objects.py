@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from homolog.synthetic.category import Category, Numbers, category, topology
 from homolog.synthetic.compiled import bounds
-from homolog.synthetic.modelling.solids import Solid, ball, box, topology_of, tube
+from homolog.synthetic.modelling.solids import ball, box, topology_of, tube
 from homolog.synthetic.rendering.look import Look, draw_look
 from homolog.synthetic.rendering.scene import Body, Topology
 from homolog.synthetic.rendering.viewpoint import Viewpoint
@@ -21,18 +21,10 @@ _AIRBORNE = ("aeroplane", "fish")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Actor:
-    """One instance in a scene.
+    """One instance in a scene, with its first pose and its vertices in that pose.
 
-    Attributes:
-        kind: its category.
-        shape: its numbers.
-        look: its colours.
-        size: a factor from the model to the world.
-        lift: height of its lowest point above its support.
-        radius: of the circle around the model's vertical axis, in its first pose, in the world.
-        pose: its first pose.
-        vertices: [V 3] of the model in that pose.
-        key: its name in the scene.
+    `size` is a factor from the model to the world, `lift` the height of its lowest point above its support,
+    and `radius`, in the world, that of the circle around the model's vertical axis.
     """
 
     kind: Category
@@ -47,13 +39,7 @@ class Actor:
 
     @classmethod
     def drawn(cls, seeds: Seeds, number: int, names: tuple[str, ...]) -> "Actor":
-        """Draw one instance.
-
-        Args:
-            seeds: of the sample.
-            number: index among the sample's actors.
-            names: categories to choose from.
-        """
+        """Draw an instance of one of the categories `names`, the sample's actor with this number."""
         random = seeds.generator(Factor.choice, number)
         kind = category(names[int(random.integers(len(names)))])
         shape = kind.draw_shape(seeds.generator(Factor.shape, number))
@@ -75,38 +61,23 @@ class Actor:
     def body(
         self, *, place: tuple[float, float], floor: float, heading: float, pose: Numbers | None = None
     ) -> Body:
-        """Return the body at a place, with a heading; its lowest point is `lift` above the floor.
+        """Return the body at a place (x, z), with its lowest point `lift` above the floor.
 
-        Args:
-            place: x and z.
-            floor: height of its support.
-            heading: 0 looks along x, a quarter turn along z, radians.
-            pose: its joints; by default its first pose.
+        A heading of 0 looks along x, a quarter turn along z, radians. Without a pose it has its first one.
         """
         vertices = self.vertices if pose is None else self.kind.vertices(self.shape, pose)
         offset = np.array((place[0], floor + self.lift - self.size * float(vertices[:, 1].min()), place[1]))
         return Body(
             topology=topology(self.kind.name),
-            vertices=_moved(vertices, self.size, turned(heading), offset),
+            vertices=vertices @ (self.size * turned(heading).T) + offset,
             key=self.key,
         )
 
 
-def _moved(
-    vertices: Float64[np.ndarray, "V 3"], size: float, turn: np.ndarray, offset: np.ndarray
-) -> Float64[np.ndarray, "V 3"]:
-    return vertices @ (size * turn.T) + offset
-
-
 def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Generator) -> Body:
-    """Draw a pole, a ball or a box that occludes part of an object.
+    """Draw a pole, a ball or a box that occludes part of an object, given by its vertices, from a camera.
 
     It has no key: nothing in another view corresponds to it.
-
-    Args:
-        camera: in front of which it stands.
-        vertices: of the object, in the world.
-        random: decides what and where.
     """
     topology = _topology(int(random.integers(3)))
     hidden = vertices[random.integers(len(vertices))]
@@ -123,17 +94,9 @@ def drawn_occluder(camera: Viewpoint, vertices: np.ndarray, random: np.random.Ge
 
 @lru_cache(maxsize=3)
 def _topology(which: int) -> Topology:
-    solid = (_pole, _ball, _box)[which]()
-    return topology_of(solid, f"occluder {solid.name}")
-
-
-def _pole() -> Solid:
-    return tube("pole", "wood", [(0, -3.0, 0), (0, 3.0, 0)], [0.4, 0.4], up=(1.0, 0, 0), rings=6, segments=14)
-
-
-def _ball() -> Solid:
-    return ball("ball", "paint", (0, 0, 0), (1.0, 1.0, 1.0), rings=12, segments=18)
-
-
-def _box() -> Solid:
-    return box("box", "cloth", (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0))
+    solids = (
+        tube("pole", "wood", [(0, -3.0, 0), (0, 3.0, 0)], [0.4, 0.4], up=(1.0, 0, 0), rings=6, segments=14),
+        ball("ball", "paint", (0, 0, 0), (1.0, 1.0, 1.0), rings=12, segments=18),
+        box("box", "cloth", (-1.0, -1.0, -1.0), (1.0, 1.0, 1.0)),
+    )
+    return topology_of(solids[which], f"occluder {solids[which].name}")

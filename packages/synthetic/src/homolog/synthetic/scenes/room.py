@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float64
 
-from homolog.synthetic.modelling.solids import Solid, ball, box, revolved, topology_of
+from homolog.synthetic.modelling.solids import ball, box, revolved, topology_of
 from homolog.synthetic.rendering.look import Look, detailed_look
 from homolog.synthetic.rendering.scene import Body, Topology, sheets
 
@@ -15,14 +15,7 @@ _TRIES = 24
 
 @dataclass(frozen=True, slots=True)
 class Disc:
-    """Space that an object takes up: a cylinder on the floor.
-
-    Attributes:
-        x: of its axis.
-        z: of its axis.
-        radius: around it.
-        top: its height.
-    """
+    """Space that an object takes up: a cylinder of a radius and a height `top`, whose axis is at (x, z)."""
 
     x: float
     z: float
@@ -45,9 +38,7 @@ class FloorPlan:
     ) -> Float64[np.ndarray, " N"]:
         """Return the distance from places (x, z) to the nearest object, negative inside one.
 
-        Args:
-            places: on the floor.
-            above: objects that reach no higher than this do not count.
+        Objects that reach no higher than `above` do not count.
         """
         counting = [(disc.x, disc.z, disc.radius) for disc in self.discs if disc.top > above]
         taken = np.array(counting, np.float64).reshape(-1, 3)
@@ -62,16 +53,10 @@ class FloorPlan:
         reach: tuple[float, float],
         top: float = np.inf,
     ) -> tuple[float, float]:
-        """Find a place for an object and take it.
+        """Find a place (x, z) for an object and take it: the first free one of 24, or else the freest one.
 
-        Args:
-            random: decides where.
-            radius: of the object.
-            reach: half of the sizes, along x and z, of the rectangle around the origin where its middle may be.
-            top: its height.
-
-        Returns:
-            The first free place of the 24 that were drawn; the freest one if none is free.
+        `reach` is half of the sizes, along x and z, of the rectangle around the origin where its middle may
+        be.
         """
         places = random.uniform(-1, 1, (_TRIES, 2)) * reach
         ways = self.clearance(places)
@@ -130,13 +115,7 @@ class Room:
         return detailed_look(_room_topology(self.ceiling), random, unit=unit, detail=0.35, calm=0.5)
 
     def way_to_wall(self, start: np.ndarray, towards: np.ndarray, *, margin: float) -> float:
-        """Return how far one can go from a point in a direction and keep a margin to walls and ceiling.
-
-        Args:
-            start: [3] a point in the room.
-            towards: [3] unit vector.
-            margin: to keep.
-        """
+        """Return how far one can go from a point [3] along a unit vector and keep a margin to the walls."""
         limits = np.array((self.half[0], self.height if self.ceiling else np.inf, self.half[1])) - margin
         low = np.array((-limits[0], margin, -limits[2]))
         with np.errstate(divide="ignore"):
@@ -187,12 +166,8 @@ def furnished(
 ) -> list[Prop]:
     """Return the room itself and its furniture.
 
-    Args:
-        room: to be furnished.
-        plan: space that is taken; objects on the floor are added.
-        shapes: decides which object is where.
-        colours: decides their looks.
-        clutter: number of crates, pillars and balls; rugs and pictures are extra.
+    There are `clutter` crates, pillars and balls; rugs and pictures are extra. Objects on the floor are added
+    to the plan. `shapes` decides which object is where, `colours` their looks.
     """
     props = [Prop(body=room.body(), look=room.look(colours))]
     pictures = int(shapes.integers(5, 10))
@@ -281,17 +256,10 @@ def _prop_look(topology: Topology, colours: np.random.Generator, extent: float) 
 
 @lru_cache(maxsize=3)
 def _prop_topology(which: int) -> Topology:
-    solid = (_block, _pillar, _sphere)[which]()
-    return topology_of(solid, f"prop {solid.name}")
-
-
-def _block() -> Solid:
-    return box("block", "paint", (-0.5, -0.5, -0.5), (0.5, 0.5, 0.5))
-
-
-def _pillar() -> Solid:
-    return revolved("pillar", "paint", [(0.25, -0.5), (0.25, -0.17), (0.25, 0.17), (0.25, 0.5)], segments=24)
-
-
-def _sphere() -> Solid:
-    return ball("ball", "paint", (0.0, 0.0, 0.0), 0.5, rings=14, segments=24)
+    pillar = [(0.25, -0.5), (0.25, -0.17), (0.25, 0.17), (0.25, 0.5)]
+    solids = (
+        box("block", "paint", (-0.5, -0.5, -0.5), (0.5, 0.5, 0.5)),
+        revolved("pillar", "paint", pillar, segments=24),
+        ball("ball", "paint", (0.0, 0.0, 0.0), 0.5, rings=14, segments=24),
+    )
+    return topology_of(solids[which], f"prop {solids[which].name}")

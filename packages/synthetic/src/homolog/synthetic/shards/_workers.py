@@ -43,12 +43,8 @@ def distribute(
 ) -> Iterator[Result]:
     """Do `job(prepared, task, step)` for every task in processes, each of which prepares itself once.
 
-    Args:
-        job: what is done; a function that other processes can import.
-        prepare: makes what a process needs for its jobs; it is sent to the process.
-        tasks: one number for each job.
-        workers: how many processes.
-        step: called in this process whenever a job, in its own process, calls the `step` that it was given.
+    Other processes must be able to import `job`; `prepare` is sent to them. `step` is called in this process
+    whenever a job, in its own process, calls the `step` that it was given.
 
     Yields:
         The results, in the order in which they finish.

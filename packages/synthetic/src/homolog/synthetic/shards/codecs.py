@@ -163,13 +163,9 @@ def encode_grid(field: DenseField, reference_size: Size) -> UInt16[np.ndarray, "
 def decode_grid(
     numbers: UInt16[np.ndarray, "rows W"], reference_size: Size, *, step: float, name: str
 ) -> DenseField:
-    """Return the field of a grid; NaN and confidence 0 where nothing is known.
+    """Return the field of a grid of `encode_grid`; NaN and confidence 0 where nothing is known.
 
-    Args:
-        numbers: as `encode_grid` returns them.
-        reference_size: (height, width) of the reference image in pixels.
-        step: pixels from one number to the next.
-        name: of the member, for error messages.
+    `step` is the number of pixels from one number to the next.
 
     Raises:
         DataError: positions outside the reference, or an odd number of rows.
@@ -198,8 +194,7 @@ def decode_grid(
 def encode_depth(depth: Float[Tensor, "H W"]) -> tuple[UInt16[np.ndarray, "H W"], float]:
     """Return a depth map as whole numbers and their scale: z = number * scale, off by half a scale at most.
 
-    Args:
-        depth: z in the frame of the camera, above 0; NaN or infinity where it is unknown.
+    Depths are z in the frame of the camera, NaN or infinity where unknown.
 
     Raises:
         ShapeError: a depth of 0 or less.

@@ -18,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
+from homolog.core.atomic import file_hash
 from homolog.core.errors import ConfigError, DataError, one_of
 from homolog.synthetic.shards.codecs import Pictures
 from homolog.synthetic.shards.samples import Kind
@@ -87,11 +88,7 @@ class Description:
     code: str = ""
 
     def __post_init__(self) -> None:
-        """Validate counts and choices.
-
-        Raises:
-            ConfigError: a count below 1, or an unknown kind or image format.
-        """
+        """Raise ConfigError for a count below 1, or an unknown kind or image format."""
         if self.count < 1 or self.per_shard < 1:
             raise ConfigError(
                 "shards: expected a count and samples per shard of at least 1, "
@@ -182,10 +179,7 @@ def read_description(folder: Path) -> Description:
 class Extent(NamedTuple):
     """The bytes of a sample in its shard: its members with their headers, a valid tar by themselves.
 
-    Attributes:
-        offset: of the first header.
-        size: in bytes, a multiple of 512.
-        sha256: of these bytes, in hexadecimal.
+    They begin at `offset`, and their size is a multiple of 512; `sha256` is hexadecimal.
     """
 
     offset: int
@@ -195,13 +189,7 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """What is in a tar.
-
-    Attributes:
-        size: of the tar in bytes.
-        members: how many files it holds.
-        samples: in order.
-    """
+    """What is in a tar: its size in bytes, how many files, and its samples in order."""
 
     size: int
     members: int
@@ -297,27 +285,19 @@ def shard_digest(path: Path) -> str | None:
 
 
 def named_files(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of the files and folders that a configuration names, by their dotted setting.
+    """Return the SHA-256 of the files and folders that a source's configuration names, by their setting.
 
-    Args:
-        config: of a source.
-
-    Returns:
-        For a file the hash of its bytes, for a folder that of the names and bytes of all files in it. Missing
-        paths are left out: the source reports them.
+    For a file it is the hash of its bytes, for a folder that of the names and bytes of all files in it.
+    Missing paths are left out: the source reports them.
     """
     paths = {name: Path(value).expanduser() for name, value in _leaves(config) if _is_path(name, value)}
     return {name: _content_hash(path) for name, path in paths.items() if path.exists()}
 
 
 def code_hash(source: object) -> str:
-    """Return the first digits of the SHA-256 of the code that makes samples.
+    """Return the first digits of the SHA-256 of a source's module, or of all `homolog.synthetic`.
 
-    Args:
-        source: its module is hashed, or all of `homolog.synthetic` if it is in there.
-
-    Returns:
-        Empty for a class that was not read from a file.
+    It is empty for a class that was not read from a file.
     """
     try:
         file = Path(inspect.getfile(type(source)))
@@ -335,20 +315,15 @@ def _is_path(name: str, value: Any) -> bool:
 
 def _content_hash(path: Path) -> str:
     if path.is_file():
-        return _file_hash(path)
+        return file_hash(path)
     return _hash_of_files(sorted(file for file in path.rglob("*") if file.is_file()), path)
 
 
 def _hash_of_files(files: list[Path], root: Path) -> str:
     together = hashlib.sha256()
     for file in files:
-        together.update(f"{file.relative_to(root).as_posix()}\0{_file_hash(file)}\n".encode())
+        together.update(f"{file.relative_to(root).as_posix()}\0{file_hash(file)}\n".encode())
     return together.hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_json(path: Path, *, missing: str) -> dict[str, Any]:

@@ -28,12 +28,7 @@ class ShardFolder:
     """
 
     def __init__(self, root: str | Path, kind: Kind, *, partial: bool = False) -> None:
-        """Read the description and the index.
-
-        Args:
-            root: the folder.
-            kind: of its samples.
-            partial: whether shards may be missing, as long as nobody asks for their samples.
+        """Read the description and the index; with `partial`, shards that nobody asks for may be missing.
 
         Raises:
             DataError: no shards there, of another kind, or not all of them.
@@ -60,7 +55,6 @@ class ShardFolder:
         self._checked: set[int] = set()
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return self.description.count
 
     def members(self, index: int) -> tuple[dict[str, bytes], str]:
@@ -100,13 +94,10 @@ class ShardFolder:
 
 
 class ShardedPairs(ShardFolder):
-    """Pairs from shards, as samples."""
+    """Pairs from shards, as samples; nothing in the shards is executed."""
 
     def __init__(self, root: str | Path) -> None:
-        """Read the index.
-
-        Args:
-            root: a folder that `homolog generate` wrote.
+        """Read the index of a folder that `homolog generate` wrote.
 
         Raises:
             DataError: no shards of pairs there, or not all of them.
@@ -114,23 +105,15 @@ class ShardedPairs(ShardFolder):
         super().__init__(root, "pair")
 
     def __getitem__(self, index: int) -> PairSample:
-        """Read a pair; nothing in it is executed.
-
-        Raises:
-            DataError: the shard is damaged or cut off.
-            IndexError: there is no such pair.
-        """
+        """Read a pair; raises what `members` raises."""
         return decode_pair(*self.members(index))
 
 
 class ShardedVideos(ShardFolder):
-    """Videos from shards, as samples."""
+    """Videos from shards, as samples; nothing in the shards is executed."""
 
     def __init__(self, root: str | Path) -> None:
-        """Read the index.
-
-        Args:
-            root: a folder that `homolog generate video` wrote.
+        """Read the index of a folder that `homolog generate video` wrote.
 
         Raises:
             DataError: no shards of videos there, or not all of them.
@@ -138,12 +121,7 @@ class ShardedVideos(ShardFolder):
         super().__init__(root, "video")
 
     def __getitem__(self, index: int) -> VideoSample:
-        """Read a video; nothing in it is executed.
-
-        Raises:
-            DataError: the shard is damaged or cut off.
-            IndexError: there is no such video.
-        """
+        """Read a video; raises what `members` raises."""
         return decode_video(*self.members(index))
 
 

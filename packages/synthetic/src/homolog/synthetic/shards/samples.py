@@ -22,7 +22,8 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -59,11 +60,7 @@ def kind_of(sample: PairSample | VideoSample) -> Kind:
 
 
 def encode(sample: PairSample | VideoSample, pictures: Pictures) -> dict[str, bytes]:
-    """Return the members of a sample by the end of their names.
-
-    Args:
-        sample: whose images are their own originals, as synthetic ones are.
-        pictures: how images are stored.
+    """Return the members of a sample, whose images are their own originals, by the end of their names.
 
     Raises:
         ConfigError: images that are too large for 16-bit grids.
@@ -75,49 +72,41 @@ def encode(sample: PairSample | VideoSample, pictures: Pictures) -> dict[str, by
 
 
 def decode_pair(members: Mapping[str, bytes], where: str) -> PairSample:
-    """Return the pair that members hold.
-
-    Args:
-        members: by the end of their names.
-        where: shard and sample, for error messages.
+    """Return the pair that members hold; `where` is shard and sample, for error messages.
 
     Raises:
         DataError: a member is missing, damaged, or of a newer version of homolog.
     """
-    facts = _facts(members, "pair", where)
-    try:
-        return _pair(members, facts, where)
-    except DataError:
-        raise
-    except _BROKEN as error:
-        raise DataError(
-            f"{where}: expected a whole pair, got {type(error).__name__}: {error}; generate the shard again"
-        ) from error
+    with _damage_of("pair", where):
+        return _pair(members, _facts(members, "pair", where), where)
 
 
 def decode_video(members: Mapping[str, bytes], where: str) -> VideoSample:
-    """Return the video that members hold.
-
-    Args:
-        members: by the end of their names.
-        where: shard and sample, for error messages.
+    """Return the video that members hold; `where` is shard and sample, for error messages.
 
     Raises:
         DataError: a member is missing, damaged, or of a newer version of homolog.
     """
-    facts = _facts(members, "video", where)
-    try:
+    with _damage_of("video", where):
+        facts = _facts(members, "video", where)
         frames = [_image(members, f"{number:04d}", where) for number in range(int(facts["frames"]))]
         arrays = np.load(io.BytesIO(members["tracks.npz"]), allow_pickle=False)
         tracks = Tracks(
             **{name: torch.from_numpy(arrays[name].astype(dtype)) for name, dtype in _TRACKS.items()}
         )
         return VideoSample(frames=frames, tracks=tracks, name=facts["name"])
+
+
+@contextmanager
+def _damage_of(kind: Kind, where: str) -> Generator[None]:
+    """Turn whatever a damaged sample raises into a DataError."""
+    try:
+        yield
     except DataError:
         raise
     except _BROKEN as error:
         raise DataError(
-            f"{where}: expected a whole video, got {type(error).__name__}: {error}; generate the shard again"
+            f"{where}: expected a whole {kind}, got {type(error).__name__}: {error}; generate the shard again"
         ) from error
 
 

@@ -38,13 +38,7 @@ _BROKEN = (EOFError, KeyError, OSError, ValueError, zipfile.BadZipFile, zlib.err
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something that is wrong.
-
-    Attributes:
-        shard: name of its file.
-        member: the sample or its member in the shard; empty for the shard itself.
-        what: in words.
-    """
+    """What is wrong with a sample or a member of a shard; `member` is empty for the shard itself."""
 
     shard: str
     member: str
@@ -104,16 +98,22 @@ def verify_shards(
     place = Path(folder).expanduser()
     description = read_description(place)
     index = read_index(place, description)
-    again = _evenly(description.count, fraction)
+    places = np.linspace(0, description.count - 1, math.ceil(description.count * fraction))
+    again = sorted({int(place) for place in places.round()})
     checked = Checked(description=description, generator=generator())
     steps = description.shards + len(again)
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, steps)
+
     for number in range(description.shards):
         name = shard_path(place, number).name
         checked.problems += [
             Problem(shard=name, member=member, what=what)
             for member, what in _check_shard(place, number, index.get(number), checked)
         ]
-        _call(progress, number + 1, steps)
+        report(number + 1)
     checked.problems += [
         Problem(shard=shard_path(place, number).name, member="", what="does not belong to this folder")
         for number in shard_numbers(place)
@@ -124,18 +124,8 @@ def verify_shards(
         checked.code = code_hash(source)
         for number, problems in enumerate(_regenerate(place, source, again, checked), start=1):
             checked.problems += problems
-            _call(progress, description.shards + number, steps)
+            report(description.shards + number)
     return checked
-
-
-def _evenly(count: int, fraction: float | int) -> list[int]:
-    many = math.ceil(count * fraction)
-    return sorted({int(place) for place in np.linspace(0, count - 1, many).round()}) if many else []
-
-
-def _call(progress: Callable[[int, int], None] | None, done: int, steps: int) -> None:
-    if progress is not None:
-        progress(done, steps)
 
 
 def _check_shard(

@@ -53,14 +53,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a run has done.
-
-    Attributes:
-        samples: how many it wrote.
-        kept: how many were there already.
-        shards: how many tars there are now.
-        size: bytes of all tars together.
-    """
+    """What a run has done: samples written and kept, and how many tars there are now, of which size in bytes."""
 
     samples: int
     kept: int
@@ -264,10 +257,7 @@ def _write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _durable(path: Path) -> Generator[BinaryIO]:
-    """Give a file to write to; it gets the name `path` once all of it is on the disk.
-
-    `homolog.core.atomic` survives a killed process. This also survives a power cut: the content goes to the disk
-    before the name does.
+    """Give a file to write to; it gets the name `path` once all of it is on the disk, even in a power cut.
 
     Raises:
         DataError: it cannot be written; nothing is left, and what was there under that name still is.

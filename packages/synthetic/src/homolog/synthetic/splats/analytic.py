@@ -16,13 +16,7 @@ OVERLAP = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plane:
-    """A square of a plane.
-
-    Attributes:
-        centre: [3] in the world.
-        normal: [3] unit vector.
-        half: half the length of its sides.
-    """
+    """A square of a plane, by its centre in the world, its unit normal, and half the length of its sides."""
 
     centre: Float64[np.ndarray, "3"]
     normal: Float64[np.ndarray, "3"]
@@ -55,12 +49,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sphere:
-    """A sphere.
-
-    Attributes:
-        centre: [3] in the world.
-        radius: of the sphere.
-    """
+    """A sphere, by its centre in the world and its radius."""
 
     centre: Float64[np.ndarray, "3"]
     radius: float | int
@@ -88,12 +77,7 @@ class Sphere:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AnalyticScene:
-    """Surfaces, and Gaussians that lie on them.
-
-    Attributes:
-        surfaces: below the Gaussians.
-        gaussians: flat discs, coloured by their position.
-    """
+    """Surfaces, and Gaussians that lie on them: flat discs, coloured by their position."""
 
     surfaces: tuple[Plane | Sphere, ...]
     gaussians: Gaussians
@@ -108,14 +92,10 @@ class AnalyticScene:
         jitter: float | int = 0.0,
         tilt: float | int = 0.0,
     ) -> "AnalyticScene":
-        """Cover surfaces with Gaussians.
+        """Cover surfaces with Gaussians, distributed by area.
 
-        Args:
-            surfaces: to cover.
-            count: Gaussians, distributed by area.
-            seed: of their positions.
-            jitter: standard deviation of their distance from the surface.
-            tilt: standard deviation of their normals, radians.
+        `jitter` is the standard deviation of their distance from the surface, `tilt` that of their normals,
+        radians.
         """
         random = np.random.Generator(np.random.PCG64(seed))
         areas = np.array([surface.area for surface in surfaces])

@@ -1,7 +1,7 @@
 """Render Gaussians with gradients: in plain torch on any device, or with gsplat on an NVIDIA GPU."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,7 @@ from homolog.synthetic.splats.rendering import (
 class GaussianTensors:
     """The same as `Gaussians`, with gradients, on any device and in any precision.
 
-    Attributes:
-        means: [N 3].
-        scales: [N 3], positive.
-        rotations: [N 4] quaternions (w, x, y, z) of any length but 0.
-        opacity: [N] in [0, 1].
-        harmonics: [N K 3].
+    Quaternions (w, x, y, z) may have any length but 0.
     """
 
     means: Float[Tensor, "N 3"]
@@ -50,42 +45,21 @@ class GaussianTensors:
         cls, gaussians: Gaussians, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
     ) -> "GaussianTensors":
         """Copy Gaussians to a device."""
-        means, scales, rotations, opacity, harmonics = (
-            torch.tensor(part, device=device, dtype=dtype)
-            for part in (
-                gaussians.means,
-                gaussians.scales,
-                gaussians.rotations,
-                gaussians.opacity,
-                gaussians.harmonics,
-            )
-        )
-        return cls(means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics)
+        parts = gaussians.parts()
+        return cls(**{name: torch.tensor(parts[name], device=device, dtype=dtype) for name in parts})
 
     def gaussians(self) -> Gaussians:
         """Copy them back, without gradients."""
-        turn = torch.nn.functional.normalize(self.rotations, dim=1)
-        means, scales, rotations, opacity, harmonics = (
-            part.detach().cpu().to(torch.float32).numpy()
-            for part in (self.means, self.scales, turn, self.opacity, self.harmonics)
-        )
-        return Gaussians(
-            means=means, scales=scales, rotations=rotations, opacity=opacity, harmonics=harmonics
-        )
+        turned = replace(self, rotations=torch.nn.functional.normalize(self.rotations, dim=1))
+        return Gaussians(**{field.name: _array(getattr(turned, field.name)) for field in fields(turned)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rendered:
-    """The same as `Rendering`, with gradients.
+    """The same as `Rendering`, with gradients; channels come first.
 
-    Attributes:
-        rgb: [3 H W], not clipped at 1.
-        alpha: [H W].
-        expected_depth: [H W], NaN where alpha < 0.95.
-        plane_depth: [H W], NaN where it is not valid. Select what is valid before a loss: NaN times 0 is NaN.
-        normal: [3 H W] blended, in the camera's frame, not normalised.
-        distance: [H W] blended, not normalised.
-        gaussian_id: [H W], -1 for none; None if it was not asked for.
+    `rgb` is not clipped at 1, `gaussian_id` is None if it was not asked for. Select the valid pixels of a
+    depth before a loss: NaN times 0 is NaN.
     """
 
     rgb: Float[Tensor, "3 H W"]
@@ -117,15 +91,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Splats:
-    """Gaussians as ellipses in an image, and the features that are blended.
+    """Gaussians as ellipses in an image: centres and half extents in pixels, inverse covariance (xx, xy, yy).
 
-    Attributes:
-        xy: [N 2] centres in pixels.
-        inverse: [N 3] inverse covariance: xx, xy, yy.
-        half: [N 2] half extents of the blended region.
-        opacity: [N].
-        features: [N 8] RGB, depth, normal towards the camera in its frame, distance of the plane.
-        visible: [N] whether it lies in front of the camera and reaches into the image.
+    `features` are what is blended: RGB, depth, normal towards the camera in its frame, distance of the plane.
+    `visible` splats lie in front of the camera and reach into the image.
     """
 
     xy: Float[Tensor, "N 2"]
@@ -245,20 +214,15 @@ def render_tiles(
 ) -> Rendered:
     """Render Gaussians tile by tile in plain torch, on any device; differentiable in all parameters.
 
-    Slower than `homolog.synthetic.splats.rendering.render`, with which it agrees.
-
-    Args:
-        gaussians: the scene; its device and precision are those of the result.
-        viewpoint: the camera.
-        background: RGB behind it, of the viewpoint's size; black by default.
-        tile: side of a tile in pixels; it changes memory and speed, not the image.
+    Slower than `homolog.synthetic.splats.rendering.render`, with which it agrees. Device and precision are
+    those of the Gaussians; the background is RGB of the viewpoint's size, black by default. The side of a
+    tile in pixels changes memory and speed, not the image.
 
     Raises:
         ShapeError: a background of another size, or no positive tile.
     """
+    _check_background(background, viewpoint)
     height, width = viewpoint.size
-    if background is not None and background.shape != (3, height, width):
-        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
     if tile < 1:
         raise ShapeError(f"expected a tile of at least one pixel, got {tile}")
     splats = project(gaussians, viewpoint)
@@ -279,6 +243,11 @@ def render_tiles(
     whole = torch.cat(rows, 1)
     # As floats, ids are exact up to 2^24 in single precision; `_tile` refuses more.
     return finished(whole[:8], whole[8], whole[9].detach().long(), viewpoint, background)
+
+
+def _check_background(background: Tensor | None, viewpoint: Viewpoint) -> None:
+    if background is not None and background.shape != (3, *viewpoint.size):
+        raise ShapeError(f"expected a background {[3, *viewpoint.size]}, got {list(background.shape)}")
 
 
 def _front_to_back(splats: Splats) -> Tensor:
@@ -369,9 +338,8 @@ def render_with(
     Raises:
         ShapeError: a background of another size.
     """
+    _check_background(background, viewpoint)
     height, width = viewpoint.size
-    if background is not None and background.shape != (3, height, width):
-        raise ShapeError(f"expected a background {[3, height, width]}, got {list(background.shape)}")
     like = gaussians.means
     motion = torch.eye(4).to(like)
     motion[:3, :3] = torch.from_numpy(viewpoint.R.astype(np.float64)).to(like)

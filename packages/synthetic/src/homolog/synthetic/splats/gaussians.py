@@ -1,6 +1,6 @@
 """A scene of 3D Gaussians: its values, its colours as spherical harmonics, and its files."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,19 +21,10 @@ DEGREES = {1: 0, 4: 1, 9: 2, 16: 3}
 
 
 def basis(x: Numbers, y: Numbers, z: Numbers, degree: int) -> list[Any]:
-    """Return the (degree + 1)^2 harmonics of unit directions, in the order and with the signs of 3DGS files.
+    """Return the (degree + 1)^2 harmonics of unit directions (x, y, z) from the camera, as in files of 3DGS.
 
-    Orthonormal on the sphere, with the Condon-Shortley phase; those of degree l begin at place l^2 and
-    go from order -l to l.
-
-    Args:
-        x: of the directions from the camera to the Gaussians.
-        y: of the same.
-        z: of the same.
-        degree: 0 to 3.
-
-    Returns:
-        Arrays or tensors like `x`; the first is a number.
+    Orthonormal on the sphere, with the Condon-Shortley phase; those of degree l (0 to 3) begin at place l^2
+    and go from order -l to l. They are arrays or tensors like `x`; the first is a number.
     """
     values: list[Any] = [CONSTANT]
     if degree >= 1:
@@ -65,9 +56,7 @@ def basis(x: Numbers, y: Numbers, z: Numbers, degree: int) -> list[Any]:
 def shade(coefficients: Numbers, directions: Numbers) -> Numbers:
     """Return the RGB of Gaussians seen along unit directions; at least 0, but it may exceed 1.
 
-    Args:
-        coefficients: [N K 3].
-        directions: [N 3] from the camera.
+    Coefficients are [N K 3], directions [N 3], from the camera.
     """
     values = basis(directions[:, :1], directions[:, 1:2], directions[:, 2:], DEGREES[coefficients.shape[1]])
     colour: Any = 0.5 + values[0] * coefficients[:, 0]
@@ -100,22 +89,21 @@ class Gaussians:
     harmonics: Float32[np.ndarray, "N K 3"]
 
     def __post_init__(self) -> None:
-        """Validate shapes.
-
-        Raises:
-            ShapeError: parts of different lengths, or a number of harmonics that has no degree.
-        """
-        parts = (self.means, self.scales, self.rotations, self.opacity, self.harmonics)
-        if len({len(part) for part in parts}) != 1:
-            raise ShapeError(f"Gaussians: expected equal lengths, got {[len(part) for part in parts]}")
+        """Raise ShapeError for parts of different lengths, or a number of harmonics that has no degree."""
+        lengths = [len(part) for part in self.parts().values()]
+        if len(set(lengths)) != 1:
+            raise ShapeError(f"Gaussians: expected equal lengths, got {lengths}")
         if self.harmonics.shape[1] not in DEGREES:
             raise ShapeError(
                 f"Gaussians: expected 1, 4, 9 or 16 harmonics (degree 0 to 3), got {self.harmonics.shape[1]}"
             )
 
     def __len__(self) -> int:
-        """Return the number of Gaussians."""
         return len(self.means)
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Return the arrays by the names of the attributes."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def degree(self) -> int:
@@ -124,13 +112,7 @@ class Gaussians:
 
     def take(self, index: np.ndarray) -> "Gaussians":
         """Return some of the Gaussians, by index or by mask."""
-        return Gaussians(
-            means=self.means[index],
-            scales=self.scales[index],
-            rotations=self.rotations[index],
-            opacity=self.opacity[index],
-            harmonics=self.harmonics[index],
-        )
+        return Gaussians(**{name: part[index] for name, part in self.parts().items()})
 
     def joined(self, other: "Gaussians") -> "Gaussians":
         """Return these Gaussians followed by others of the same degree.
@@ -140,12 +122,9 @@ class Gaussians:
         """
         if other.degree != self.degree:
             raise ShapeError(f"expected Gaussians of degree {self.degree} to join, got {other.degree}")
+        others = other.parts()
         return Gaussians(
-            means=np.concatenate((self.means, other.means)),
-            scales=np.concatenate((self.scales, other.scales)),
-            rotations=np.concatenate((self.rotations, other.rotations)),
-            opacity=np.concatenate((self.opacity, other.opacity)),
-            harmonics=np.concatenate((self.harmonics, other.harmonics)),
+            **{name: np.concatenate((part, others[name])) for name, part in self.parts().items()}
         )
 
     def axes(self) -> Float64[np.ndarray, "N 3 3"]:
@@ -183,12 +162,8 @@ def discs(
 ) -> Gaussians:
     """Return one flat, round Gaussian per point of a surface.
 
-    Args:
-        points: centres in the world.
-        normals: unit vectors; the discs lie across them.
-        radius: standard deviation within the surface.
-        colours: RGB, the same from every side.
-        opacity: at the centres.
+    The discs lie across unit `normals`. `radius` is the standard deviation within the surface, `colours` are
+    RGB, the same from every side, and `opacity` is that at the centres.
     """
     flat = np.stack((radius, radius, THIN * radius), axis=1)
     return Gaussians(
@@ -247,8 +222,7 @@ def read_gaussians(path: str | Path) -> Gaussians:
         raise DataError(
             f"{path}: expected a PLY of Gaussians, but cannot read it ({error.strerror}); check the path"
         ) from error
-    table = _table(content, path)
-    return _activated(table, path)
+    return _activated(_table(content, path), path)
 
 
 def write_gaussians(path: str | Path, gaussians: Gaussians) -> None:
@@ -349,8 +323,7 @@ def _activated(table: np.ndarray, path: Path) -> Gaussians:
             opacity=1 / (1 + np.exp(-_columns(table, ("opacity",))[:, 0])),
             harmonics=np.concatenate((base[:, None], further.transpose(0, 2, 1)), axis=1),
         )
-    parts = (gaussians.means, gaussians.scales, gaussians.rotations, gaussians.opacity, gaussians.harmonics)
-    if not all(np.isfinite(part).all() for part in parts):
+    if not all(np.isfinite(part).all() for part in gaussians.parts().values()):
         raise DataError(f"{path}: expected finite numbers, got infinite or undefined ones; is it damaged?")
     return gaussians
 

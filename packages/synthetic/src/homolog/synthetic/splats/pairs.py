@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,13 +12,13 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 
 from homolog.core.errors import ConfigError, DataError, one_of
-from homolog.core.image import Image
 from homolog.core.samples import PairSample, ShownGaussians
-from homolog.synthetic.correspondence import DenseTruth, truth_from_depth
-from homolog.synthetic.rendering.photometry import Photometry
+from homolog.synthetic.correspondence import overlap, truth_from_depth
+from homolog.synthetic.on_demand import KnownPair, PairsOnDemand, check_at_least
+from homolog.synthetic.rendering.photometry import Photometry, taken
 from homolog.synthetic.rendering.scene import Scene
-from homolog.synthetic.rendering.viewpoint import Viewpoint
-from homolog.synthetic.seeds import Factor, Seeds, Split
+from homolog.synthetic.rendering.viewpoint import Viewpoint, axis_angle
+from homolog.synthetic.seeds import Factor, Seeds
 from homolog.synthetic.splats.gaussians import Gaussians, shade
 from homolog.synthetic.splats.rendering import Rendering, render
 from homolog.synthetic.splats.scenes import SceneSource, SplatScene
@@ -28,7 +29,6 @@ from homolog.synthetic.splats.views import (
     Overlapping,
     Rejection,
     Sharp,
-    axis_angle,
     drawn_pair,
     nearest,
     reframed,
@@ -38,8 +38,6 @@ from homolog.synthetic.splats.views import (
 logger = logging.getLogger(__name__)
 
 Views = tuple[Viewpoint, Viewpoint]
-Renderings = tuple[Rendering, Rendering]
-Depths = tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +52,7 @@ class Gates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SplatPair:
+class SplatPair(KnownPair):
     """A pair with everything that is known about it; `sample` returns the part that a matcher learns from.
 
     Attributes:
@@ -63,50 +61,31 @@ class SplatPair:
         viewpoints: both cameras.
         renderings: of both views.
         depths: of both views, which the labels were made of; NaN at depth edges.
-        pictures: pixels of both images.
-        truths: dense truth on image 0 that points to image 1, and the other way.
         rejected: pairs of views that were drawn before this one and did not pass a gate.
-        name: unique within its data set.
     """
 
     gaussians: Gaussians
     mesh: Scene | None
     viewpoints: Views
-    renderings: Renderings
-    depths: Depths
-    pictures: tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W 3"]]
-    truths: tuple[DenseTruth, DenseTruth]
+    renderings: tuple[Rendering, Rendering]
+    depths: tuple[Float32[np.ndarray, "H W"], Float32[np.ndarray, "H W"]]
     rejected: tuple[Rejection, ...]
-    name: str
 
     def sample(self) -> PairSample:
         """Return the pair with dense truth, depth, cameras, pose and the Gaussians that its pixels show.
 
         The number of rejected pairs by cause is among its facts.
         """
-        image0, image1 = (
-            Image(
-                pixels=torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)).astype(np.float32))
-                / 255,
-                name=f"{self.name}/{side}",
-            )
-            for side, picture in enumerate(self.pictures)
-        )
         camera0, camera1 = self.viewpoints
-        return PairSample(
-            image0=image0,
-            image1=image1,
+        return self._sample(
             camera0=camera0.camera(),
             camera1=camera1.camera(),
             pose=camera0.pose_to(camera1),
-            dense0=self.truths[0].field(),
-            dense1=self.truths[1].field(),
             depth0=torch.from_numpy(self.depths[0]),
             depth1=torch.from_numpy(self.depths[1]),
             gaussians=shown_gaussians(self.gaussians, *(each.gaussian_id for each in self.renderings)),
-            name=self.name,
             facts={
-                "overlap": f"{min(_known_fraction(truth) for truth in self.truths):.4f}",
+                "overlap": f"{min(overlap(self.truths)):.4f}",
                 "angle": f"{axis_angle(camera0, camera1):.1f}",
                 "baseline": f"{np.linalg.norm(camera0.centre - camera1.centre):.3f}",
                 "rejected": _tally(self.rejected),
@@ -114,14 +93,14 @@ class SplatPair:
         )
 
 
-class SplatPairs:
+class SplatPairs(PairsOnDemand):
     """Pairs of views of Gaussian scenes, rendered on demand; each depends on its index only."""
 
     def __init__(
         self,
         *,
         count: int,
-        size: int = 256,
+        size: int | Sequence[int] = 256,
         seed: int = 0,
         split: Literal["trn", "val", "test"] = "trn",
         scenes: str | Path | None = None,
@@ -144,7 +123,7 @@ class SplatPairs:
 
         Args:
             count: number of pairs.
-            size: height and width of the images in pixels.
+            size: of the images in pixels, one number or [height, width].
             seed: of everything.
             split: equal indices of different splits have nothing in common, other than the scenes of a folder.
             scenes: folder of PLY files of 3D Gaussian Splatting, each with `cameras.json` beside or above it;
@@ -170,19 +149,12 @@ class SplatPairs:
             ConfigError: a category that does not exist, or a number out of its range.
             DataError: no PLY files in the folder.
         """
-        ones = (gaussians, pairs_per_scene, tries, kept)
-        if min(count, edge, redraws) < 0 or size < 16 or min(ones) < 1:
-            raise ConfigError(
-                "expected count, edge and redraws >= 0, size >= 16, and at least one of gaussians, pairs_per_scene, "
-                f"tries and kept, got {count}, {edge}, {redraws}, {size}, {', '.join(map(str, ones))}"
-            )
-        if min(jitter, tilt, stray) < 0 or not 0 < turn <= 180:
-            raise ConfigError(
-                "expected jitter, tilt and stray >= 0 and turn in (0, 180], "
-                f"got {jitter}, {tilt}, {stray}, {turn}"
-            )
+        super().__init__(count=count, size=size, seed=seed, split=split)
+        check_at_least(0, jitter=jitter, tilt=tilt, stray=stray, edge=edge, redraws=redraws)
+        check_at_least(1, gaussians=gaussians, pairs_per_scene=pairs_per_scene, tries=tries, kept=kept)
+        if not 0 < turn <= 180:
+            raise ConfigError(f"expected turn in (0, 180], got {turn}")
         one_of("depth", depth, ("plane", "expected"))
-        self._count, self._size, self._seed, self._split = count, (size, size), seed, Split[split]
         self._scenes = SceneSource(
             seed=seed,
             split=self._split,
@@ -199,29 +171,13 @@ class SplatPairs:
         self._gates = gates or Gates()
         self._photometry = photometry
 
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-        return self._count
-
-    def __getitem__(self, index: int) -> PairSample:
-        """Make one pair.
-
-        Raises:
-            IndexError: there is no such pair.
-            DataError: no pair of views passed the gates, or the scene cannot be read.
-        """
-        return self.pair(index).sample()
-
     def pair(self, index: int) -> SplatPair:
         """Make one pair with everything that is known about it.
 
         Raises:
-            IndexError: there is no such pair.
             DataError: no pair of views passed the gates, or the scene cannot be read.
         """
-        if not 0 <= index < self._count:
-            raise IndexError(f"expected the index of a pair in [0, {self._count}), got {index}")
-        seeds = Seeds(seed=self._seed, split=self._split, index=index)
+        seeds = self._seeds(index)
         rejected: list[Rejection] = []
         for turn in range(1 + self._redraws):
             number = index // self._pairs_per_scene if turn == 0 else self._scenes.spare(seeds, turn - 1)
@@ -271,7 +227,7 @@ class SplatPairs:
         if found is not None:
             return found
         truths = truth_from_depth(depths[0], views[0], depths[1], views[1], two_way=gates.consistent.pixels)
-        found = gates.overlapping(_known_fraction(truths[0]), _known_fraction(truths[1]))
+        found = gates.overlapping(*overlap(truths))
         if found is not None:
             return found
         return SplatPair(
@@ -283,7 +239,7 @@ class SplatPairs:
             pictures=(self._picture(renderings[0], seeds, 0), self._picture(renderings[1], seeds, 1)),
             truths=truths,
             rejected=rejected,
-            name=f"splat-{self._split.name}-{self._seed}-{seeds.index}",
+            name=self._name("splat", seeds.index),
         )
 
     def _sharp(self, scene: SplatScene, view: Viewpoint, rendering: Rendering) -> Rejection | None:
@@ -296,13 +252,8 @@ class SplatPairs:
         return without_edges(depth, radius=self._edge)
 
     def _picture(self, rendering: Rendering, seeds: Seeds, side: int) -> UInt8[np.ndarray, "H W 3"]:
-        if not self._photometry:
-            return np.rint(rendering.rgb * np.float32(255)).astype(np.uint8)
-        return Photometry.drawn(seeds.generator(Factor.photometry, side)).develop(rendering.rgb)
-
-
-def _known_fraction(truth: DenseTruth) -> float:
-    return float(truth.valid.mean())
+        camera = Photometry.drawn(seeds.generator(Factor.photometry, side)) if self._photometry else None
+        return taken(rendering.rgb, camera)
 
 
 def _tally(rejected: tuple[Rejection, ...] | list[Rejection]) -> str:
@@ -328,13 +279,8 @@ def shown_gaussians(
     - 10: its opacity;
     - 11 to 13: RGB of its harmonics of degree 0, the same from all sides.
 
-    Args:
-        gaussians: the scene.
-        id0: the Gaussian of each pixel of image 0, -1 for none.
-        id1: the same for image 1.
-
-    Returns:
-        The Gaussians that either image shows, in the order of the scene.
+    `id0` and `id1` have the Gaussian of each pixel, -1 for none. Those that either image shows are returned, in the
+    order of the scene.
     """
     used = np.unique(np.concatenate((id0.ravel(), id1.ravel())))
     used = used[used >= 0]

@@ -102,10 +102,7 @@ def render(
 ) -> Rendering:
     """Render Gaussians from a viewpoint, on a CPU: front to back, in loops that always give the same bits.
 
-    Args:
-        gaussians: the scene.
-        viewpoint: the camera.
-        background: RGB behind it, of the viewpoint's size; black by default.
+    The background is RGB of the viewpoint's size, black by default.
 
     Raises:
         ShapeError: a background of another size.

@@ -56,11 +56,7 @@ class SplatScene:
 
 
 def read_scene(path: Path, root: Path) -> SplatScene:
-    """Read a scene and its cameras.
-
-    Args:
-        path: a PLY of 3D Gaussian Splatting.
-        root: the folder up to which `cameras.json` is searched.
+    """Read a scene, a PLY of 3D Gaussian Splatting, and its cameras; `root` as in `find_cameras`.
 
     Raises:
         DataError: either file is missing or damaged.
@@ -83,16 +79,9 @@ def synthetic_scene(
     jitter: float | int = 0.0,
     tilt: float | int = 0.0,
 ) -> SplatScene:
-    """Build a closed room with instances of categories and clutter, and cover it with Gaussians.
+    """Build a closed room with instances of categories and clutter, and cover it with `count` Gaussians.
 
-    Args:
-        seeds: of the scene.
-        names: categories to choose from.
-        count: Gaussians.
-        objects: number of instances.
-        clutter: number of other objects.
-        jitter: of the Gaussians along their normals; see `sampled`.
-        tilt: of their normals, radians.
+    `jitter` and `tilt` are those of `sampled`.
     """
     shapes, colours = seeds.generator(Factor.layout), seeds.generator(Factor.texture)
     # A ceiling, since Gaussians cannot lie on the sky.
@@ -174,17 +163,7 @@ class SceneSource:
         tilt: float | int,
         kept: int,
     ) -> None:
-        """Find the files, if there are any.
-
-        Args:
-            seed: of synthetic scenes.
-            split: of synthetic scenes.
-            folder: of PLY files, each with `cameras.json` beside or above it; None builds synthetic rooms.
-            names: categories of the objects in synthetic rooms; None takes all.
-            count: Gaussians of a synthetic room.
-            jitter: of the Gaussians of a synthetic room; see `sampled`.
-            tilt: of their normals, radians.
-            kept: scenes that are held in memory, those that were used last.
+        """Find the files, if there are any; the settings are those of `SplatPairs`, with `tilt` in radians.
 
         Raises:
             ConfigError: a category that does not exist.
@@ -192,7 +171,11 @@ class SceneSource:
         """
         self._names = chosen(None if names is None else list(names)) if folder is None else ()
         self._root = None if folder is None else Path(folder)
-        self._files = () if self._root is None else _scene_files(self._root)
+        self._files = () if self._root is None else tuple(sorted(self._root.rglob("*.ply")))
+        if self._root is not None and not self._files:
+            raise DataError(
+                f"expected PLY files of Gaussians below {folder}, found none; give another folder"
+            )
         self._seed, self._split = seed, split
         self._count, self._jitter, self._tilt = count, float(jitter), float(tilt)
         self._kept, self._scenes = kept, OrderedDict[int, SplatScene]()
@@ -208,37 +191,23 @@ class SceneSource:
             # Room first: two of the largest scenes need not fit into memory where one is to be kept.
             while len(self._scenes) >= self._kept:
                 self._scenes.popitem(last=False)
-            self._scenes[number] = self._made_or_read(number)
+            if self._root is not None:
+                self._scenes[number] = read_scene(self._files[number], self._root)
+            else:
+                seeds = Seeds(seed=self._seed, split=self._split, index=number)
+                self._scenes[number] = synthetic_scene(
+                    seeds, names=self._names, count=self._count, jitter=self._jitter, tilt=self._tilt
+                )
         self._scenes.move_to_end(number)
         return self._scenes[number]
 
     def spare(self, seeds: Seeds, turn: int) -> int:
-        """Draw the number of a scene that may replace the one of a sample.
+        """Draw the number of a scene that may replace the one of a sample; `turn` counts replacements from 0.
 
-        Args:
-            seeds: of the sample.
-            turn: which of the replacements, from 0.
-
-        Returns:
-            With a folder the number of any of its files, otherwise that of a room that belongs to no sample.
+        With a folder it is that of any of its files, otherwise that of a room that belongs to no sample.
         """
         stream = seeds.generator(Factor.choice, turn)
         return int(stream.integers(len(self._files)) if self._files else _SPARE + stream.integers(_SPARE))
-
-    def _made_or_read(self, number: int) -> SplatScene:
-        if self._root is not None:
-            return read_scene(self._files[number], self._root)
-        seeds = Seeds(seed=self._seed, split=self._split, index=number)
-        return synthetic_scene(
-            seeds, names=self._names, count=self._count, jitter=self._jitter, tilt=self._tilt
-        )
-
-
-def _scene_files(root: Path) -> tuple[Path, ...]:
-    files = tuple(sorted(root.rglob("*.ply")))
-    if not files:
-        raise DataError(f"expected PLY files of Gaussians below {root}, found none; give another folder")
-    return files
 
 
 def sampled(
@@ -254,18 +223,11 @@ def sampled(
 ) -> Gaussians:
     """Cover the bodies of a scene with flat Gaussians that lie on their triangles.
 
-    Small bodies get more than in proportion to their area (to its square root), since they hold the details; within
-    a body the Gaussians are spread evenly by area.
-
-    Args:
-        scene: the bodies.
-        looks: one for each body.
-        light: of the scene; it is baked into the colours, without highlights.
-        count: Gaussians.
-        seed: of their positions.
-        overlap: see `OVERLAP`; the distance is that between the discs of one body.
-        jitter: standard deviation of their distance from the surface, as a multiple of that distance.
-        tilt: standard deviation of their normals, radians.
+    Small bodies get more than in proportion to their area (to its square root), since they hold the details;
+    within a body the Gaussians are spread evenly by area. There is one look for each body; the light is baked
+    into the colours, without highlights. `overlap` is described at `OVERLAP`. `jitter` is the standard
+    deviation of their distance from the surface, as a multiple of the distance between the discs of one body,
+    `tilt` that of their normals, radians.
 
     Raises:
         ShapeError: not as many looks as bodies, or fewer Gaussians than bodies.

@@ -13,7 +13,7 @@ from scipy.ndimage import maximum_filter
 
 from homolog.core.coords import Size
 from homolog.synthetic.correspondence import world_points
-from homolog.synthetic.rendering.viewpoint import Viewpoint
+from homolog.synthetic.rendering.viewpoint import Viewpoint, axis_angle
 from homolog.synthetic.splats.rendering import Rendering
 
 
@@ -32,11 +32,7 @@ def perturbed(
 ) -> Viewpoint:
     """Return a camera that is shifted and turned at random.
 
-    Args:
-        camera: before.
-        random: decides how.
-        shift: standard deviation of the shift along each axis.
-        turn: standard deviation of the angle about each axis, radians.
+    `shift` is the standard deviation along each axis, `turn` that of the angle about each axis, radians.
     """
     R = _rotation(turn * random.standard_normal(3)) @ camera.R
     centre = camera.centre + shift * random.standard_normal(3)
@@ -51,16 +47,11 @@ def drawn_pair(
     stray: float | int,
     size: Size,
 ) -> tuple[Viewpoint, Viewpoint]:
-    """Draw two cameras, each near one of two different fitted ones.
+    """Draw two cameras, each near one of two different fitted ones, of which there are at least two.
 
-    Args:
-        fitted: cameras of the scene, at least two.
-        random: decides everything.
-        turn: largest angle between the optical axes of the two fitted cameras, degrees; where no other camera
-            is within it, the one at the smallest angle is taken.
-        stray: how far they move, as a multiple of the distance to the next fitted camera; they turn by up to
-            about 15 degrees, for 1.
-        size: (height, width) in pixels.
+    `turn` is the largest angle between the optical axes of the two fitted cameras, degrees; where no other
+    camera is within it, the one at the smallest angle is taken. `stray` is how far they move, as a multiple
+    of the distance to the next fitted camera; they turn by up to about 15 degrees, for 1.
     """
     first = int(random.integers(len(fitted)))
     angles = np.array([axis_angle(fitted[first], camera) for camera in fitted])
@@ -108,12 +99,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """Why a view or a pair is not used.
-
-    Attributes:
-        cause: which gate rejected it.
-        reason: what was expected and what was found.
-    """
+    """The gate that rejected a view or a pair, and why: what was expected and what was found."""
 
     cause: Cause
     reason: str
@@ -155,17 +141,16 @@ class NearFitted:
 
     def __call__(self, viewpoint: Viewpoint, fitted: Sequence[Viewpoint]) -> Rejection | None:
         """Return why a view is rejected, or None."""
-        if any(self._near(viewpoint, camera, fitted) for camera in fitted):
-            return None
+        reach = self.distance * extent(fitted)
+        for camera in fitted:
+            away = float(np.linalg.norm(viewpoint.centre - camera.centre))
+            if away <= reach and axis_angle(viewpoint, camera) <= self.angle:
+                return None
         reason = (
             f"expected a fitted camera within {self.distance:g} of the extent and {self.angle:g} degrees, "
             f"got none of {len(fitted)}"
         )
         return Rejection(cause=Cause.far, reason=reason)
-
-    def _near(self, viewpoint: Viewpoint, camera: Viewpoint, fitted: Sequence[Viewpoint]) -> bool:
-        away = float(np.linalg.norm(viewpoint.centre - camera.centre))
-        return away <= self.distance * extent(fitted) and axis_angle(viewpoint, camera) <= self.angle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +238,6 @@ def extent(fitted: Sequence[Viewpoint]) -> float:
     return float(np.linalg.norm(centres - centres.mean(0), axis=1).max())
 
 
-def axis_angle(viewpoint0: Viewpoint, viewpoint1: Viewpoint) -> float:
-    """Return the angle between two optical axes, degrees."""
-    return float(np.degrees(np.arccos(np.clip(viewpoint0.R[2] @ viewpoint1.R[2], -1, 1))))
-
-
 def sharpness(rgb: Float32[np.ndarray, "H W 3"]) -> float:
     """Return the variance of the Laplacian of the gray image (Pech-Pacheco et al. 2000)."""
     grey = rgb.mean(2, dtype=np.float64)
@@ -274,14 +254,10 @@ def reprojection_error(
     *,
     hidden: float | int = 0.05,
 ) -> Float64[np.ndarray, "H W"]:
-    """Return how many pixels each pixel of view 0 misses its place by, projected to view 1 and back by the depths.
+    """Return how many pixels each pixel of view 0 misses its place by, after going to view 1 and back.
 
-    Args:
-        depth0: z of view 0, NaN where unknown.
-        viewpoint0: camera 0.
-        depth1: z of view 1.
-        viewpoint1: camera 1.
-        hidden: a surface of view 1 that is nearer by this, relatively, hides the point; any other has a wrong depth.
+    Depths are z, NaN where unknown. A surface of view 1 that is nearer by `hidden`, relatively, hides the
+    point; any other has a wrong depth.
 
     Returns:
         NaN where a depth is unknown, or where the point is hidden in view 1 or outside it.
@@ -317,15 +293,11 @@ def depth_at(depth: np.ndarray, xy: np.ndarray) -> Float64[np.ndarray, " N"]:
 def depth_edges(
     depth: Float32[np.ndarray, "H W"], *, radius: int = 2, bend: float | int = 0.03
 ) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels lie near a depth step or near a pixel without depth, where splats of both sides blend.
+    """Return which pixels lie near a depth step or near a pixel without depth: there both sides blend.
 
     On a plane, however slanted, the inverse depth is an affine function of the pixel, so that its second
-    difference is zero: this distinguishes steps from slopes.
-
-    Args:
-        depth: z, NaN where unknown.
-        radius: how many pixels around an edge are edges too.
-        bend: second difference of the inverse depth, relative to it, above which there is a step.
+    difference is zero: this distinguishes steps from slopes. There is a step where it exceeds `bend`,
+    relatively; `radius` pixels around an edge are edges too.
     """
     inverse = 1 / depth.astype(np.float64)
     edge = np.isnan(inverse)

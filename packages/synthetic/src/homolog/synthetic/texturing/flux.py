@@ -37,28 +37,21 @@ class PictureCache:
         """Choose the folder; it is created with the first picture."""
         self._root = Path(root).expanduser()
 
-    def path(self, address: Mapping[str, Any]) -> Path:
-        """Return the path of the picture of an address.
-
-        Args:
-            address: everything that decides the picture, as JSON has it.
-        """
-        digest = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
-        return self._root / digest[:2] / f"{digest}.png"
-
     def find(
         self, address: Mapping[str, Any], make: Callable[[], UInt8[np.ndarray, "H W 3"]]
     ) -> UInt8[np.ndarray, "H W 3"]:
-        """Return the cached picture, or make and cache it; a damaged file is made again.
+        """Return the picture cached under everything that decides it, or make it; a damaged file is made again.
 
         Raises:
             DataError: the folder cannot be written to.
         """
-        path = self.path(address)
-        kept = _read(path)
-        if kept is not None:
-            return kept
-        picture = make()
+        digest = hashlib.sha256(json.dumps(address, sort_keys=True).encode()).hexdigest()
+        path = self._root / digest[:2] / f"{digest}.png"
+        try:
+            with PILImage.open(path) as kept:
+                return np.asarray(kept.convert("RGB"))
+        except (OSError, SyntaxError, ValueError):
+            picture = make()
         file = io.BytesIO()
         PILImage.fromarray(picture).save(file, "PNG")
         write_bytes(path, file.getvalue())
@@ -72,14 +65,6 @@ def digest_of_pictures(*pictures: np.ndarray) -> str:
         made.update(f"{picture.dtype} {picture.shape}".encode())
         made.update(np.ascontiguousarray(picture).tobytes())
     return made.hexdigest()
-
-
-def _read(path: Path) -> UInt8[np.ndarray, "H W 3"] | None:
-    try:
-        with PILImage.open(path) as file:
-            return np.asarray(file.convert("RGB"))
-    except (OSError, SyntaxError, ValueError):
-        return None
 
 
 MULTIPLE = 16

@@ -67,15 +67,7 @@ class MaskGate:
     """Checks that the object covers the same pixels: intersection over union."""
 
     def __init__(self, *, segment: Segmenter, least: float = 0.85) -> None:
-        """Set the threshold.
-
-        Args:
-            segment: finds the foreground of a picture.
-            least: smallest intersection over union to accept.
-
-        Raises:
-            ConfigError: a number out of range.
-        """
+        """Set how to find the foreground, and the smallest intersection over union to accept, in [0, 1]."""
         check_within(0, 1, least=least)
         self._segment, self._least = segment, least
 
@@ -89,15 +81,7 @@ class DepthGate:
     """Checks the order of depths on the object: rank correlation."""
 
     def __init__(self, *, estimate: DepthEstimator, least: float = 0.8) -> None:
-        """Set the threshold.
-
-        Args:
-            estimate: estimates depth (not its inverse) from a picture.
-            least: smallest Spearman correlation to accept.
-
-        Raises:
-            ConfigError: a number out of range.
-        """
+        """Set how to estimate depth (not its inverse), and the smallest Spearman correlation, in [0, 1]."""
         check_within(0, 1, least=least)
         self._estimate, self._least = estimate, least
 
@@ -180,17 +164,14 @@ class GatedTexturer:
         """Return the first picture that all gates accept; the seed of try k is derived from `seed` and k."""
         for member in range(self._tries):
             picture = self._texturer.retexture(conditioning, prompt=prompt, seed=derived_seed(seed, member))
-            reason = self._reason(picture, conditioning)
+            reasons = (gate.reason(picture, conditioning) for gate in self._gates)
+            reason = next((reason for reason in reasons if reason is not None), None)
             if reason is None:
                 return picture
             self.refused[reason.split(":")[0]] += 1
             logger.info("rejected a picture of %s (seed %d, try %d): %s", prompt, seed, member + 1, reason)
         self.replaced += 1
         return self._last.retexture(conditioning, prompt=prompt, seed=seed)
-
-    def _reason(self, picture: np.ndarray, conditioning: Conditioning) -> str | None:
-        reasons = (gate.reason(picture, conditioning) for gate in self._gates)
-        return next((reason for reason in reasons if reason is not None), None)
 
 
 def derived_seed(seed: int, member: int) -> int:

@@ -88,10 +88,6 @@ class Conditioning:
     def edges(self, *, low: float = 0.1, high: float = 0.2) -> Bool[np.ndarray, "H W"]:
         """Return the edges (`canny`) of the bodies in front of a grey background.
 
-        Args:
-            low: gradient at which an edge continues, for RGB in [0, 1].
-            high: gradient at which an edge starts.
-
         Raises:
             MissingDependencyError: kornia is not installed.
         """
@@ -125,12 +121,9 @@ class Conditioning:
 def canny(
     picture: UInt8[np.ndarray, "H W 3"], *, low: float = 0.1, high: float = 0.2
 ) -> Bool[np.ndarray, "H W"]:
-    """Return which pixels are edges, by Canny's method (1986) in kornia.
+    """Return which pixels of an RGB picture are edges, by Canny's method (1986) in kornia.
 
-    Args:
-        picture: RGB.
-        low: gradient at which an edge continues, for grey values in [0, 1].
-        high: gradient at which an edge starts.
+    An edge starts at a gradient of `high` and continues at one of `low`, for grey values in [0, 1].
 
     Raises:
         MissingDependencyError: kornia is not installed.
@@ -184,32 +177,22 @@ def drawn_prompt(category: str, random: np.random.Generator, prompts: Sequence[s
     return chosen.replace("{category}", category.replace("_", " "))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Retexturing:
     """From a view to the picture of a sample: a texturer, then a camera.
 
     Attributes:
         texturer: gives the appearance; None keeps the first one, not even rounded to 8 bits.
-        prompts: for texturers that take text; `{category}` is replaced.
-        photos: for the backgrounds; procedural backgrounds if None.
-        photometry: whether exposure, blur, noise and compression are simulated, for each picture on its own.
     """
 
-    texturer: Texturer | None
-    prompts: tuple[str, ...] = PROMPTS
-    photos: PhotoFolder | None = None
-    photometry: bool = True
-
-    @classmethod
-    def chosen(
-        cls,
+    def __init__(
+        self,
         *,
-        texturer: Texturer,
+        texturer: Texturer | None,
         prompts: Sequence[str] | None,
         photos: str | Path | None,
         photometry: bool,
-    ) -> "Retexturing":
-        """Check the settings of a source.
+    ) -> None:
+        """Check the settings of a source, which explains them.
 
         Raises:
             ConfigError: an empty list of prompts.
@@ -219,12 +202,10 @@ class Retexturing:
             raise ConfigError(
                 "expected at least one prompt, got none; leave prompts out for the default ones"
             )
-        return cls(
-            texturer=texturer,
-            prompts=PROMPTS if prompts is None else tuple(prompts),
-            photos=None if photos is None else PhotoFolder(photos),
-            photometry=photometry,
-        )
+        self.texturer = texturer
+        self._prompts = PROMPTS if prompts is None else tuple(prompts)
+        self._make_background = drawn_backdrop if photos is None else PhotoFolder(photos).crop
+        self._photometry = photometry
 
     def picture(
         self,
@@ -237,41 +218,31 @@ class Retexturing:
         light: Light,
         colours: Colours | None,
     ) -> tuple[UInt8[np.ndarray, "H W 3"], str]:
-        """Return the picture of a view, and the prompt it was made with.
+        """Return the picture of one side of a pair, and the prompt it was made with.
 
-        Args:
-            view: body 0 is the subject.
-            category: of the subject, for the prompt.
-            seeds: of the pair; each side draws from streams of its own.
-            side: which view of the pair it is.
-            look: of the subject before the texturer.
-            light: of the scene before the texturer.
-            colours: of the subject's mesh, used instead of its look, or None.
+        Body 0 of the view is the subject. Look, light and colours (of the subject's mesh, used instead of its
+        look, or None) are those before the texturer. Each side draws from streams of its own.
         """
         others = [
             draw_look(body.topology, seeds.generator(Factor.texture, 2 + side))
             for body in view.scene.bodies[1:]
         ]
+
+        def behind(size: Size) -> Float32[np.ndarray, "H W 3"]:
+            return self._make_background(seeds.generator(Factor.background, side), size)
+
         conditioning = Conditioning(
-            view=view, looks=(look, *others), light=light, behind=self._behind(seeds, side), colours=colours
+            view=view, looks=(look, *others), light=light, behind=behind, colours=colours
         )
-        camera = Photometry.drawn(seeds.generator(Factor.photometry, side)) if self.photometry else None
+        camera = Photometry.drawn(seeds.generator(Factor.photometry, side)) if self._photometry else None
         if self.texturer is None:
             return taken(conditioning.painted(), camera), ""
         random = seeds.generator(Factor.texture, 4 + side)
-        prompt = drawn_prompt(category, random, self.prompts)
+        prompt = drawn_prompt(category, random, self._prompts)
         picture = self.texturer.retexture(conditioning, prompt=prompt, seed=int(random.integers(2**62)))
         if camera is not None:
             picture = taken(picture.astype(np.float32) / np.float32(255), camera)
         return picture, prompt
-
-    def _behind(self, seeds: Seeds, side: int) -> Background:
-        make = drawn_backdrop if self.photos is None else self.photos.crop
-
-        def behind(size: Size) -> Float32[np.ndarray, "H W 3"]:
-            return make(seeds.generator(Factor.background, side), size)
-
-        return behind
 
 
 def _rounded(picture: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
