@@ -292,11 +292,7 @@ def contours(view: View) -> Bool[np.ndarray, "H W"]:
     """Return the pixels next to which another body, or the same one much farther or nearer, begins."""
     body, depth = view.object, np.nan_to_num(view.depth, nan=np.inf)
     found = np.zeros(view.size, np.bool_)
-    for axis in (0, 1):
-        ahead = [slice(None), slice(None)]
-        behind = [slice(None), slice(None)]
-        ahead[axis], behind[axis] = slice(1, None), slice(None, -1)
-        one, other = tuple(ahead), tuple(behind)
+    for one, other in ((np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1])):
         with np.errstate(invalid="ignore"):
             step = np.abs(depth[one] - depth[other]) > DEPTH_STEP * np.minimum(depth[one], depth[other])
         differs = (body[one] != body[other]) | step

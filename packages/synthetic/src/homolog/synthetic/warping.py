@@ -157,10 +157,8 @@ def _bend(
 
 def _units(xy: Float64[np.ndarray, "N 2"], size: Size) -> Float64[np.ndarray, "N 2"]:
     # Normalised coordinates reach 1 along both sides: on a picture that is not square, give x and y one scale.
-    return pixel_to_normalised(torch.from_numpy(xy), size).numpy() * (
-        size[1] / max(size),
-        size[0] / max(size),
-    )
+    sides = size[1] / max(size), size[0] / max(size)
+    return pixel_to_normalised(torch.from_numpy(xy), size).numpy() * sides
 
 
 def _pixels(places: Float64[np.ndarray, "N 2"], size: Size) -> Float64[np.ndarray, "N 2"]:

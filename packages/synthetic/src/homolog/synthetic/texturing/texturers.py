@@ -204,7 +204,7 @@ class Retexturing:
             )
         self.texturer = texturer
         self._prompts = PROMPTS if prompts is None else tuple(prompts)
-        self._make_background = drawn_backdrop if photos is None else PhotoFolder(photos).crop
+        self._photos = None if photos is None else PhotoFolder(photos)
         self._photometry = photometry
 
     def picture(
@@ -229,7 +229,8 @@ class Retexturing:
         ]
 
         def behind(size: Size) -> Float32[np.ndarray, "H W 3"]:
-            return self._make_background(seeds.generator(Factor.background, side), size)
+            make = drawn_backdrop if self._photos is None else self._photos.crop
+            return make(seeds.generator(Factor.background, side), size)
 
         conditioning = Conditioning(
             view=view, looks=(look, *others), light=light, behind=behind, colours=colours
