@@ -160,12 +160,27 @@ def test_a_wheel_imports_alone_with_its_declared_dependencies(
     }
 
 
-def test_the_umbrella_brings_everything(
-    wheels: Path, constraints: Path, environment: Path, tmp_path: Path
+OPTIONAL = {"synthetic", "training"}
+"""Portions that only an extra brings."""
+
+
+@pytest.mark.parametrize("extra", ["", "[all]"])
+def test_the_umbrella_brings_matching_and_evaluation_and_with_all_everything(
+    wheels: Path, constraints: Path, environment: Path, tmp_path: Path, extra: str
 ) -> None:
-    outcome = _import_alone(_wheel(wheels, "homolog"), constraints, environment, tmp_path)
+    wheel = _wheel(wheels, "homolog")
+    outcome = _import_alone(wheel.with_name(wheel.name + extra), constraints, environment, tmp_path)
     assert outcome["failed"] == {}
-    expected = {module for portion in PORTIONS for module in _modules(portion)}
+    brought = {name.split(".")[1] for name in (*outcome["imported"], *outcome["lacking"]) if "." in name}
+    assert brought == set(PORTIONS) - (set() if extra else OPTIONAL)
+    expected = {module for portion in brought for module in _modules(portion)}
     assert expected <= {*outcome["imported"], *outcome["lacking"]}
-    help_text = _run(environment / "bin" / "homolog", "--help", cwd=tmp_path)
-    assert "match" in help_text
+    command = environment / "bin" / "homolog"
+    assert "match" in _run(command, "--help", cwd=tmp_path)
+    if not extra:
+        for words in (("generate", "semantic"), ("train", "recipe=mini_dense", "--out", "runs")):
+            ended = subprocess.run(
+                [command, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+            )
+            assert ended.returncode == 2
+            assert "pip install 'homolog[" in ended.stderr
