@@ -171,7 +171,7 @@ def test_semantic_pairs_as_shards_and_as_spair(homolog):
 @pytest.fixture
 def meshes(homolog) -> Path:
     """Two categories of one mesh each, below the folder that the command works in."""
-    trimesh: Any = pytest.importorskip("trimesh", reason="homolog-data[meshes] is not installed")
+    trimesh: Any = pytest.importorskip("trimesh", reason="homolog-synthetic[meshes] is not installed")
     root = Path.cwd() / "meshes"
     (root / "ring").mkdir(parents=True)
     trimesh.creation.torus(1.0, 0.35).export(root / "ring" / "one.obj")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ Progress = Callable[[str, int, int, Mapping[str, Tensor]], None]
 """Called with the name of the stage, the finished steps, the total steps and the last logged values."""
 
 
-class IntervalCallback(pl.Callback):
+class IntervalCallback(pl.Callback, ABC):
     """Acts every `every` steps and after the last, once per step."""
 
     def __init__(self, every: int) -> None:
@@ -38,9 +39,9 @@ class IntervalCallback(pl.Callback):
             self._done = step
             self.act(trainer, pl_module)
 
+    @abstractmethod
     def act(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Do what is due."""
-        raise NotImplementedError
+        """Act at one of these steps."""
 
 
 class CheckpointCallback(IntervalCallback):

@@ -104,7 +104,7 @@ def present_places(
 
 
 def present_photos(images: Sequence[Image], *, longer_side: int) -> tuple[list[NDArray[np.uint8]], list[str]]:
-    """Return photos [H W 3] with a longer side of so many pixels, and their names."""
+    """Return photos [H W 3] with the given longer side in pixels, and their names."""
     shown = [fit(image, longer_side=longer_side, enlarge=True) for image in images]
     return [to_bytes(image.pixels) for image in shown], [Path(image.name).name for image in images]
 

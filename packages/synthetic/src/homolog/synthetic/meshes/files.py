@@ -24,9 +24,7 @@ CREASE = np.cos(np.radians(40.0))
 
 
 def count_odd_edges(faces: Int32[np.ndarray, "F 3"]) -> tuple[int, int, int, int]:
-    """Return how many edges there are: in all, of one triangle only, of more than two, and of two that
-    disagree which side is out.
-    """  # noqa: D205
+    """Return the number of edges: all, of one triangle, of more than two, and of two with opposite orientation."""
     forward, key, _ = _half_edges(faces)
     _, which, count = np.unique(key, return_inverse=True, return_counts=True)
     ways = np.bincount(which, weights=np.where(forward, 1, -1))
@@ -72,9 +70,12 @@ def split_at_creases(
 
 
 def _half_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return for each corner the edge to the next one: whether it runs from the lower vertex to the higher,
-    a number that both its triangles share, and the corner at its lower vertex.
-    """  # noqa: D205
+    """Return the edge from each corner to the next one.
+
+    Returns:
+        Whether it runs from the lower vertex to the higher, a number that both its triangles share, and the
+        corner at its lower vertex.
+    """
     start, end = faces.reshape(-1).astype(np.int64), np.roll(faces, -1, axis=1).reshape(-1).astype(np.int64)
     forward = start < end
     corner = np.arange(len(start))
