@@ -28,6 +28,15 @@ def cells(count: int, folder: Path) -> list[Cell]:
     ]
 
 
+def test_every_combination_is_made_and_the_first_setting_varies_slowest():
+    assert combinations(["matcher=mini,xfeat", "task=spair", "head.window=3,5"]) == [
+        ["matcher=mini", "task=spair", "head.window=3"],
+        ["matcher=mini", "task=spair", "head.window=5"],
+        ["matcher=xfeat", "task=spair", "head.window=3"],
+        ["matcher=xfeat", "task=spair", "head.window=5"],
+    ]
+
+
 def test_a_list_in_brackets_is_one_value():
     assert combinations(["matcher=mini", "backbone.maps=[blocks.2,blocks.4]"]) == [
         ["matcher=mini", "backbone.maps=[blocks.2,blocks.4]"]
