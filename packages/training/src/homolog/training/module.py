@@ -31,7 +31,7 @@ def save_batch(
         folder: where to write; created if missing.
         batch: images and labels.
         step: number of the step.
-        what: what is not finite: `loss` or `gradient`.
+        what: the value that is not finite: `loss` or `gradient`.
         values: values for the message.
     """
     path = folder / f"step{step}.safetensors"

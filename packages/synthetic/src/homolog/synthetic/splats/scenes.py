@@ -35,7 +35,7 @@ _COUNT = 24  # of the cameras of a synthetic scene
 _SIZE = (256, 256)
 
 _SPARE = 1 << 31
-"""Synthetic scenes from this number on replace others; no data set has so many."""
+"""Synthetic scenes with this number or a higher one replace others; data sets have fewer scenes than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
