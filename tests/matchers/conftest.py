@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from homolog.core.coords import Size, identity_grid
-from homolog.core.dense import Transfer
+from homolog.core.dense import Described, Transfer
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
@@ -78,6 +78,15 @@ class SamePlace(InOrder):
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[Tensor] = []
+
+    def describe(self, xy: Tensor, features: Features) -> Described:
+        height, width = features.image_size
+        return Described(tensors={"place": (xy + 0.5) / xy.new_tensor((width, height))})
+
+    def find(self, described: Described, features: Features) -> Transfer:
+        height, width = features.image_size
+        place = described.tensors["place"]
+        return Transfer(place * place.new_tensor((width, height)) - 0.5, torch.full((len(place),), 0.75))
 
     def transfer(self, xy0: Tensor, features0: Features, features1: Features) -> Transfer:
         self.asked.append(xy0)

@@ -8,6 +8,7 @@ from .camera import RelativePose as RelativePose
 from .camera import epipolar_distance as epipolar_distance
 from .camera import fundamental as fundamental
 from .dense import DenseField as DenseField
+from .dense import Described as Described
 from .dense import Transfer as Transfer
 from .device import autocast as autocast
 from .device import choose_device as choose_device
@@ -41,6 +42,7 @@ from .protocols import Fusion as Fusion
 from .protocols import ImageLike as ImageLike
 from .protocols import Matcher as Matcher
 from .protocols import Points as Points
+from .protocols import ReadsPoints as ReadsPoints
 from .protocols import SimilarityHead as SimilarityHead
 from .protocols import SparseHead as SparseHead
 from .protocols import Task as Task

@@ -7,11 +7,12 @@ the source. To transfer a source keypoint to the target, read `G_{t->s}`, whose 
 homolog does not use arrows: a point moves with the field whose query image it lies on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.core.coords import Size, identity_grid, normalised_to_pixel, pixel_to_normalised
@@ -29,6 +30,54 @@ class Transfer(NamedTuple):
 
     xy: Float[Tensor, "*batch N 2"]
     confidence: Float[Tensor, "*batch N"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Described:
+    """What a `TransferHead` compares of N points of one image, such as their descriptors.
+
+    Only the head that made it knows what the tensors mean. Points of several images can be joined, so that
+    all of them are searched on another image at once.
+
+    Attributes:
+        tensors: by name, each [N ...], one row per point.
+    """
+
+    tensors: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        """Raise a ShapeError without tensors, or unless all have one row per point."""
+        rows = {name: len(tensor) for name, tensor in self.tensors.items()}
+        if len(set(rows.values())) != 1:
+            raise ShapeError(f"Described: expected tensors with one row per point, got rows {rows}")
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(next(iter(self.tensors.values())))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    def select(self, rows: Int[Tensor, " M"] | Bool[Tensor, " N"]) -> "Described":
+        """Return the points of an index or a mask, in its order."""
+        return Described(tensors={name: tensor[rows] for name, tensor in self.tensors.items()})
+
+    @staticmethod
+    def cat(parts: Sequence["Described"]) -> "Described":
+        """Join the points of several images, in their order.
+
+        Raises:
+            ShapeError: no parts, or parts with different tensors.
+        """
+        if len({tuple(sorted(part.tensors)) for part in parts}) != 1:
+            raise ShapeError(
+                f"Described: expected parts with the same tensors, got {[sorted(part.tensors) for part in parts]}"
+            )
+        return Described(
+            tensors={name: torch.cat([part.tensors[name] for part in parts]) for name in parts[0].tensors}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

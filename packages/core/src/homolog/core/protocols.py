@@ -5,7 +5,7 @@ caller uses) are declared; a type checker then finds modules that do not fit. Pa
 choose devices or download anything; that happens before they are built.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from homolog.core.cache import FeatureCache
 from homolog.core.coords import Size
-from homolog.core.dense import DenseField, Transfer
+from homolog.core.dense import DenseField, Described, Transfer
 from homolog.core.features import Features
 from homolog.core.image import Image
 from homolog.core.keypoints import Keypoints, Matches
@@ -125,10 +125,34 @@ class SparseHead(Protocol):
 
 @runtime_checkable
 class TransferHead(Protocol):
-    """Finds single points of one image in the feature map of another."""
+    """Finds single points of one image in the feature map of another.
+
+    `transfer` answers for one pair. `describe` and `find` are its two halves, for callers that search points
+    of many images on one, such as trackers.
+    """
+
+    def describe(self, xy: Float[Tensor, "N 2"], features: Features) -> Described:
+        """Return what is compared of pixel coordinates of an image (B = V = 1), one row per point."""
+        ...
+
+    def find(self, described: Described, features: Features) -> Transfer:
+        """Find points on the image of `features` (B = V = 1).
+
+        Args:
+            described: points of one or several other images, as `describe` returns them.
+            features: maps of the image to search.
+
+        Returns:
+            Pixel coordinates in the image that `features` describe, and the confidence in [0, 1] of this way
+            alone.
+        """
+        ...
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
-        """Transfer pixel coordinates of image 0 to image 1 (both B = V = 1); computes only the N rows."""
+        """Transfer pixel coordinates of image 0 to image 1 (both B = V = 1); computes only the N rows.
+
+        The confidence may take the way back into account.
+        """
         ...
 
 
@@ -246,6 +270,47 @@ class Matcher(Protocol):
 
     def match(self, image0: ImageLike, image1: ImageLike) -> Correspondence:
         """Match two images; each may be a path, a PIL image, a uint8 array or an `Image`."""
+        ...
+
+
+@runtime_checkable
+class ReadsPoints(Protocol):
+    """A matcher that can describe points of one image, and find described points on any other.
+
+    Points of many images are searched on one in a single call, and each image is extracted once; `match` would
+    compare the images pair by pair. All coordinates are pixels of the original files.
+    """
+
+    def extract(self, images: Iterable[ImageLike]) -> list[Any]:
+        """Extract the features of several images, in their order; `describe` and `find` read them."""
+        ...
+
+    def describe(self, features: Any, xy: Points) -> Described:
+        """Return what is compared of points of an image, one row per point.
+
+        Args:
+            features: of the image, from `extract`.
+            xy: [N 2] of (x, y). A point outside the image is moved to the nearest point on it, and will be found
+                with confidence 0.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+        """
+        ...
+
+    def find(self, described: Described, features: Any) -> Transfer:
+        """Find points on an image.
+
+        Args:
+            described: points of other images, from `describe`.
+            features: of the image, from `extract`.
+
+        Returns:
+            Positions in the image and the confidence in [0, 1] of this way alone; float32, on the CPU.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+        """
         ...
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from homolog.core.coords import Size, resize_pixel
-from homolog.core.dense import Transfer
+from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, one_of
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
@@ -334,6 +334,39 @@ class Nearest(nn.Module):
         )
         return paired(keypoints0, keypoints1, index0, index1, cosine)
 
+    def describe(self, xy: Float[Tensor, "N 2"], features: Features) -> Described:
+        """Return the descriptors of points of an image.
+
+        Args:
+            xy: pixel coordinates in the image that `features` describe.
+            features: maps of the image (B = V = 1).
+
+        Raises:
+            ConfigError: several maps, and none was chosen.
+            ShapeError: no such map, or features of several images.
+        """
+        return Described(tensors={"descriptor": self._query(xy, features)})
+
+    def find(self, described: Described, features: Features) -> Transfer:
+        """Find points on an image, one way.
+
+        Args:
+            described: points of other images, from `describe`.
+            features: maps of the image to search (B = V = 1).
+
+        Returns:
+            Pixel coordinates in the image that `features` describe, equal to those of `transfer`; the confidence is
+            the concentration that `read_out.Located` defines.
+
+        Raises:
+            ConfigError: several maps, and none was chosen.
+            ShapeError: no such map, or descriptors of another length.
+        """
+        found = self._locate(described.tensors["descriptor"], features)
+        return Transfer(
+            resize_pixel(found.xy, self._cells(features), features.image_size), found.concentration
+        )
+
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
         """Find points of image 0 in image 1.
 
@@ -349,9 +382,9 @@ class Nearest(nn.Module):
             ConfigError: several maps, and none was chosen.
             ShapeError: no such map, or features of several images.
         """
-        there = self._find(xy0, features0, features1)
+        there = self._locate(self._query(xy0, features0), features1)
         xy1 = resize_pixel(there.xy, self._cells(features1), features1.image_size)
-        again = self._find(xy1, features1, features0)
+        again = self._locate(self._query(xy1, features1), features0)
         astray = again.xy - resize_pixel(xy0, features0.image_size, self._cells(features0))
         confidence = there.concentration / (1 + astray.square().sum(dim=1))
         return Transfer(xy1.to(xy0.dtype), confidence.to(xy0.dtype))
@@ -373,9 +406,9 @@ class Nearest(nn.Module):
         query = self._query(xy0, features0)
         return cosines(query, features1[self._name(features1)][0, 0].float())
 
-    def _find(self, xy: Tensor, source: Features, target: Features) -> Located:
+    def _locate(self, query: Tensor, target: Features) -> Located:
         return locate(
-            self._query(xy, source),
+            query,
             target[self._name(target)][0, 0].float(),
             window=self.window,
             temperature=self.temperature,

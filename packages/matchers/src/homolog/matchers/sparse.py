@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from homolog.core.dense import Transfer
+from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError
 from homolog.core.io import as_points
 from homolog.core.keypoints import Matches
@@ -22,6 +22,11 @@ from homolog.core.protocols import (
     TransferHead,
 )
 from homolog.matchers.base import FeatureMatcher, ImageFeatures
+
+_NO_TRANSFER = (
+    "this matcher finds sparse matches only; to transfer points use one with head nearest and a backbone, such as "
+    "matcher=mini"
+)
 
 
 class SparseCorrespondence:
@@ -100,10 +105,7 @@ class SparseCorrespondence:
             DataError: a coordinate that is not finite.
         """
         if self._reader is None:
-            raise CapabilityError(
-                "this matcher finds sparse matches only; to transfer points use one with head nearest and a "
-                "backbone, such as matcher=mini"
-            )
+            raise CapabilityError(_NO_TRANSFER)
         at, on_image = self._network_points(xy0)
         with torch.inference_mode():
             found = self._reader.transfer(at, self._features0.features, self._features1.features)
@@ -232,3 +234,46 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
         transfers = isinstance(self.head, TransferHead) and self.backbone is not None
         reader = cast(TransferHead, self.head) if transfers else None
         return SparseCorrespondence(features0, features1, find, reader=reader)
+
+    def describe(self, features: ImageFeatures, xy: Points) -> Described:
+        """Return what the head compares of points of an image; `find` takes points of many images at once.
+
+        Args:
+            features: of the image, as `extract` returns them.
+            xy: [N 2] of (x, y) in pixels of the original file: a tensor, an array or a list. A point outside the
+                image is moved to the nearest point on it, and will be found with confidence 0.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+            ShapeError: not [N 2].
+            DataError: a coordinate that is not finite.
+        """
+        at, on_image = features.geometry.xy_from_original(as_points(xy))
+        at = at.to(self.device, torch.float32)
+        with torch.inference_mode():
+            described = self._transfer_head().describe(at, features.features.to(self.device))
+        return Described(tensors={**described.tensors, "on_image": on_image.to(self.device)})
+
+    def find(self, described: Described, features: ImageFeatures) -> Transfer:
+        """Find points of other images on an image.
+
+        Args:
+            described: the points, from `describe`.
+            features: of the image, as `extract` returns them.
+
+        Returns:
+            Positions in pixels of the original file, equal to those of `transfer`, and the confidence in [0, 1] of
+            this way alone; float32, on the CPU.
+
+        Raises:
+            CapabilityError: the matcher finds sparse matches only.
+        """
+        with torch.inference_mode():
+            found = self._transfer_head().find(described, features.features.to(self.device))
+        confidence = (found.confidence * described.tensors["on_image"]).to("cpu", torch.float32)
+        return Transfer(features.geometry.xy_to_original(found.xy), confidence)
+
+    def _transfer_head(self) -> TransferHead:
+        if self.backbone is None or not isinstance(self.head, TransferHead):
+            raise CapabilityError(_NO_TRANSFER)
+        return self.head
