@@ -268,6 +268,39 @@ def _unit(keypoints: Keypoints, head: str) -> Tensor:
     return F.normalize(keypoints.descriptor.float(), dim=1)
 
 
+def pair_nearest(
+    keypoints0: Keypoints,
+    keypoints1: Keypoints,
+    *,
+    head: str,
+    match_threshold: float | None = None,
+    ratio: float | None = None,
+    chunk: int = CHUNK,
+) -> Matches:
+    """Match keypoints that are each other's nearest by cosine; the score is the cosine.
+
+    Args:
+        keypoints0: of image 0, with descriptors of any length above zero.
+        keypoints1: of image 1, likewise.
+        head: who asks, for messages.
+        match_threshold: as for `mutual_nearest`.
+        ratio: as for `mutual_nearest`.
+        chunk: how many similarities to hold at a time.
+
+    Raises:
+        CapabilityError: keypoints without descriptors.
+        ShapeError: descriptors of different lengths.
+    """
+    index0, index1, cosine = mutual_nearest(
+        _unit(keypoints0, head),
+        _unit(keypoints1, head),
+        match_threshold=match_threshold,
+        ratio=ratio,
+        chunk=chunk,
+    )
+    return paired(keypoints0, keypoints1, index0, index1, cosine)
+
+
 class Nearest(nn.Module):
     """Pairs keypoints that are each other's nearest by cosine, and finds single points on a feature map.
 
@@ -325,14 +358,14 @@ class Nearest(nn.Module):
             CapabilityError: keypoints without descriptors.
             ShapeError: descriptors of different lengths.
         """
-        index0, index1, cosine = mutual_nearest(
-            _unit(keypoints0, "nearest"),
-            _unit(keypoints1, "nearest"),
+        return pair_nearest(
+            keypoints0,
+            keypoints1,
+            head="nearest",
             match_threshold=self.match_threshold,
             ratio=self.ratio,
             chunk=self.chunk,
         )
-        return paired(keypoints0, keypoints1, index0, index1, cosine)
 
     def describe(self, xy: Float[Tensor, "N 2"], features: Features) -> Described:
         """Return the descriptors of points of an image.

@@ -78,7 +78,7 @@ def locate(
     cells, unit = map_.flatten(1), F.normalize(query, dim=1)
     length = _lengths(cells)
     parts = [
-        _locate_near(part @ cells / length, size, window, temperature)
+        locate_peak((part @ cells / length).unflatten(1, size), window=window, temperature=temperature)
         if window is not None and sigma is None
         else _locate_anywhere(part @ cells / length, size, window, temperature, sigma)
         for part in unit.split(rows)
@@ -148,8 +148,16 @@ def paired(
     return Matches(xy0=xy0, xy1=xy1, score=score, index0=index0, index1=index1)
 
 
-def _locate_near(similarity: Tensor, size: Size, window: int, temperature: float) -> Located:
-    height, width = size
+def locate_peak(similarity: Float[Tensor, "N h w"], *, window: int, temperature: float) -> Located:
+    """Find the highest cell of each plane, refined by a soft-argmax in a window around it.
+
+    Args:
+        similarity: of N descriptors with all cells of a map; -inf where there is none.
+        window: its side in cells, odd.
+        temperature: divides similarities before the softmax.
+    """
+    height, width = size = (similarity.shape[1], similarity.shape[2])
+    similarity = similarity.flatten(1)
     best, peak = _peak(similarity, size)
     offset = pixel_grid((window, window), device=similarity.device).long() - window // 2
     cells = peak[:, None] + offset  # [N window*window 2]

@@ -1,0 +1,304 @@
+"""Transfer single points by the agreement of their neighbours, without any training.
+
+A descriptor alone often resembles several places: the other eye, the next window. Its neighbours tell them
+apart. If point p corresponds to q, then a neighbour p + d corresponds to about q + T d, where T is the local
+scale, and maybe rotation or mirroring. So the score of q is the mean similarity of all neighbours at their
+places around q, for the best T.
+
+What is known: that neighbours should agree is the constraint of relaxation labelling, of neighbourhood
+consensus networks (NCNet, Rocco et al., NeurIPS 2018: learned 4D convolutions over all pairs of cells), of
+regularised and convolutional Hough matching (RHM, Min et al., ICCV 2019; CHM, Min and Cho, CVPR 2021: votes for
+offsets and scales), and, in the spectrum, of functional maps (Ovsjanikov et al. 2012). Those compare all cells
+with all cells. What is ours: only the asked points are compared, N x K rows instead of a 4D volume; neighbours
+are read between cells; each image's mean descriptor is subtracted first, so that what all cells share
+(colours, background, the category itself) does not count; neighbours beyond a border abstain; and a finer map
+settles the place around the peak.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from homolog.core.coords import Size, pixel_grid, pixel_to_normalised, resize_pixel
+from homolog.core.dense import Described, Transfer
+from homolog.core.errors import ConfigError, ShapeError
+from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints, Matches
+from homolog.core.sampling import sample_points
+from homolog.heads.nearest import pair_nearest
+from homolog.heads.read_out import CHUNK, cosines, locate_peak
+
+LEAST_SUPPORT = 0.3
+"""Where fewer of the neighbours (by weight) lie on both images, they are outvoted by the missing ones."""
+
+STEP = 0.25
+"""Offsets on the searched map are rounded to this fraction of a cell: most then need one or two cells, not four."""
+
+WINDOW = 5
+"""Side in cells of the window around a peak whose fraction of the softmax is the confidence."""
+
+FINE_TEMPERATURE = 0.02
+"""Of the softmax over the 3 x 3 cells around the peak of the fine scores, as in head `nearest`."""
+
+
+class Consensus(nn.Module):
+    """Transfers points to where they and their neighbours agree; pairs keypoints as head `nearest` does.
+
+    It works on any map of any backbone. A coarse semantic map (32 to 40 cells along the longer side) suits it
+    best, with finer maps in `fine`. The confidence is the fraction of the softmax of all scores that falls
+    near the peak; it is high where no other place resembles the neighbourhood.
+    """
+
+    def __init__(
+        self,
+        *,
+        map: str | None = None,
+        fine: Mapping[str, float] | None = None,
+        spacing: float = 1.5,
+        sigma: float = 2.0,
+        scales: Sequence[float] = (0.667, 1.0, 1.333),
+        rotations: Sequence[float] = (0.0,),
+        mirror: bool = False,
+        temperature: float = 0.05,
+        radius: float = 1.0,
+        chunk: int = CHUNK,
+    ) -> None:
+        """Choose neighbours, and how they may be moved.
+
+        Args:
+            map: the map whose neighbourhoods are compared; None takes the only map there is.
+            fine: maps, by weight, that settle the place within `radius` of the peak; the first one is the
+                finest. None interpolates between the cells of `map`.
+            spacing: distance between two neighbours in a row, in cells of `map`. There are 13: the point, and
+                every other one of the 5 x 5 around it.
+            sigma: of the Gaussian that weighs them, in cells.
+            scales: by how much image 1 may be larger than image 0 around a point.
+            rotations: by how many degrees it may be turned (clockwise, as y points down).
+            mirror: whether it may also be mirrored.
+            temperature: divides the scores before the softmax that finds the peak between cells, and the confidence.
+            radius: around the peak, in cells of `map`, within which `fine` decides.
+            chunk: how many similarities to hold at a time.
+
+        Raises:
+            ConfigError: a value out of its range.
+        """
+        super().__init__()
+        if min(spacing, sigma, temperature, radius, *scales) <= 0 or chunk < 1:
+            raise ConfigError(
+                "consensus: expected spacing, sigma, temperature, radius and scales above 0 and a chunk of at least 1, "
+                f"got {spacing}, {sigma}, {temperature}, {radius}, {list(scales)} and {chunk}"
+            )
+        if not scales or not rotations:
+            raise ConfigError("consensus: expected at least one scale and one rotation, got none")
+        if fine is not None and (not fine or min(fine.values()) <= 0):
+            raise ConfigError(f"consensus: expected fine maps with weights above 0 or null, got {dict(fine)}")
+        self.map, self.fine = map, dict(fine or {})
+        self.temperature, self.radius, self.chunk = temperature, radius, chunk
+        self._offsets = [
+            (x * spacing, y * spacing) for y in range(-2, 3) for x in range(-2, 3) if (x + y) % 2 == 0
+        ]
+        weights = [math.exp(-(x * x + y * y) / (2 * sigma**2)) for x, y in self._offsets]
+        self._weights = [weight / sum(weights) for weight in weights]
+        self._moved = [
+            [_moved(offset, scale, math.radians(degrees), flip) for offset in self._offsets]
+            for flip in ((1.0, -1.0) if mirror else (1.0,))
+            for degrees in rotations
+            for scale in scales
+        ]
+
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        """The maps that points are read from, or None for the only map there is."""
+        return None if self.map is None else (self.map, *(name for name in self.fine if name != self.map))
+
+    def forward(
+        self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
+    ) -> Matches:
+        """Return mutual nearest neighbours of the keypoints' descriptors; the score is their cosine.
+
+        Raises:
+            CapabilityError: keypoints without descriptors.
+            ShapeError: descriptors of different lengths.
+        """
+        return pair_nearest(keypoints0, keypoints1, head="consensus", chunk=self.chunk)
+
+    def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
+        """Find points of image 0 in image 1, one way.
+
+        Args:
+            xy0: pixel coordinates in the image that `features0` describe.
+            features0: maps of image 0 (B = V = 1).
+            features1: maps of image 1 (B = V = 1).
+
+        Returns:
+            Pixel coordinates in the image that `features1` describe, and confidence in [0, 1].
+
+        Raises:
+            ConfigError: several maps, and none was chosen.
+            ShapeError: no such map, or features of several images.
+        """
+        return self.find(self.describe(xy0, features0), features1)
+
+    def describe(self, xy: Float[Tensor, "N 2"], features: Features) -> Described:
+        """Read the neighbourhood of each point, and its descriptors on the fine maps.
+
+        Args:
+            xy: pixel coordinates in the image that `features` describe.
+            features: maps of one image (B = V = 1).
+        """
+        name = self._name(features)
+        cells = _cells(features, name)
+        centre = resize_pixel(xy.float(), features.image_size, cells)
+        around = centre[:, None] + centre.new_tensor(self._offsets)
+        inside = (around >= -0.5) & (around <= around.new_tensor((cells[1] - 0.5, cells[0] - 0.5)))
+        weight = around.new_tensor(self._weights) * inside.all(dim=-1)
+        map_ = _single(features, name)
+        read = sample_points(map_[None], pixel_to_normalised(around.reshape(1, -1, 2), cells))[0]
+        unit = F.normalize(read - map_.mean(dim=(1, 2)), dim=1).unflatten(0, around.shape[:2])
+        tensors = {"neighbours": unit * weight[..., None], "weight": weight}
+        tensors |= {
+            f"fine.{fine}": F.normalize(features.at(fine, xy.float()).float(), dim=1) for fine in self.fine
+        }
+        return Described(tensors=tensors)
+
+    def find(self, described: Described, features: Features) -> Transfer:
+        """Find described points on an image.
+
+        Args:
+            described: points of one or several other images.
+            features: maps of the image to search (B = V = 1).
+
+        Returns:
+            Pixel coordinates in the image that `features` describe, and confidence in [0, 1].
+        """
+        found = [self._find(part, features) for part in self._parts(described, features)]
+        return Transfer(*(torch.cat(part) for part in zip(*found, strict=True)))
+
+    def similarity(
+        self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features
+    ) -> Float[Tensor, "N h w"]:
+        """Return the scores of points of image 0 on every cell of `map` of image 1; arguments as for `transfer`."""
+        described = self.describe(xy0, features0)
+        parts = self._parts(described, features1)
+        return torch.cat([self._scores(part, features1) for part in parts])
+
+    def _parts(self, described: Described, features: Features) -> list[Described]:
+        height, width = _cells(features, self._name(features))
+        rows = max(1, self.chunk // (height * width * len(self._offsets)))
+        index = torch.arange(len(described), device=described.tensors["weight"].device)
+        return [described.select(part) for part in index.split(rows)]
+
+    def _find(self, described: Described, features: Features) -> Transfer:
+        scores = self._scores(described, features)
+        peak = locate_peak(scores, window=WINDOW, temperature=self.temperature)
+        cells = (scores.shape[1], scores.shape[2])
+        if not self.fine:
+            return Transfer(resize_pixel(peak.xy, cells, features.image_size), peak.concentration)
+        return Transfer(self._refined(peak.xy, scores, described, features), peak.concentration)
+
+    def _scores(self, described: Described, features: Features) -> Float[Tensor, "N h w"]:
+        map_ = _single(features, self._name(features))
+        size = (map_.shape[1], map_.shape[2])
+        cells = F.normalize(map_ - map_.mean(dim=(1, 2), keepdim=True), dim=0).flatten(1)
+        neighbours, weight = described.tensors["neighbours"], described.tensors["weight"]
+        if neighbours.shape[-1] != len(cells):
+            raise ShapeError(
+                f"consensus: expected descriptors of length {len(cells)}, got {neighbours.shape[-1]}; take both from the same map"
+            )
+        similar = (neighbours.flatten(0, 1) @ cells).view(*weight.shape, *size)
+        best: Tensor | None = None
+        for moved in self._moved:
+            votes = similar.new_zeros(len(similar), *size)
+            for index, offset in enumerate(moved):
+                for dx, dy, share in _taps(*offset):
+                    _add_shifted(votes, similar[:, index], dx, dy, share)
+            support = (weight @ _on_map(moved, size, like=weight).flatten(1)).view_as(votes)
+            score = votes.div_(support.clamp_min_(LEAST_SUPPORT))
+            best = score if best is None else torch.maximum(best, score, out=best)
+        assert best is not None
+        return best
+
+    def _refined(
+        self,
+        peak: Float[Tensor, "N 2"],
+        scores: Float[Tensor, "N h w"],
+        described: Described,
+        features: Features,
+    ) -> Float[Tensor, "N 2"]:
+        """Return pixel coordinates of the best cell of the finest map near the peak, refined by its neighbours."""
+        cells = _cells(features, next(iter(self.fine)))
+        coarse = (scores.shape[1], scores.shape[2])
+        reach = max(1, math.ceil(self.radius * max(cells[0] / coarse[0], cells[1] / coarse[1])))
+        side = 2 * reach + 1
+        start = resize_pixel(peak, coarse, cells).round() - reach
+        window = start[:, None] + pixel_grid((side, side), device=peak.device)
+        outside = (window < 0) | (window > window.new_tensor((cells[1] - 1, cells[0] - 1)))
+        normalised = pixel_to_normalised(window, cells)
+        total = sample_points(scores[:, None], normalised)[..., 0]
+        weights = sum(self.fine.values())
+        for name, weight in self.fine.items():
+            cosine = cosines(described.tensors[f"fine.{name}"], _single(features, name))
+            total = total + weight / weights * sample_points(cosine[:, None], normalised)[..., 0]
+        total = total.masked_fill(outside.any(dim=-1), -torch.inf).view(-1, side, side)
+        found = locate_peak(total, window=3, temperature=FINE_TEMPERATURE)
+        return resize_pixel(start + found.xy, cells, features.image_size)
+
+    def _name(self, features: Features) -> str:
+        if self.map is not None:
+            return self.map
+        if len(features.maps) > 1:
+            raise ConfigError(f"consensus: expected one of the maps {', '.join(features.maps)}; set head.map")
+        return next(iter(features.maps))
+
+
+def _single(features: Features, name: str) -> Float[Tensor, "C h w"]:
+    map_ = features[name]
+    if map_.shape[:2] != (1, 1):
+        raise ShapeError(
+            f"expected features of one image, got B, V = {list(map_.shape[:2])}; use view() first"
+        )
+    return map_[0, 0].float()
+
+
+def _cells(features: Features, name: str) -> Size:
+    map_ = features[name]
+    return map_.shape[-2], map_.shape[-1]
+
+
+def _moved(offset: tuple[float, float], scale: float, angle: float, flip: float) -> tuple[float, float]:
+    x, y = flip * scale * offset[0], scale * offset[1]
+    turned = x * math.cos(angle) - y * math.sin(angle), x * math.sin(angle) + y * math.cos(angle)
+    return round(turned[0] / STEP) * STEP, round(turned[1] / STEP) * STEP
+
+
+def _taps(dx: float, dy: float) -> Iterator[tuple[int, int, float]]:
+    """Yield the cells, and their shares, that bilinear interpolation at an offset reads."""
+    for x, share_x in ((math.floor(dx), 1 - dx % 1), (math.floor(dx) + 1, dx % 1)):
+        for y, share_y in ((math.floor(dy), 1 - dy % 1), (math.floor(dy) + 1, dy % 1)):
+            if share_x * share_y > 0:
+                yield x, y, share_x * share_y
+
+
+def _add_shifted(total: Tensor, plane: Tensor, dx: int, dy: int, share: float) -> None:
+    """Add `share` times the plane, read dx to the right and dy further down; nothing beyond its border."""
+    height, width = total.shape[-2:]
+    if abs(dx) >= width or abs(dy) >= height:
+        return
+    to = (..., slice(max(0, -dy), height - max(0, dy)), slice(max(0, -dx), width - max(0, dx)))
+    at = (..., slice(max(0, dy), height - max(0, -dy)), slice(max(0, dx), width - max(0, -dx)))
+    total[to].add_(plane[at], alpha=share)
+
+
+def _on_map(offsets: Sequence[tuple[float, float]], size: Size, *, like: Tensor) -> Float[Tensor, "K h w"]:
+    """Return how much of each neighbour's interpolation lies on the map, for every cell as its centre."""
+
+    def share(shift: Tensor, side: int) -> Tensor:
+        at = torch.arange(side, device=like.device) + shift[:, None]
+        return torch.minimum(at + 1, side - at).clamp(0, 1)
+
+    dx, dy = like.new_tensor(offsets).unbind(dim=1)
+    return share(dy, size[0])[:, :, None] * share(dx, size[1])[:, None]
