@@ -234,3 +234,20 @@ def test_half_precision_weights_still_give_float32_keypoints() -> None:
     assert found.descriptor is not None
     assert found.xy.dtype == found.score.dtype == found.descriptor.dtype == torch.float32
     assert len(found) > 10
+
+
+def test_rpautrats_file_has_no_batch_counters_and_loads(tmp_path: Path) -> None:
+    source = SuperPoint(channels=(8, 8, 16), descriptor_dim=8)
+    state = source.network.state_dict()
+    converted = {key: value + 1 for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    assert len(state) - len(converted) == 8
+    torch.save(converted, tmp_path / "superpoint_v6_from_tf.pth")
+    restored = SuperPoint(
+        checkpoint=tmp_path / "superpoint_v6_from_tf.pth", channels=(8, 8, 16), descriptor_dim=8
+    )
+    own = restored.network.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in converted.items())
+    del converted["backbone.0.0.bn.running_mean"]
+    torch.save(converted, tmp_path / "incomplete.pth")
+    with pytest.raises(WeightsError, match=r"1 missing \(backbone\.0\.0\.bn\.running_mean\)"):
+        SuperPoint(checkpoint=tmp_path / "incomplete.pth", channels=(8, 8, 16), descriptor_dim=8)

@@ -208,7 +208,9 @@ def test_json_has_every_fact_of_every_file_for_programs(weights):
             "provider": "huggingface.co/owner",
             "source": HUB + NET,
             "size": len(CONTENT),
-            "pieces": [{"source": HUB + NET, "path": path, "sha256": SHA256, "recorded": None}],
+            "pieces": [
+                {"source": HUB + NET, "package": None, "path": path, "sha256": SHA256, "recorded": None}
+            ],
             "whereabouts": "downloadable",
             "path": path,
             "needed_by": ["backbone/net", "head/net_head"],
@@ -421,4 +423,4 @@ def test_a_package_with_another_file_is_to_be_installed_again(
     assert row(weights, "absent.pt")[2] == "damaged"
     said = weights("verify", "absent.pt")
     assert said.code == 1
-    assert "expected 5 bytes, got 9; run: pip install --force-reinstall no-such-weights" in said.out
+    assert "expected 5 bytes, got 9; run: pip install --no-deps --force-reinstall no-such-weights" in said.out

@@ -1,6 +1,7 @@
 """LightGlue with the weights of LighterGlue, against the wrapper that its authors' package ships."""
 
 import importlib
+import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -152,6 +153,33 @@ def test_names_of_the_first_release_and_of_xfeat_become_those_of_kornia():
         "transformers.11.cross_attn.to_v.bias": 1,
         "posenc.Wr.weight": 3,
     }
+
+
+def release(head: LightGlue) -> dict[str, Tensor]:
+    """The head's weights under the names of the first files of LightGlue's release."""
+    state = head.network.state_dict()
+    del state["confidence_thresholds"]
+    named = {
+        re.sub(r"^transformers\.(\d+)\.(self_attn|cross_attn)\.", r"\2.\1.", key): value
+        for key, value in state.items()
+    }
+    return named | {f"log_assignment.{layer}.r": torch.ones(1) for layer in range(9)}
+
+
+def test_the_scalars_that_the_first_files_of_the_release_hold_are_left_out(tmp_path: Path):
+    head = LightGlue(None, input_dim=16, descriptor_dim=32, layers=9, heads=2)
+    torch.save(release(head), tmp_path / "first.pth")
+    restored = LightGlue(tmp_path / "first.pth", input_dim=16, descriptor_dim=32, layers=9, heads=2)
+    own = restored.network.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in head.network.state_dict().items())
+
+
+@pytest.mark.parametrize("extra", ["log_assignment.9.r", "log_assignment.0.s", "posenc.r"])
+def test_any_other_entry_that_the_network_lacks_is_refused(tmp_path: Path, extra: str):
+    head = LightGlue(None, input_dim=16, descriptor_dim=32, layers=9, heads=2)
+    torch.save(release(head) | {extra: torch.ones(1)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=rf"1 unexpected \({re.escape(extra)}\)"):
+        LightGlue(tmp_path / "other.pth", input_dim=16, descriptor_dim=32, layers=9, heads=2)
 
 
 def test_weights_of_another_size_are_refused():

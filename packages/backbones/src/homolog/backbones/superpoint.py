@@ -78,7 +78,17 @@ class SuperPoint(nn.Module):
         self.threshold = threshold
         self.max_keypoints = max_keypoints
         if checkpoint is not None:
-            restore(self.network, from_magicleap(load_state(checkpoint)), name=f"SuperPoint, {checkpoint}")
+            # rpautrat's file was converted from TensorFlow, which does not count batches as torch does.
+            counters = {
+                key: value
+                for key, value in self.network.state_dict().items()
+                if key.endswith(".bn.num_batches_tracked")
+            }
+            restore(
+                self.network,
+                counters | from_magicleap(load_state(checkpoint)),
+                name=f"SuperPoint, {checkpoint}",
+            )
         self.eval()
 
     @property

@@ -22,6 +22,9 @@ except ImportError as error:
 DERIVED = ("confidence_thresholds",)
 """Buffers that the constructor computes from the number of layers; weight files may leave them out."""
 
+UNREAD = frozenset(f"log_assignment.{layer}.r" for layer in range(9))
+"""Scalars in the first files of LightGlue's release (SuperPoint's and DISK's) that its network does not have."""
+
 
 class LightGlue(nn.Module):
     """A transformer that lets the keypoints of two images look at each other before pairing them.
@@ -132,12 +135,12 @@ def to_kornia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename published tensors to the names of kornia's LightGlue.
 
     XFeat's file wraps the network as `matcher.` and keeps the detector beside it as `extractor.`, which
-    is left out. The first release of LightGlue counts `self_attn.3` where kornia has
-    `transformers.3.self_attn`.
+    is left out. The first files of LightGlue's release (SuperPoint's and DISK's) count `self_attn.3` where
+    kornia has `transformers.3.self_attn`, and hold the scalars of `UNREAD`, which are left out too.
     """
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
-        if not key.startswith("extractor."):
+        if not key.startswith("extractor.") and key not in UNREAD:
             name = key.removeprefix("matcher.")
             renamed[re.sub(r"^(self_attn|cross_attn)\.(\d+)\.", r"transformers.\2.\1.", name)] = value
     return renamed

