@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from homolog.core.coords import Size, identity_grid, normalised_to_pixel, pixel_grid, pixel_to_normalised
-from homolog.core.dense import DenseField
+from homolog.core.dense import DenseField, Described
 from homolog.core.errors import ShapeError
 from homolog.core.sampling import warp_maps
 
@@ -256,3 +256,24 @@ def test_gradients_reach_the_grid_through_everything() -> None:
         (gradient,) = torch.autograd.grad(value, grid)
         assert gradient.isfinite().all()
         assert gradient.abs().sum() > 0
+
+
+def test_described_points_are_selected_and_joined_row_by_row():
+    first = Described(tensors={"a": torch.arange(6.0).reshape(3, 2), "b": torch.arange(3)})
+    second = Described(tensors={"b": torch.tensor([7]), "a": torch.full((1, 2), 9.0)})
+    joined = Described.cat([first.select(torch.tensor([2, 0])), second])
+    assert len(joined) == 3
+    assert joined.tensors["a"].tolist() == [[4, 5], [0, 1], [9, 9]]
+    assert joined.tensors["b"].tolist() == [2, 0, 7]
+    assert joined.nbytes == 3 * 2 * 4 + 3 * 8
+    assert len(first.select(torch.tensor([False, True, False]))) == 1
+
+
+def test_described_points_that_do_not_fit_together_are_errors():
+    for tensors in ({}, {"a": torch.zeros(2, 3), "b": torch.zeros(1)}):
+        with pytest.raises(ShapeError, match="one row per point"):
+            Described(tensors=tensors)
+    parts = [Described(tensors={name: torch.zeros(1)}) for name in ("a", "b")]
+    for wrong in ([], parts):
+        with pytest.raises(ShapeError, match="the same tensors"):
+            Described.cat(wrong)

@@ -12,7 +12,7 @@ from kornia.feature import match_mnn, match_smnn
 from torch import Tensor
 
 from homolog.core.coords import Size, normalised_to_pixel, pixel_grid, pixel_to_normalised, resize_pixel
-from homolog.core.dense import Transfer
+from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
@@ -568,6 +568,25 @@ def test_a_way_back_that_ends_three_cells_astray_divides_the_confidence_by_ten()
     found = Nearest().transfer(cell_centres([(1, 2), (4, 2)], 8), features(map0), features(map1))
     torch.testing.assert_close(found.xy, cell_centres([(7, 3), (7, 3)], 8), rtol=0, atol=1e-3)
     torch.testing.assert_close(found.confidence, torch.tensor([1 / (1 + 3**2), 1.0]), rtol=0, atol=1e-3)
+
+
+def test_described_points_of_several_images_are_found_as_transfer_finds_them():
+    maps = [random_map(12, 15, seed=seed) for seed in range(3)]
+    noise = 0.5 * random_map(12, 15, seed=9)
+    first, second, target = (
+        features(maps[0]),
+        features(maps[1], stride=4),
+        features(maps[0] + maps[1] + noise),
+    )
+    head = Nearest(temperature=0.05)
+    xy0, xy1 = cell_centres([(2, 3), (9, 1)], 8), cell_centres([(4, 11), (0, 0), (14, 7)], 4)
+    found = head.find(Described.cat([head.describe(xy0, first), head.describe(xy1, second)]), target)
+    pairs = [head.transfer(xy0, first, target), head.transfer(xy1, second, target)]
+    torch.testing.assert_close(found.xy, torch.cat([pair.xy for pair in pairs]), rtol=0, atol=1e-4)
+    # The confidence of a pair is that of the way there, divided by 1 + the squared cycle error in cells.
+    back = head.find(head.describe(found.xy[:2], target), first)
+    astray = (back.xy - xy0).square().sum(dim=1) / 8**2
+    torch.testing.assert_close(found.confidence[:2] / (1 + astray), pairs[0].confidence, rtol=0, atol=1e-5)
 
 
 def test_no_points_are_nowhere():

@@ -11,7 +11,7 @@ from homolog.core.errors import CapabilityError, ConfigError, DataError, ShapeEr
 from homolog.core.features import PIXELS
 from homolog.core.image import crop
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import Correspondence, Matcher
+from homolog.core.protocols import Correspondence, Matcher, ReadsPoints
 from homolog.matchers.sparse import SparseMatcher
 
 XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
@@ -233,6 +233,28 @@ def test_the_error_for_a_head_that_cannot_transfer_names_one_that_can(tiny, scen
 def test_without_a_map_there_is_no_transfer_even_if_the_head_could(tiny, scene):
     found = tiny.matcher([], head=tiny.SamePlace()).match(scene((40, 48)), scene((40, 48)))
     assert not found.can_transfer
+
+
+def test_described_points_are_found_where_transfer_finds_them(tiny, scene):
+    matcher = tiny.matcher(
+        [(2.0, 3.0)], head=tiny.SamePlace(), backbone=tiny.Colours(), descriptor_map="colour"
+    )
+    image0, image1 = scene((64, 96)), scene((32, 80))
+    features0, features1 = matcher.extract([image0, image1])
+    points = [[3.0, 4.0], [-0.5, 63.5], [-9.0, 70.0]]
+    assert isinstance(matcher, ReadsPoints)
+    found = matcher.find(matcher.describe(features0, points), features1)
+    expected = matcher.match(image0, image1).transfer(points)
+    assert torch.equal(found.xy, expected.xy)
+    assert found.confidence.tolist() == expected.confidence.tolist() == [0.75, 0.75, 0]
+    assert found.xy.dtype == found.confidence.dtype == torch.float32
+
+
+def test_points_cannot_be_described_without_a_map_or_a_head_that_finds_them(tiny, scene):
+    for settings in ({"head": tiny.SamePlace()}, {"backbone": tiny.Colours(), "descriptor_map": "colour"}):
+        matcher = tiny.matcher([(2.0, 3.0)], **settings)
+        with pytest.raises(CapabilityError, match="finds sparse matches only"):
+            matcher.describe(matcher.extract(scene((64, 96))), [[1.0, 1.0]])
 
 
 def test_matches_are_computed_once_and_transfer_does_not_need_them(tiny, scene):

@@ -1,21 +1,26 @@
 """Tracks by a matcher of pairs: which pairs are matched, where points arrive, which are visible."""
 
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from skimage import data
 from torch import Tensor
 
-from homolog.core.dense import Transfer
+from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
+from homolog.core.features import Features
 from homolog.core.image import Image, resize
 from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import ImageLike, Matcher, Points, Tracker
+from homolog.core.protocols import Correspondence, ImageLike, Matcher, Points, Tracker
 from homolog.core.tracks import Queries
+from homolog.matchers.sparse import SparseMatcher
 from homolog.matchers.tracking import FrameByFrame
+from homolog.zoo import load_matcher
 
 FRAMES = 5
 STEP = torch.tensor([3.0, 1.0])
@@ -162,26 +167,44 @@ def test_a_query_frame_outside_the_video_is_an_error():
         tracker(Moved()).track(video(), late)
 
 
-@pytest.mark.parametrize("wrong", [{"visible_above": 1.0}, {"visible_above": -0.1}, {"cycle": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"visible_above": 1.0}, {"visible_above": -0.1}, {"cycle": 0.0}, {"memory": -1}]
+)
 def test_settings_out_of_range_are_errors(wrong):
-    with pytest.raises(ConfigError, match="or null"):
+    with pytest.raises(ConfigError, match=r"or null|0 bytes or more"):
         tracker(Moved(), **wrong)
 
 
 # --- with a real matcher --------------------------------------------------------------------------
 
 
+@dataclass
+class PairsOnly:
+    """A matcher without the methods that read points, so that frames are matched pair by pair."""
+
+    matcher: Matcher
+
+    def match(self, image0: ImageLike, image1: ImageLike) -> Correspondence:
+        return self.matcher.match(image0, image1)
+
+
+def frames_seen(backbone: Any) -> int:
+    return sum(shape[0] for shape in backbone.seen)
+
+
 @pytest.mark.parametrize("settings", [{}, {"cycle": 1.0}, {"chained": True}])
-def test_features_are_extracted_once_per_frame(tiny, scene, settings):
+@pytest.mark.parametrize("read", [True, False])
+def test_features_are_extracted_once_per_frame(tiny, scene, settings, read):
     backbone, head = tiny.Colours(), tiny.SamePlace()
     matcher = tiny.matcher([(2.0, 3.0)], head=head, backbone=backbone, descriptor_map="colour")
     frames = [scene((40, 48), shade=t / 10) for t in range(6)]
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0], [8.0, 8.0]]), frame=torch.tensor([0, 3, 5]))
-    tracker(matcher, **settings).track(frames, queries)
-    assert len(backbone.seen) == 6
+    tracker(matcher if read else PairsOnly(matcher), **settings).track(frames, queries)
+    assert frames_seen(backbone) == 6
+    assert (head.asked == []) == read
 
 
-def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
+def test_pair_by_pair_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
     frames = [scene((40, 48), shade=t / 10) for t in range(8)]
     queries = Queries(xy=torch.tensor([[4.0, 5.0], [20.0, 30.0]]), frame=torch.tensor([0, 3]))
     backbone = tiny.Colours()
@@ -189,8 +212,8 @@ def test_a_memory_for_the_query_frames_and_one_more_is_enough(tiny, scene):
     matcher = tiny.matcher(
         [(2.0, 3.0)], head=tiny.SamePlace(), backbone=backbone, descriptor_map="colour", memory=3 * size
     )
-    tracker(matcher, cycle=1.0).track(frames, queries)
-    assert len(backbone.seen) == 8
+    tracker(PairsOnly(matcher), cycle=1.0).track(frames, queries)
+    assert frames_seen(backbone) == 8
 
 
 def features_size(tiny, image: Image) -> int:
@@ -199,6 +222,117 @@ def features_size(tiny, image: Image) -> int:
     )
     matcher.match(image, image)
     return matcher._memory.size
+
+
+def test_a_long_video_is_read_in_blocks_of_query_frames_with_the_same_result(tiny, scene):
+    frames = [scene((40, 48), shade=t / 40) for t in range(40)]
+    generator = torch.Generator().manual_seed(0)
+    queries = Queries(xy=torch.rand(40, 2, generator=generator) * 38, frame=torch.arange(40))
+    size = features_size(tiny, frames[0])
+
+    class Recorded(SparseMatcher):
+        """Extracts anew whenever it is asked, and counts the feature maps that are alive."""
+
+        maps: ClassVar[list[weakref.ref[Tensor]]] = []
+        most_alive = 0
+
+        def extract(self, images: Any) -> Any:
+            found = super().extract(images)
+            self.maps.extend(weakref.ref(each.features["colour"]) for each in found)
+            self.most_alive = max(self.most_alive, sum(each() is not None for each in self.maps))
+            return found
+
+    def recorded(memory: int) -> tuple[Any, Recorded]:
+        matcher = Recorded(
+            detector=tiny.Points([(2.0, 3.0)]),
+            head=tiny.SamePlace(),
+            backbone=tiny.Colours(),
+            descriptor_map="colour",
+            memory=0,
+        )
+        return tracker(matcher, cycle=1.0, memory=memory).track(frames, queries), matcher
+
+    (whole, ample), (blocks, tight) = recorded(10**9), recorded(20 * size)
+    assert torch.equal(whole.xy, blocks.xy)
+    assert torch.equal(whole.visible, blocks.visible)
+    assert frames_seen(ample.backbone) == 40
+    # Half of the memory holds 10 query frames, so there are 4 blocks; other frames are held in the other half.
+    assert 40 < frames_seen(tight.backbone) <= 4 * 40
+    # Besides those 20 frames, one batch of 8 is at work for the blocks, and one for the frames of a block.
+    assert tight.most_alive <= 20 + 8 + 8
+
+
+def test_all_points_are_searched_at_once_on_each_frame_and_back_on_each_query_frame(tiny, scene):
+    searched: list[int] = []
+
+    class Counted(type(tiny.SamePlace())):
+        def find(self, described: Described, features: Features) -> Transfer:
+            searched.append(len(described))
+            return super().find(described, features)
+
+    matcher = tiny.matcher([(2.0, 3.0)], head=Counted(), backbone=tiny.Colours(), descriptor_map="colour")
+    frames = [scene((40, 48), shade=t / 10) for t in range(FRAMES)]
+    tracker(matcher, cycle=1.0).track(frames, QUERIES)
+    # Of three points, one is given on frame 0 and two on frame 2; each goes to the four other frames, and back.
+    assert sorted(searched) == sorted([2, 3, 1, 3, 3, 1 * 4, 2 * 4])
+
+
+def test_a_joint_backbone_sees_the_frames_pair_by_pair(tiny, scene):
+    backbone, head = tiny.Colours(joint=True), tiny.SamePlace()
+    matcher = tiny.matcher([(2.0, 3.0)], head=head, backbone=backbone, descriptor_map="colour")
+    frames = [scene((40, 48), shade=t / 10) for t in range(3)]
+    queries = Queries(xy=torch.tensor([[4.0, 5.0]]), frame=torch.tensor([1]))
+    found = tracker(matcher).track(frames, queries)
+    torch.testing.assert_close(found.xy, queries.xy[:, None].expand(1, 3, 2))
+    assert len(head.asked) == 2
+
+
+@pytest.fixture(scope="module")
+def drive() -> tuple[list[Image], Tensor]:
+    """A window of 160 x 128 that moves over a photo by (7, 4) pixels a frame, and how far [T 2]."""
+    photo = as_image(data.astronaut()).pixels
+    offset = torch.arange(6)[:, None] * torch.tensor([7, 4])
+    frames = [
+        Image(pixels=photo[:, 60 + y : 188 + y, 150 + x : 310 + x], name=f"frame {t}")
+        for t, (x, y) in enumerate(offset.tolist())
+    ]
+    return frames, offset.float()
+
+
+@pytest.fixture(scope="module", params=["mini", "xfeat"])
+def product(request: pytest.FixtureRequest) -> Matcher:
+    return load_matcher(request.param, device="cpu")
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_points_read_on_all_frames_are_those_of_pairs_of_frames(product, drive, chained):
+    """The oracle is the plain way: every pair of frames is matched, and its points are transferred."""
+    frames, offset = drive
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(24, 2, generator=generator) * torch.tensor([110.0, 90.0]) + torch.tensor([40.0, 28.0])
+    frame = torch.arange(24) % 6
+    queries = Queries(xy=first - offset[frame], frame=frame)
+    settings = {"cycle": 3.0, "chained": chained}
+    read = tracker(product, **settings).track(frames, queries)
+    pairs = tracker(PairsOnly(product), **settings).track(frames, queries)
+    torch.testing.assert_close(read.xy, pairs.xy, rtol=0, atol=1e-2)
+    assert torch.equal(read.visible, pairs.visible)
+    assert 0 < read.visible.float().mean() < 1
+    # The truth: points stay in place on the photo.
+    error = (read.xy - (first[:, None] - offset)).norm(dim=-1)
+    assert error[read.visible].median() < 2
+
+
+def test_without_a_cycle_check_visibility_is_the_confidence_of_the_way_there(product, drive):
+    frames, _ = drive
+    queries = Queries(xy=torch.tensor([[80.0, 60.0], [90.0, 20.0]]), frame=torch.tensor([1, 1]))
+    features = [product.extract(frame) for frame in frames]
+    described = product.describe(features[1], queries.xy)
+    confidence = torch.stack([product.find(described, each).confidence for each in features], dim=1)
+    confidence[:, 1] = 1
+    threshold = float(confidence.median())
+    found = tracker(product, visible_above=threshold).track(frames, queries)
+    assert torch.equal(found.visible, confidence > threshold)
 
 
 def test_a_matcher_that_cannot_transfer_is_an_error(tiny, scene):
