@@ -131,11 +131,11 @@ class Resized(nn.Module):
 
 
 class Stack(nn.Module):
-    """Joins maps of the parts into a unified map; all other maps pass through as `part.map`.
+    """Joins one map of each part into a unified map; all other maps pass through as `part.map`.
 
-    Each map is resampled to one grid, brought to unit norm per cell and scaled by the root of its fraction
-    of the weights. The joined map therefore has unit norm, and the cosine of two of its cells is the weighted
-    mean of the maps' cosines.
+    Each part's map is resampled to one grid, brought to unit norm per cell and scaled by the root of
+    its fraction of the weights. The joined map therefore has unit norm, and the cosine of two of its cells is
+    the weighted mean of the parts' cosines.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Stack(nn.Module):
         parts: Mapping[str, Backbone],
         *,
         weights: Mapping[str, float | int] | None = None,
-        maps: Mapping[str, str | Sequence[str]] | None = None,
+        maps: Mapping[str, str] | None = None,
         grid: str | int = 1,
         name: str = "unified",
         scales: Mapping[str, float | int] | None = None,
@@ -155,8 +155,8 @@ class Stack(nn.Module):
             parts: the backbones by name.
             weights: of each part whose map is joined, in any unit; a part with weight 0 or none
                 runs, but only passes its maps through. None joins nothing: the parts stand side by side.
-            maps: which map of each joined part, or which maps; these share the weight of the part equally.
-            grid: which grid the unified map has: that of a part (of the first of its maps), or a stride in pixels.
+            maps: which map of each joined part.
+            grid: which grid the unified map has: that of a part, or a stride in pixels.
             name: of the unified map.
             scales: by how much the image is enlarged or reduced for a part; each side
                 is then rounded to that part's multiple.
@@ -166,19 +166,17 @@ class Stack(nn.Module):
             ConfigError: weights, maps, grid, scales or names that do not fit the parts.
         """
         super().__init__()
-        chosen = {
-            part: (each,) if isinstance(each, str) else tuple(each) for part, each in (maps or {}).items()
-        }
-        _check_names(parts, weights or {}, chosen, grid, scales or {})
+        maps = maps or {}
+        _check_names(parts, weights or {}, maps, grid, scales or {})
         _check_numbers(weights, grid, scales or {})
         total = sum((weights or {}).values())
         self.parts = nn.ModuleDict({part: cast(nn.Module, backbone) for part, backbone in parts.items()})
         self._fractions = {part: weight / total for part, weight in (weights or {}).items() if weight > 0}
-        self._maps = chosen
-        self._through = frozenset(through)
+        self._maps = dict(maps)
         self._grid = grid
         self._name = name
         self._scales = dict(scales or {})
+        self._through = frozenset(through)
         unscaled = [backbone.multiple for part, backbone in parts.items() if part not in self._scales]
         self.multiple = lcm(*unscaled, grid if isinstance(grid, int) else 1)
         self.joint = any(backbone.joint for backbone in parts.values())
@@ -190,9 +188,7 @@ class Stack(nn.Module):
         if name in self.channels:
             raise ConfigError(f"Stack: expected a name for the joined map that no part uses, got {name}")
         if self._fractions:
-            self.channels[name] = sum(
-                parts[part].channels[m] for part in self._fractions for m in chosen[part]
-            )
+            self.channels[name] = sum(parts[part].channels[maps[part]] for part in self._fractions)
 
     def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
         """Run every part and join their maps.
@@ -214,27 +210,26 @@ class Stack(nn.Module):
     def _joined(self, size: Size, found: Mapping[str, Features]) -> Tensor:
         grid = self._cells(size, found)
         parts = [
-            _unit(found[part][m], grid) * (fraction / len(self._maps[part])) ** 0.5
+            _unit(found[part][self._maps[part]], grid) * fraction**0.5
             for part, fraction in self._fractions.items()
-            for m in self._maps[part]
         ]
         return torch.cat(parts, dim=2)
 
     def _cells(self, size: Size, found: Mapping[str, Features]) -> Size:
         if isinstance(self._grid, int):
             return size[0] // self._grid, size[1] // self._grid
-        shape = found[self._grid][self._maps[self._grid][0]].shape
+        shape = found[self._grid][self._maps[self._grid]].shape
         return shape[-2], shape[-1]
 
     def _passes(self, part: str, map_: str) -> bool:
-        joined = part in self._fractions and map_ in self._maps[part]
+        joined = part in self._fractions and self._maps[part] == map_
         return not joined or f"{part}.{map_}" in self._through
 
 
 def _check_names(
     parts: Mapping[str, Backbone],
     weights: Mapping[str, float | int],
-    maps: Mapping[str, Sequence[str]],
+    maps: Mapping[str, str],
     grid: str | int,
     scales: Mapping[str, float | int],
 ) -> None:
@@ -243,14 +238,9 @@ def _check_names(
         raise ConfigError(f"Stack has no part {part}{did_you_mean(part, parts)}")
     for part in sorted(joined - maps.keys()):
         raise ConfigError(f"Stack: expected the map of {part} to join, got none; set maps.{part}")
-    for part, names in maps.items():
-        if not names:
-            raise ConfigError(f"Stack: expected at least one map of {part}, got none; set maps.{part}")
-        for map_ in names:
-            if map_ not in parts[part].channels:
-                raise ConfigError(
-                    f"Stack: {part} has no map {map_}{did_you_mean(map_, parts[part].channels)}"
-                )
+    for part, map_ in maps.items():
+        if map_ not in parts[part].channels:
+            raise ConfigError(f"Stack: {part} has no map {map_}{did_you_mean(map_, parts[part].channels)}")
 
 
 def _check_numbers(

@@ -281,15 +281,15 @@ class ReadsPoints(Protocol):
     compare the images pair by pair. All coordinates are pixels of the original files.
     """
 
-    def extract(self, images: Iterable[ImageLike]) -> list[Any]:
-        """Extract the features of several images, in their order; `describe` and `find` read them."""
+    def point_features(self, images: Iterable[ImageLike]) -> list[Any]:
+        """Extract what `describe` and `find` read of several images, in their order."""
         ...
 
     def describe(self, features: Any, xy: Points) -> Described:
         """Return what is compared of points of an image, one row per point.
 
         Args:
-            features: of the image, from `extract`.
+            features: of the image, from `point_features`.
             xy: [N 2] of (x, y). A point outside the image is moved to the nearest point on it, and will be found
                 with confidence 0.
 
@@ -303,7 +303,7 @@ class ReadsPoints(Protocol):
 
         Args:
             described: points of other images, from `describe`.
-            features: of the image, from `extract`.
+            features: of the image, from `point_features`.
 
         Returns:
             Positions in the image and the confidence in [0, 1] of this way alone; float32, on the CPU.

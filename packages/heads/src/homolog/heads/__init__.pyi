@@ -1,5 +1,6 @@
 # The public names of homolog.heads: type checkers read them here, lazy_loader imports each on first use.
 from .coarse_to_fine import CoarseToFine as CoarseToFine
+from .consensus import Consensus as Consensus
 from .dense_grid import DenseGrid as DenseGrid
 from .fusion import AttentionFusion as AttentionFusion
 from .fusion import Concatenation as Concatenation

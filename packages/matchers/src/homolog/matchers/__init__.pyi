@@ -2,6 +2,10 @@
 from .base import FeatureMatcher as FeatureMatcher
 from .base import ImageFeatures as ImageFeatures
 from .base import ImageGeometry as ImageGeometry
+from .combined import CombinedCorrespondence as CombinedCorrespondence
+from .combined import CombinedFeatures as CombinedFeatures
+from .combined import CombinedMatcher as CombinedMatcher
+from .combined import follow_matches as follow_matches
 from .dense import DenseCorrespondence as DenseCorrespondence
 from .dense import DenseMatcher as DenseMatcher
 from .external import ExternalCorrespondence as ExternalCorrespondence

@@ -126,6 +126,7 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
         backbone: Backbone | None = None,
         detector: Detector | None = None,
         descriptor_map: str | None = None,
+        keep: Sequence[str] | None = None,
         multiple: int = 1,
         resize: int | None = None,
         enlarge: bool = False,
@@ -137,8 +138,9 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
         Args:
             backbone: computes the feature maps; None leaves the pixels as the only map.
             detector: finds the keypoints; None for a matcher without keypoints.
-            descriptor_map: the map of the backbone that describes the keypoints, and the only one kept;
-                None keeps the descriptors of the detector, and all maps.
+            descriptor_map: the map of the backbone that describes the keypoints; None keeps the descriptors of
+                the detector.
+            keep: the maps of the backbone to keep; None keeps `descriptor_map`, or all without it.
             multiple: sides of resized images are multiples of this, and of what the parts require.
             resize: images are scaled down to this longer side, in pixels; None only rounds each side to a multiple.
             enlarge: also scale smaller images up to `resize`.
@@ -157,11 +159,14 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
             raise ConfigError(
                 f"expected a backbone that has the map {descriptor_map}, got none; set backbone or descriptor_map=null"
             )
-        if descriptor_map is not None and backbone is not None and descriptor_map not in backbone.channels:
-            raise ConfigError(
-                f"the backbone has no map {descriptor_map}{did_you_mean(descriptor_map, backbone.channels)}"
-            )
+        if keep is None and descriptor_map is not None:
+            keep = [descriptor_map]
+        for name in [*([] if descriptor_map is None else [descriptor_map]), *(keep or [])]:
+            if backbone is None or name not in backbone.channels:
+                maps = {} if backbone is None else backbone.channels
+                raise ConfigError(f"the backbone has no map {name}{did_you_mean(name, maps)}")
         self.backbone, self.detector, self.descriptor_map = backbone, detector, descriptor_map
+        self.keep = None if keep is None else tuple(keep)
         self.multiple = lcm(multiple, *(part.multiple for part in (backbone, detector) if part is not None))
         self.resize, self.enlarge, self.batch_size = resize, enlarge, batch_size
         self._memory: LRUCache[list[Extracted]] = LRUCache(memory)
@@ -283,10 +288,10 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
         for index in range(len(pixels)):
             features = maps.item(index)
             keypoints = None if detected is None else detected[index]
-            if self.descriptor_map is not None:
-                features = features.select([self.descriptor_map])
-                if keypoints is not None:
-                    keypoints = keypoints.described_by(features.at(self.descriptor_map, keypoints.xy))
+            if self.descriptor_map is not None and keypoints is not None:
+                keypoints = keypoints.described_by(features.at(self.descriptor_map, keypoints.xy))
+            if self.keep is not None:
+                features = features.select(self.keep)
             found.append((features, keypoints))
         return found
 

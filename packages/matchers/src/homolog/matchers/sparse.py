@@ -1,6 +1,6 @@
 """Match images through keypoints: extract each image once, then compare."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import cast
 
@@ -16,6 +16,7 @@ from homolog.core.protocols import (
     Backbone,
     DenseHead,
     Detector,
+    ImageLike,
     Points,
     SimilarityHead,
     SparseHead,
@@ -164,17 +165,19 @@ class SparseCorrespondence:
 
 
 class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
-    """Detector, head and, if there is one, backbone as one method."""
+    """Head, and detector or backbone or both, as one method.
 
-    detector: Detector
+    With a detector it matches keypoints; with a backbone and a head that can, it transfers points.
+    """
 
     def __init__(
         self,
         *,
-        detector: Detector,
-        head: SparseHead,
+        head: SparseHead | TransferHead,
+        detector: Detector | None = None,
         backbone: Backbone | None = None,
         descriptor_map: str | None = None,
+        keep: Sequence[str] | None = None,
         resize: int | None = None,
         enlarge: bool = False,
         batch_size: int = 4,
@@ -183,11 +186,13 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
         """Put the parts together; the matcher starts in evaluation mode.
 
         Args:
-            detector: finds the keypoints.
-            head: pairs them; if it is also a `TransferHead` it transfers points, given a backbone.
+            head: a `SparseHead` pairs the keypoints of the detector; a `TransferHead` transfers points, given a
+                backbone. It may be both.
+            detector: finds the keypoints; None for a matcher that transfers points only.
             backbone: computes the feature maps; None for a detector that describes its keypoints itself.
             descriptor_map: the map of the backbone that describes the keypoints, and on which points are
-                transferred; None keeps the descriptors of the detector, and all maps.
+                transferred; None keeps the descriptors of the detector.
+            keep: the maps of the backbone to keep for the head; None keeps `descriptor_map`, or all without it.
             resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples that the parts require.
             enlarge: also scale smaller images up to `resize`.
@@ -195,8 +200,14 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             memory: bytes of extracted features to keep in memory.
 
         Raises:
-            ConfigError: a dense head, a descriptor map that no backbone has, or a setting out of range.
+            ConfigError: a dense head, neither detector nor backbone, a map that no backbone has, or a setting out
+                of range.
         """
+        if detector is None and (backbone is None or not isinstance(head, TransferHead)):
+            raise ConfigError(
+                "a sparse matcher expects a detector, or a backbone and a head that transfers points, got neither; "
+                "set detector, or use matcher=mini"
+            )
         if isinstance(head, DenseHead):
             raise ConfigError(
                 f"a sparse matcher expects a head that pairs keypoints, such as nearest, got {type(head).__name__}; "
@@ -206,6 +217,7 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             backbone=backbone,
             detector=detector,
             descriptor_map=descriptor_map,
+            keep=keep,
             resize=resize,
             enlarge=enlarge,
             batch_size=batch_size,
@@ -220,20 +232,28 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
         Returns:
             The correspondence, in pixels of the original files.
 
-        Raises:
-            CapabilityError: features without keypoints, from another kind of matcher.
         """
         features0, features1 = features0.to(self.device), features1.to(self.device)
+        find = partial(self._match_keypoints, features0, features1)
+        transfers = isinstance(self.head, TransferHead) and self.backbone is not None
+        reader = cast(TransferHead, self.head) if transfers else None
+        return SparseCorrespondence(features0, features1, find, reader=reader)
+
+    def point_features(self, images: Iterable[ImageLike]) -> list[ImageFeatures]:
+        """Extract what `describe` and `find` read: the same as `extract`."""
+        return self.extract(images)
+
+    def _match_keypoints(self, features0: ImageFeatures, features1: ImageFeatures) -> Matches:
+        if self.detector is None:
+            raise CapabilityError(
+                "this matcher transfers points only; for matches set a detector, or use matcher=mini"
+            )
         if features0.keypoints is None or features1.keypoints is None:
             raise CapabilityError(
                 "expected features with keypoints, got none; use features that this matcher extracted"
             )
-        find = partial(
-            self.head, features0.keypoints, features1.keypoints, features0.features, features1.features
-        )
-        transfers = isinstance(self.head, TransferHead) and self.backbone is not None
-        reader = cast(TransferHead, self.head) if transfers else None
-        return SparseCorrespondence(features0, features1, find, reader=reader)
+        head = cast(SparseHead, self.head)
+        return head(features0.keypoints, features1.keypoints, features0.features, features1.features)
 
     def describe(self, features: ImageFeatures, xy: Points) -> Described:
         """Return what the head compares of points of an image; `find` takes points of many images at once.

@@ -233,7 +233,7 @@ class _Video:
             batch = indices[start : start + _BATCH]
             held = {index: self._held.get(index) for index in batch}
             missing = [index for index, features in held.items() if features is None]
-            extracted = self.matcher.extract([self._images[index] for index in missing])
+            extracted = self.matcher.point_features([self._images[index] for index in missing])
             for index, features in zip(missing, extracted, strict=True):
                 self._held.put(index, features, _nbytes(features))
                 held[index] = features
