@@ -348,7 +348,7 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
         found = self._memory.get((str(self.device), *digests))
         if found is None and self._disk is not None:
             cache, recipe = self._disk
-            tensors = cache.load(content_key(recipe, str(cache.dtype), *digests))
+            tensors = cache.load(self._key(recipe, cache, digests))
             if tensors is not None:
                 found = self._remember(digests, _from_tensors(tensors, device=self.device))
         return found
@@ -361,9 +361,13 @@ class FeatureMatcher(nn.Module, ABC, Generic[Found]):
         if self._disk is not None:
             cache, recipe = self._disk
             tensors = _to_tensors(found, dtype=cache.dtype)
-            cache.save(content_key(recipe, str(cache.dtype), *digests), tensors)
+            cache.save(self._key(recipe, cache, digests), tensors)
             found = _from_tensors(tensors, device=self.device)
         return self._remember(digests, found)
+
+    def _key(self, recipe: str, cache: FeatureCache, digests: Sequence[str]) -> str:
+        # Which maps are kept depends on the head, which is no part of the recipe.
+        return content_key(recipe, str(cache.dtype), " ".join(self.keep or ()), *digests)
 
     def _remember(self, digests: Sequence[str], found: list[Extracted]) -> list[Extracted]:
         self._memory.put((str(self.device), *digests), found, sum(_nbytes(*each) for each in found))

@@ -1,6 +1,6 @@
 """Match images through keypoints: extract each image once, then compare."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -177,7 +177,6 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
         detector: Detector | None = None,
         backbone: Backbone | None = None,
         descriptor_map: str | None = None,
-        keep: Sequence[str] | None = None,
         resize: int | None = None,
         enlarge: bool = False,
         batch_size: int = 4,
@@ -191,8 +190,8 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             detector: finds the keypoints; None for a matcher that transfers points only.
             backbone: computes the feature maps; None for a detector that describes its keypoints itself.
             descriptor_map: the map of the backbone that describes the keypoints, and on which points are
-                transferred; None keeps the descriptors of the detector.
-            keep: the maps of the backbone to keep for the head; None keeps `descriptor_map`, or all without it.
+                transferred unless the head names its own maps (`reads`); None keeps the descriptors of the
+                detector.
             resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples that the parts require.
             enlarge: also scale smaller images up to `resize`.
@@ -217,7 +216,7 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             backbone=backbone,
             detector=detector,
             descriptor_map=descriptor_map,
-            keep=keep,
+            keep=getattr(head, "reads", None),
             resize=resize,
             enlarge=enlarge,
             batch_size=batch_size,
