@@ -23,7 +23,7 @@ from typing import Any, Literal, NamedTuple
 import kornia.feature
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from homolog.core.coords import Size
@@ -35,10 +35,11 @@ Variant = Literal["aliked-t16", "aliked-n16", "aliked-n16rot", "aliked-n32"]
 
 MULTIPLE = 32  # the sides that the network works on; its coarsest level has this stride
 MANY = 20_000  # keypoints of an image without max_keypoints, as in the authors' code
+SCALE, ALPHA = 1.0507009873554804934, 1.6732632423543772848  # of SELU
 TEMPERATURE = 0.1  # of the softmax that refines a keypoint
 STRIP = 2**14  # pixels of a strip on the CPU: 1 MB of 16 channels
 STRIP_ON_DEVICE = 2**21  # an accelerator prefers few large steps
-CHUNK = 256  # keypoints described at once: 10 to 20 MB
+CHUNK = 512  # keypoints described at once: their pixels need 20 to 40 MB
 
 
 class Aliked(nn.Module):
@@ -133,12 +134,15 @@ def _levels_and_score(network: Any, image: Tensor) -> tuple[_Levels, Float[Tenso
     first, *others = (layer.weight for layer in network.score_head if isinstance(layer, nn.Conv2d))
     parts = first.chunk(4, dim=1)
     full, half, score8 = _full_resolution(network, padded, parts[0])
-    x2 = _half_resolution(network.block2, half)
-    x3 = _deformable_block(network.block3, F.avg_pool2d(x2, 4))
+    x3, level2 = _half_resolution(network, half)
+    x3 = _deformable_block(network.block3, x3)
     x4 = _deformable_block(network.block4, F.avg_pool2d(x3, 4))
-    coarse = [_selu(conv(x)) for conv, x in ((network.conv2, x2), (network.conv3, x3), (network.conv4, x4))]
-    heads = [F.conv2d(level, part).float() for level, part in zip(coarse, parts[1:], strict=True)]
-    score = _score(score8, heads, [weight.float() for weight in others])
+    level3, level4 = _selu(_pointwise(x3, network.conv3.weight)), _selu(_pointwise(x4, network.conv4.weight))
+    coarse = [level2, level3, level4]
+    heads = [_pointwise(level, part) for level, part in zip(coarse, parts[1:], strict=True)]
+    # In float32, so that neighbours do not tie in half precision: ties are no peaks.
+    with torch.autocast(image.device.type, enabled=False):
+        score = _score(score8, heads, [weight.float() for weight in others])
     inside = score[corner[1] : corner[1] + size[0], corner[0] : corner[0] + size[1]]
     return _Levels(full, network.conv1.weight, coarse, corner, size), inside
 
@@ -151,50 +155,64 @@ def _full_resolution(network: Any, image: Tensor, head: Tensor) -> list[Tensor]:
     def strips() -> Iterator[list[Tensor]]:
         for top, bottom in _strips(image):
             x = _selu(_two_convolutions(image, top, bottom, first, second))
-            yield [x, F.avg_pool2d(x, 2), F.conv2d(_selu(F.conv2d(x, network.conv1.weight)), head)]
+            yield [x, F.avg_pool2d(x, 2), _pointwise(_selu(_pointwise(x, network.conv1.weight)), head)]
 
     height = image.shape[2]
     return _assembled(strips(), height, height // 2, height)
 
 
-def _half_resolution(block: Any, x: Tensor) -> Tensor:
+def _half_resolution(network: Any, x: Tensor) -> list[Tensor]:
+    """Return the input of the third block, at a quarter of the resolution of x, and the second level."""
+    block = network.block2
     first, second = _folded(block.conv1, block.bn1), _folded(block.conv2, block.bn2)
 
     def strips() -> Iterator[list[Tensor]]:
         for top, bottom in _strips(x):
-            out = _two_convolutions(x, top, bottom, first, second)
-            yield [_selu(out + block.downsample(x[:, :, top:bottom]))]
+            shortcut = _pointwise(x[:, :, top:bottom], block.downsample.weight, block.downsample.bias)
+            out = _selu(_two_convolutions(x, top, bottom, first, second) + shortcut)
+            yield [F.avg_pool2d(out, 4), _selu(_pointwise(out, network.conv2.weight))]
 
-    return _assembled(strips(), x.shape[2])[0]
+    return _assembled(strips(), x.shape[2] // 4, x.shape[2])
 
 
 def _score(score8: Tensor, heads: list[Tensor], weights: list[Tensor]) -> Float[Tensor, "H W"]:
     """Add the enlarged parts of the coarse levels, and run the rest of the score head."""
-    height, width = score8.shape[-2:]
+    channels, height, width = score8.shape[1:]
     halo = len(weights)
+    # Along rows first, where the maps are still few rows high.
+    wide = [
+        F.interpolate(head.float(), size=(head.shape[2], width), mode="bilinear", align_corners=True)
+        for head in heads
+    ]
 
     def strips() -> Iterator[list[Tensor]]:
         for top, bottom in _strips(score8):
             start, end = max(top - halo, 0), min(bottom + halo, height)
-            # In float32, so that neighbours do not tie in half precision: ties are no peaks.
-            x = score8[:, :, start:end].float()
-            for head in heads:
-                x = x + _enlarged_rows(head, start, end, (height, width))
+            x = _flat_rows(score8[:, :, start:end]).float()
+            for map_ in wide:
+                x = _add_enlarged(x, map_, start, height)
+            x = x.reshape(1, end - start, width, channels).permute(0, 3, 1, 2)
             for weight in weights:
                 x, start = _convolved(_selu(x), start, height, weight, None)
-            yield [x[:, :, top - start : bottom - start].float().sigmoid()]
+            yield [x[:, :, top - start : bottom - start].sigmoid()]
 
     return _assembled(strips(), height)[0][0, 0]
 
 
-def _enlarged_rows(x: Tensor, start: int, end: int, size: Size) -> Tensor:
-    """Return rows start to end of a map enlarged to `size` with `align_corners=True`."""
-    rows = torch.arange(start, end, device=x.device) * ((x.shape[2] - 1) / (size[0] - 1))
-    above = rows.long().clamp(max=max(x.shape[2] - 2, 0))
-    below = (above + 1).clamp(max=x.shape[2] - 1)
-    weight = (rows - above).to(x.dtype)[:, None]
-    mixed = x[:, :, above].lerp(x[:, :, below], weight)
-    return F.interpolate(mixed, size=(end - start, size[1]), mode="bilinear", align_corners=True)
+def _flat_rows(x: Float[Tensor, "1 C h W"]) -> Float[Tensor, "h WC"]:
+    return x[0].permute(1, 2, 0).flatten(1)
+
+
+def _add_enlarged(x: Float[Tensor, "R WC"], map_: Tensor, start: int, height: int) -> Float[Tensor, "R WC"]:
+    """Add rows of a map [1 C h W] enlarged to `height` rows (`align_corners=True`), from row `start` on.
+
+    Interpolation is a product with a matrix of triangles, of which a strip needs a few columns.
+    """
+    scale = (map_.shape[2] - 1) / (height - 1)
+    first, last = int(start * scale), min(int((start + len(x) - 1) * scale) + 1, map_.shape[2] - 1)
+    at = torch.arange(start, start + len(x), device=x.device)[:, None] * scale
+    triangle = (1 - (at - torch.arange(first, last + 1, device=x.device)).abs()).clamp(min=0)
+    return x.addmm(triangle, _flat_rows(map_[:, :, first : last + 1]))
 
 
 # -- convolutions
@@ -208,13 +226,23 @@ def _folded(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
 
 
 def _selu(x: Tensor) -> Tensor:
-    return F.selu(x, inplace=True)
+    """Return `F.selu(x)`; on the CPU torch's is half as slow again, and most of the time is spent here."""
+    if x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.selu(x)
+    below = x.clamp(max=0).exp_()
+    slope = SCALE * ALPHA
+    return torch.rsub(x, -slope, alpha=-SCALE).clamp_(min=-slope).add_(below, alpha=slope)
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Apply a 1x1 convolution, by oneDNN with one thread too: torch takes it for dilated kernels only."""
+    return F.conv2d(x, weight, bias, dilation=2)
 
 
 def _strips(x: Tensor) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the end of each strip of a map; strips have an even number of rows."""
+    """Yield the first row and the end of each strip of a map; their rows are multiples of 4, as pooling needs."""
     pixels = STRIP if x.device.type == "cpu" else STRIP_ON_DEVICE
-    rows = max(8, pixels // x.shape[3] // 2 * 2)
+    rows = max(8, pixels // x.shape[3] // 4 * 4)
     for top in range(0, x.shape[2], rows):
         yield top, min(top + rows, x.shape[2])
 
@@ -266,20 +294,25 @@ def _convolved(
 
 def _deformable_block(block: Any, x: Tensor) -> Tensor:
     middle = _selu(_deformed(block.conv1, block.bn1, x))
-    return _selu(_deformed(block.conv2, block.bn2, middle) + block.downsample(x))
+    shortcut = _pointwise(x, block.downsample.weight, block.downsample.bias)
+    return _selu(_deformed(block.conv2, block.bn2, middle) + shortcut)
 
 
-def _deformed(convolution: Any, norm: nn.BatchNorm2d, x: Float[Tensor, "1 C h w"]) -> Float[Tensor, "1 O h w"]:
+def _deformed(
+    convolution: Any, norm: nn.BatchNorm2d, x: Float[Tensor, "1 C h w"]
+) -> Float[Tensor, "1 O h w"]:
     """Apply a 3x3 deformable convolution and its batch norm: each tap reads the map at a learned offset."""
     height, width = x.shape[-2:]
     weight, bias = _folded(convolution.regular_conv, norm)
     reach = max(height, width) / 4
     offset = convolution.offset_conv(x).float().clamp(-reach, reach)
-    offset = offset.permute(0, 2, 3, 1).reshape(height, width, 3, 3, 2)  # (y, x) of each tap
+    # Tap by tap, (y, x) each, then pixel by pixel.
+    offset = offset.unflatten(1, (3, 3, 2))[0]
     tap = torch.arange(-1, 2, device=x.device)
-    y = offset[..., 0] + torch.arange(height, device=x.device)[:, None, None, None] + tap[:, None]
-    x_ = offset[..., 1] + torch.arange(width, device=x.device)[:, None, None] + tap
-    read = _read(x, torch.stack((x_, y), dim=-1).reshape(-1, 2)).to(x.dtype).reshape(height * width, -1)
+    down = offset[:, :, 0] + tap[:, None, None, None] + torch.arange(height, device=x.device)[:, None]
+    right = offset[:, :, 1] + tap[:, None, None] + torch.arange(width, device=x.device)
+    right, down = (part.permute(2, 3, 0, 1).flatten() for part in (right, down))
+    read = _read(x, right, down).to(x.dtype).reshape(height * width, -1)
     out = F.linear(read, weight.permute(0, 2, 3, 1).flatten(1), bias)
     return out.reshape(1, height, width, -1).permute(0, 3, 1, 2)
 
@@ -287,27 +320,46 @@ def _deformed(convolution: Any, norm: nn.BatchNorm2d, x: Float[Tensor, "1 C h w"
 # -- reading maps at points
 
 
-def _corners(xy: Float[Tensor, "P 2"], size: Size) -> tuple[Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
+def _corners(
+    x: Float[Tensor, " P"], y: Float[Tensor, " P"], size: Size
+) -> tuple[Int[Tensor, "P 4"], Float[Tensor, "P 4"]]:
     """Return the four pixels around each point, as y * width + x, and their bilinear weights, zero outside."""
-    base = xy.floor()
-    part = xy - base
-    step = torch.arange(2, device=xy.device)
-    pixel = base.long()[:, :, None] + step  # [P (x, y) 2]
-    limit = torch.tensor((size[1] - 1, size[0] - 1), device=xy.device)[:, None]
-    nearest = pixel.clamp(min=0).minimum(limit)
-    weight = torch.stack((1 - part, part), dim=2) * (pixel == nearest)
-    index = nearest[:, 1, :, None] * size[1] + nearest[:, 0, None, :]
-    return index.flatten(1), (weight[:, 1, :, None] * weight[:, 0, None, :]).flatten(1)
+    left, right, left_weight, right_weight = _neighbours(x, size[1])
+    top, bottom, top_weight, bottom_weight = _neighbours(y, size[0])
+    top, bottom = top * size[1], bottom * size[1]
+    index = torch.stack((top + left, top + right, bottom + left, bottom + right)).T
+    weight = torch.stack(
+        (
+            top_weight * left_weight,
+            top_weight * right_weight,
+            bottom_weight * left_weight,
+            bottom_weight * right_weight,
+        )
+    ).T
+    return index.contiguous(), weight.contiguous()
 
 
-def _read(map_: Float[Tensor, "1 C h w"], xy: Float[Tensor, "P 2"]) -> Float[Tensor, "P C"]:
+def _neighbours(x: Float[Tensor, " P"], length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return the pixels below and above each coordinate, clamped to the map, and their weights."""
+    below = x.floor()
+    part, above = x - below, below + 1
+    first, second = below.clamp(0, length - 1), above.clamp(0, length - 1)
+    return first.long(), second.long(), (1 - part) * (first == below), part * (second == above)
+
+
+def _read(
+    map_: Float[Tensor, "1 C h w"], x: Float[Tensor, " P"], y: Float[Tensor, " P"]
+) -> Float[Tensor, "P C"]:
     """Read a map at pixel positions, bilinearly, with zeros outside; in float32.
 
     A weighted sum of rows of a table is what `embedding_bag` computes, without the four corners in memory.
     """
-    index, weight = _corners(xy, (map_.shape[2], map_.shape[3]))
-    table = map_[0].permute(1, 2, 0).flatten(0, 1).float()
-    return F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
+    index, weight = _corners(x, y, (map_.shape[2], map_.shape[3]))
+    return F.embedding_bag(index, _table(map_).float(), per_sample_weights=weight, mode="sum")
+
+
+def _table(map_: Float[Tensor, "1 C h w"]) -> Float[Tensor, "P C"]:
+    return map_[0].permute(1, 2, 0).flatten(0, 1)
 
 
 # -- keypoints
@@ -318,36 +370,39 @@ def _peaks(
 ) -> Int[Tensor, " N"]:
     """Return the peaks to keep, as y * W + x: each is the one maximum of its window, all inside the image."""
     height, width = score.shape
-    found = score.detach()
     if min(height, width) <= 2 * radius:
         return torch.empty(0, dtype=torch.long, device=score.device)
-    inner = found[radius : height - radius, radius : width - radius]
-    y, x = (inner == _window_maximum(found, radius)).nonzero(as_tuple=True)
+    found = score.detach()
+    y, x = _maxima(found, radius).nonzero(as_tuple=True)
     peaks = (y + radius) * width + x + radius
     value = found.flatten()[peaks]
-    if threshold > 0 and bool((high := value > threshold).any()):
-        keep = high
-    elif threshold > 0 or max_keypoints is None:
-        keep = value > found.mean()
+    if threshold > 0:
+        bound = threshold if bool((value > threshold).any()) else found.mean()
     else:
-        keep = torch.ones_like(peaks, dtype=torch.bool)
-    peaks = peaks[keep]
-    # A window with two maxima has no peak.
-    window = found.flatten()[peaks[:, None] + _window(radius, width, score.device)]
-    peaks = peaks[(window == window.amax(dim=1, keepdim=True)).sum(dim=1) == 1]
-    order = found.flatten()[peaks].sort(descending=True, stable=True).indices
+        bound = found.mean() if max_keypoints is None else -torch.inf
+    peaks, value = peaks[value > bound], value[value > bound]
+    order = value.sort(descending=True, stable=True).indices
     return peaks[order[: MANY if max_keypoints is None else max_keypoints]]
 
 
-def _window_maximum(score: Float[Tensor, "H W"], radius: int) -> Float[Tensor, "h w"]:
-    """Return the maximum of each window that lies in the map; first along rows, then along columns."""
-    for axis in (0, 1):
-        length = score.shape[axis] - 2 * radius
-        shifted = [score.narrow(axis, shift, length) for shift in range(2 * radius + 1)]
-        score = shifted[0]
-        for each in shifted[1:]:
-            score = torch.maximum(score, each)
-    return score
+def _maxima(score: Float[Tensor, "H W"], radius: int) -> Bool[Tensor, "h w"]:
+    """Return which pixels exceed all others of their window; without the border, where windows leave the map.
+
+    Whole rows of the windows first, then their maximum above and below: a maximum of shifted maps is an order
+    of magnitude faster than torch's pooling.
+    """
+    height, width = (length - 2 * radius for length in score.shape)
+    shifts = range(2 * radius + 1)
+    beside = torch.full_like(score[:, :width], -torch.inf)
+    for shift in shifts:
+        if shift != radius:
+            beside = torch.maximum(beside, score[:, shift : shift + width])
+    rows = torch.maximum(beside, score[:, radius : radius + width])
+    others = beside[radius : radius + height]
+    for shift in shifts:
+        if shift != radius:
+            others = torch.maximum(others, rows[shift : shift + height])
+    return score[radius : radius + height, radius : radius + width] > others
 
 
 def _window(radius: int, width: int, device: torch.device) -> Int[Tensor, " K"]:
@@ -363,9 +418,10 @@ def _refined(
     window = score.flatten()[peaks[:, None] + _window(radius, width, score.device)]
     weight = (window / TEMPERATURE).softmax(dim=1).unflatten(1, (2 * radius + 1, -1))
     step = torch.arange(-radius, radius + 1, device=score.device, dtype=weight.dtype)
-    shift = torch.stack((weight.sum(dim=1) @ step, weight.sum(dim=2) @ step), dim=1)
+    # Sums of products, not matrix products, which autocast would round to half precision.
+    shift = torch.stack([(weight.sum(dim=axis) * step).sum(dim=1) for axis in (1, 2)], dim=1)
     xy = torch.stack((peaks % width, peaks // width), dim=1) + shift
-    return xy, _read(score[None, None], xy)[:, 0]
+    return xy, _read(score[None, None], *xy.unbind(1))[:, 0]
 
 
 # -- descriptors
@@ -383,32 +439,37 @@ def _described(head: Any, levels: _Levels, xy: Float[Tensor, "N 2"]) -> Float[Te
     first, _, second = head.offset_conv
     side = head.kernel_size
     limit = torch.tensor((width - 1 - side, height - 1 - side), device=xy.device)
-    corner = (xy.long() - 1).clamp(min=0).minimum(limit)
+    corner = (xy.long() - 1).minimum(limit).clamp(min=0)
     step = torch.arange(side, device=xy.device)
     index = (corner[:, 1, None, None] + step[:, None]) * width + corner[:, 0, None, None] + step
-    patch = _joined(levels, index.flatten()).reshape(len(xy), -1)
+    patch, inverse = _joined(levels, index.flatten())
+    patch = (patch * inverse[:, None].to(patch.dtype)).reshape(len(xy), -1)
     offset = F.linear(patch, first.weight.permute(0, 2, 3, 1).flatten(1), first.bias)
     offset = F.linear(_selu(offset), second.weight[:, :, 0, 0], second.bias)
     reach = max(height, width) / 4
     offset = offset.float().clamp(-reach, reach).unflatten(1, (2, -1)).transpose(1, 2)
 
-    # Normalised pixels are interpolated, not normalised afterwards: so the network was trained.
-    index, weight = _corners((xy[:, None] + offset).flatten(0, 1), levels.size)
-    pixels = _joined(levels, index.flatten()).unflatten(0, index.shape)
-    features = (weight.to(pixels.dtype)[:, None] @ pixels)[:, 0]
+    # Normalised pixels are interpolated, and not normalised again: so the network was trained.
+    at = (xy[:, None] + offset).flatten(0, 1)
+    index, weight = _corners(at[:, 0], at[:, 1], levels.size)
+    pixels, inverse = _joined(levels, index.flatten())
+    rows = torch.arange(index.numel(), device=xy.device).reshape(index.shape)
+    weight = weight * inverse.reshape(index.shape)
+    features = F.embedding_bag(rows, pixels.float(), per_sample_weights=weight, mode="sum").to(pixels.dtype)
     features = _selu(F.linear(features, head.sf_conv.weight[:, :, 0, 0]))
     descriptor = features.reshape(len(xy), -1) @ head.agg_weights.flatten(0, 1)
     return F.normalize(descriptor.float(), dim=1)
 
 
-def _joined(levels: _Levels, index: Int[Tensor, " P"]) -> Float[Tensor, "P D"]:
-    """Return pixels of the image, y * width + x, in the joined, enlarged and normalised map."""
+def _joined(levels: _Levels, index: Int[Tensor, " P"]) -> tuple[Float[Tensor, "P D"], Float[Tensor, " P"]]:
+    """Return pixels of the image, y * width + x, in the joined and enlarged map, and one over their norms."""
     width = levels.size[1]
     x, y = index % width + levels.corner[0], index // width + levels.corner[1]
     rows, columns = levels.full.shape[2:]
-    own = levels.full[0].permute(1, 2, 0).flatten(0, 1)[y * columns + x]
+    own = F.embedding(y * columns + x, _table(levels.full))
     parts = [_selu(F.linear(own, levels.project[:, :, 0, 0]))]
     for level in levels.coarse:
         scale = (level.shape[3] - 1) / (columns - 1), (level.shape[2] - 1) / (rows - 1)
-        parts.append(_read(level, torch.stack((x * scale[0], y * scale[1]), dim=1)).to(own.dtype))
-    return F.normalize(torch.cat(parts, dim=1), dim=1)
+        parts.append(_read(level, x * scale[0], y * scale[1]).to(own.dtype))
+    joined = torch.cat(parts, dim=1)
+    return joined, 1 / torch.linalg.vector_norm(joined.float(), dim=1).clamp(min=1e-12)
