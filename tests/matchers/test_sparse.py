@@ -20,6 +20,7 @@ XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
 def test_it_satisfies_the_protocols(tiny, scene):
     matcher = tiny.matcher(XY)
     assert isinstance(matcher, Matcher)
+    assert isinstance(matcher, ReadsPoints)
     assert isinstance(matcher.match(scene((40, 48)), scene((40, 48))), Correspondence)
 
 
@@ -242,7 +243,6 @@ def test_described_points_are_found_where_transfer_finds_them(tiny, scene):
     image0, image1 = scene((64, 96)), scene((32, 80))
     features0, features1 = matcher.extract([image0, image1])
     points = [[3.0, 4.0], [-0.5, 63.5], [-9.0, 70.0]]
-    assert isinstance(matcher, ReadsPoints)
     found = matcher.find(matcher.describe(features0, points), features1)
     expected = matcher.match(image0, image1).transfer(points)
     assert torch.equal(found.xy, expected.xy)

@@ -6,6 +6,7 @@ So each part has its own networks and its own resizing, and runs only when its a
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -180,8 +181,8 @@ class CombinedMatcher(nn.Module):
         Raises:
             DataError: an image that cannot be read; the message names it.
         """
-        if isinstance(images, Image | str | PILImage | np.ndarray) or hasattr(images, "__fspath__"):
-            return CombinedFeatures(as_image(images), self.matches, self.points)  # pyright: ignore[reportArgumentType]
+        if isinstance(images, Image | str | Path | PILImage | np.ndarray):
+            return CombinedFeatures(as_image(images), self.matches, self.points)
         return [CombinedFeatures(as_image(image), self.matches, self.points) for image in images]
 
     def match_features(
@@ -278,11 +279,11 @@ def _local_affine(
     near: Bool[Tensor, "N K"] = distance <= RADIUS
     weight = near / (1 + (distance / (RADIUS / 4)).square())
     x, y = start[index] - at[:, None], end[index]
-    trust = torch.ones_like(weight)
-    for _ in range(4):  # reweighted least squares with Cauchy's weights
-        goal, slope = _affine(x, y, weight * trust)
+    goal, slope = _affine(x, y, weight)
+    residual = (goal[:, None] + x @ slope - y).norm(dim=2)
+    for _ in range(3):  # reweighted least squares with Cauchy's weights
+        goal, slope = _affine(x, y, weight / (1 + (residual / (TOLERANCE / 2)).square()))
         residual = (goal[:, None] + x @ slope - y).norm(dim=2)
-        trust = 1 / (1 + (residual / (TOLERANCE / 2)).square())
     agree = near & (residual <= TOLERANCE)
     # Fewer than half the neighbours within reach cannot vouch for a point.
     return goal, agree.sum(dim=1) / near.sum(dim=1).clamp_min(NEIGHBOURS // 2)
