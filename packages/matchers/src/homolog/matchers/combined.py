@@ -37,6 +37,9 @@ TOLERANCE = 0.015
 AGREEING = 0.7
 """The fraction of them that has to be within the tolerance."""
 
+RIDGE = 0.02
+"""Weight of the best rotation and scale beside the affine map, as a fraction of the matches' extent."""
+
 LEAST = 30
 """Matches that have to agree with their neighbours before any is followed: two objects of one category reach few."""
 
@@ -296,16 +299,13 @@ def _affine(
     share = (weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-12))[..., None]
     mean_x, mean_y = (share * x).sum(dim=1), (share * y).sum(dim=1)
     dx, dy = x - mean_x[:, None], y - mean_y[:, None]
-    # A little of the spread along each axis, so that matches on a line do not tilt the map across it.
-    spread = (share * dx).transpose(1, 2) @ dx
-    ridge = 0.05 * spread.diagonal(dim1=1, dim2=2).sum(dim=1) + 1e-12
-    eye = torch.eye(2, dtype=x.dtype, device=x.device) * ridge[:, None, None]
-    # Towards the common scale, not towards zero.
-    scale = ((share * dx * dy).sum(dim=(1, 2)) / (spread.diagonal(dim1=1, dim2=2).sum(dim=1) + 1e-12))[
-        :, None, None
-    ]
-    identity = torch.eye(2, dtype=x.dtype, device=x.device)
-    slope = torch.linalg.solve(spread + eye, (share * dx).transpose(1, 2) @ dy + eye @ (scale * identity))
+    spread, moved = (share * dx).transpose(1, 2) @ dx, (share * dx).transpose(1, 2) @ dy
+    extent = (spread[:, 0, 0] + spread[:, 1, 1] + 1e-12)[:, None, None]
+    # Matches on a line say nothing about what happens across it: a little of the best rotation and scale.
+    along, across = moved[:, 0, 0] + moved[:, 1, 1], moved[:, 0, 1] - moved[:, 1, 0]
+    similarity = torch.stack((along, across, -across, along), dim=1).unflatten(1, (2, 2)) / extent
+    little = RIDGE * extent
+    slope = torch.linalg.solve(spread + little * torch.eye(2).to(spread), moved + little * similarity)
     return mean_y - (mean_x[:, None] @ slope)[:, 0], slope
 
 
