@@ -102,6 +102,7 @@ class LightGlue(nn.Module):
         """Match many pairs in batches; the results equal those of single pairs up to rounding.
 
         What depends on one image only is computed once for images that are given as the same tensors.
+        On CUDA `torch.autocast` runs it in half precision; by default it runs in that of the weights.
 
         Args:
             pairs: the arguments of `forward` for each pair.

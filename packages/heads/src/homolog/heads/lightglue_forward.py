@@ -8,8 +8,8 @@ It computes what `kornia.feature.LightGlue` computes for one pair after another,
 - Input projection, positions and the first self-attention depend on one image only. They are computed
   once per image, however many pairs it is part of.
 - Cross-attention uses fused kernels; on the CPU kornia writes out the matrix of similarities, its softmax
-  over rows and over columns, and transposed copies, which takes half of its time.
-- Queries and keys come out of their linear layer in an order in which rotating them takes six operations
+  over rows and over columns, and transposed copies, which takes about half of its time.
+- Queries and keys come out of their linear layer in an order in which rotating them is a few operations
   on contiguous halves.
 - Of the assignment only the best partners and their probabilities are computed.
 
@@ -113,7 +113,8 @@ def match_pairs(
     Args:
         network: a `kornia.feature.LightGlue`; its settings hold.
         pairs: the images of each; an image of several pairs should be one object.
-        batch_size: pairs that pass through the network together, at most; pairs of similar size do.
+        batch_size: pairs that pass through the network together, at most; pairs are sorted by size, so
+            that those of a batch are similar.
     """
     found = [_nothing(image0) for image0, _ in pairs]
     waiting = [pair for pair, sides in enumerate(pairs) if all(len(side.position) for side in sides)]
@@ -352,6 +353,7 @@ def _assign(network: Any, layer: int, side0: _Points, side1: _Points) -> Pairing
     assignment, threshold = network.log_assignment[layer], network.conf.filter_threshold
     descriptor0, descriptor1 = assignment.final_proj(side0.state), assignment.final_proj(side1.state)
     similarity = (descriptor0 @ descriptor1.T) / descriptor0.shape[1] ** 0.5
+    similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32))  # under autocast
     # log of: softmax over rows times softmax over columns times both probabilities of having a partner.
     sure0, sure1 = (F.logsigmoid(assignment.matchability(side.state))[:, 0] for side in (side0, side1))
     row, column = sure0 - similarity.logsumexp(dim=1), sure1 - similarity.logsumexp(dim=0)
