@@ -96,7 +96,7 @@ def test_a_pair_list_says_which_pairs(homolog, photos: Path):
 
 @pytest.mark.usefixtures("undrawn")
 def test_pairs_of_a_folder_are_matched_as_alone(homolog, photos: Path):
-    words = ("matcher=xfeat_lighterglue", "resize=208", "batch_size=2", "--device", "cpu")
+    words = ("matcher=xfeat_lighterglue", "resize=208", "+batch_size=2", "--device", "cpu")
     assert homolog("match", photos, *words, "--out", "together").code == 0
     for one, other in ("ab", "ac", "bc"):
         homolog("match", photos / f"{one}.png", photos / f"{other}.png", *words, "--out", "alone")
