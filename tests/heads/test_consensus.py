@@ -275,7 +275,7 @@ def test_maps_that_do_not_fit_are_refused() -> None:
         {"scales": ()},
         {"rotations": ()},
         {"temperature": 0.0},
-        {"radius": 0.0},
+        {"power": 0.0},
         {"chunk": 0},
         {"fine": {}},
         {"fine": {"map": 0.0}},

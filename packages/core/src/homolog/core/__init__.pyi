@@ -34,6 +34,7 @@ from .io import write_matches as write_matches
 from .keypoints import Keypoints as Keypoints
 from .keypoints import Matches as Matches
 from .protocols import Backbone as Backbone
+from .protocols import BatchedSparseHead as BatchedSparseHead
 from .protocols import Correspondence as Correspondence
 from .protocols import Decoder as Decoder
 from .protocols import DenseHead as DenseHead

@@ -123,6 +123,24 @@ class SparseHead(Protocol):
     ) -> Matches: ...
 
 
+SparsePair = tuple[Keypoints, Keypoints, Features, Features]
+"""The arguments of a `SparseHead`: keypoints of image 0 and of image 1, then their maps (B = V = 1)."""
+
+
+@runtime_checkable
+class BatchedSparseHead(SparseHead, Protocol):
+    """Pairs the keypoints of many pairs of images together, faster than one after another."""
+
+    def match_pairs(self, pairs: Sequence[SparsePair], *, batch_size: int) -> list[Matches]:
+        """Return the matches of each pair, in order; they equal those of `forward` up to rounding.
+
+        Args:
+            pairs: the arguments of `forward` for each pair.
+            batch_size: pairs that pass through the network together, at most, which bounds memory.
+        """
+        ...
+
+
 @runtime_checkable
 class TransferHead(Protocol):
     """Finds single points of one image in the feature map of another.
