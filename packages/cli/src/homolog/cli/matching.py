@@ -21,6 +21,7 @@ from homolog.core.io import read_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.evaluators.verification import Check, Verification, default_threshold, verify
+from homolog.matchers.combined import CombinedMatcher
 from homolog.matchers.sparse import SparseMatcher
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _comparisons(
     matcher: Matcher, pairs: Sequence[Pair], options: Options
 ) -> Iterator[tuple[Pair, Comparison | Exception]]:
     """Compare pairs, and yield each with its comparison, or with why there is none, in order."""
-    if not isinstance(matcher, SparseMatcher) or matcher.joint or len(pairs) == 1:
+    if not isinstance(matcher, SparseMatcher | CombinedMatcher) or matcher.joint or len(pairs) == 1:
         # Consecutive pairs of a folder share a photo. Photos are large, so only two are kept.
         read = functools.lru_cache(maxsize=2)(read_image)
         for pair in pairs:
@@ -218,7 +219,7 @@ def _comparisons(
 
 
 def _compare_batch(
-    matcher: SparseMatcher,
+    matcher: SparseMatcher | CombinedMatcher,
     batch: Sequence[Pair],
     options: Options,
     photos: Mapping[Path, Image | Exception],

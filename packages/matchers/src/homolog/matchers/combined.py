@@ -4,8 +4,9 @@ Keypoints want sharp images and exact positions, points of objects of one catego
 So each part has its own networks and its own resizing, and runs only when its answer is asked for.
 """
 
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from itertools import tee
 from pathlib import Path
 from typing import overload
 
@@ -192,9 +193,28 @@ class CombinedMatcher(nn.Module):
         self, features0: CombinedFeatures, features1: CombinedFeatures
     ) -> CombinedCorrespondence:
         """Compare two images by their features, as `extract` returns them."""
+        return self._correspondence(
+            features0, features1, lambda: self.matches.match_features(features0.matches, features1.matches)
+        )
+
+    def match_pairs(
+        self, pairs: Iterable[tuple[CombinedFeatures, CombinedFeatures]], *, batch_size: int | None = None
+    ) -> Iterator[CombinedCorrespondence]:
+        """Match many pairs of images by their features; see `SparseMatcher.match_pairs`."""
+        given, kept = tee(pairs)
+        found = self.matches.match_pairs(((a.matches, b.matches) for a, b in given), batch_size=batch_size)
+        for (features0, features1), matched in zip(kept, found, strict=True):
+            yield self._correspondence(features0, features1, partial(_given, matched))
+
+    def _correspondence(
+        self,
+        features0: CombinedFeatures,
+        features1: CombinedFeatures,
+        matched: Callable[[], SparseCorrespondence],
+    ) -> CombinedCorrespondence:
         return CombinedCorrespondence(
             (_longer_side(features0.image), _longer_side(features1.image)),
-            lambda: self.matches.match_features(features0.matches, features1.matches),
+            matched,
             lambda: self.points.match_features(features0.points, features1.points),
             follow=self.follow,
         )
@@ -222,9 +242,23 @@ class CombinedMatcher(nn.Module):
         self.points.forget()
 
     @property
+    def joint(self) -> bool:
+        """False: each part sees one image at a time."""
+        return False
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs that `match_pairs` compares together, unless told otherwise."""
+        return self.matches.batch_size
+
+    @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return self.matches.device
+
+
+def _given(found: SparseCorrespondence) -> SparseCorrespondence:
+    return found
 
 
 def follow_matches(
