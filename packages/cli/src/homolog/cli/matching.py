@@ -19,10 +19,8 @@ from homolog.core.errors import DataError, HomologError
 from homolog.core.image import Image
 from homolog.core.io import read_image
 from homolog.core.keypoints import Matches
-from homolog.core.protocols import Correspondence, Matcher
+from homolog.core.protocols import Correspondence, Matcher, MatchesPairs
 from homolog.evaluators.verification import Check, Verification, default_threshold, verify
-from homolog.matchers.combined import CombinedMatcher
-from homolog.matchers.sparse import SparseMatcher
 
 if TYPE_CHECKING:
     from homolog.cli.figures.views import PairView
@@ -200,7 +198,7 @@ def _comparisons(
     matcher: Matcher, pairs: Sequence[Pair], options: Options
 ) -> Iterator[tuple[Pair, Comparison | Exception]]:
     """Compare pairs, and yield each with its comparison, or with why there is none, in order."""
-    if not isinstance(matcher, SparseMatcher | CombinedMatcher) or matcher.joint or len(pairs) == 1:
+    if not isinstance(matcher, MatchesPairs) or matcher.joint or len(pairs) == 1:
         # Consecutive pairs of a folder share a photo. Photos are large, so only two are kept.
         read = functools.lru_cache(maxsize=2)(read_image)
         for pair in pairs:
@@ -219,7 +217,7 @@ def _comparisons(
 
 
 def _compare_batch(
-    matcher: SparseMatcher | CombinedMatcher,
+    matcher: MatchesPairs,
     batch: Sequence[Pair],
     options: Options,
     photos: Mapping[Path, Image | Exception],

@@ -42,6 +42,7 @@ from .protocols import Detector as Detector
 from .protocols import Fusion as Fusion
 from .protocols import ImageLike as ImageLike
 from .protocols import Matcher as Matcher
+from .protocols import MatchesPairs as MatchesPairs
 from .protocols import Points as Points
 from .protocols import ReadsPoints as ReadsPoints
 from .protocols import SimilarityHead as SimilarityHead

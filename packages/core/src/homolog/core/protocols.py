@@ -5,7 +5,7 @@ caller uses) are declared; a type checker then finds modules that do not fit. Pa
 choose devices or download anything; that happens before they are built.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -329,6 +329,28 @@ class ReadsPoints(Protocol):
         Raises:
             CapabilityError: the matcher finds sparse matches only.
         """
+        ...
+
+
+@runtime_checkable
+class MatchesPairs(Matcher, Protocol):
+    """A matcher that can extract the features of many images, and compare many pairs of them together.
+
+    Attributes:
+        joint: True if the features of one image depend on the other image of the pair; then it cannot.
+        batch_size: pairs that are compared together.
+    """
+
+    @property
+    def joint(self) -> bool: ...
+    @property
+    def batch_size(self) -> int: ...
+    def extract(self, images: Iterable[ImageLike]) -> list[Any]:
+        """Extract the features of several images, in their order."""
+        ...
+
+    def match_pairs(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[Correspondence]:
+        """Compare pairs of images by their features, and yield the correspondences in their order."""
         ...
 
 

@@ -36,7 +36,10 @@ TOLERANCE = 0.015
 """How far they may be from a common affine map, as a fraction of the longer side of image 1."""
 
 AGREEING = 0.7
-"""The fraction of them that has to be within the tolerance."""
+"""The fraction of them that has to be within the tolerance, once the matches that stand alone are dropped."""
+
+STANDING = 0.5
+"""A match stands alone if it, or more than this fraction of the matches around it, is beyond the tolerance."""
 
 RIDGE = 0.02
 """Weight of the best rotation and scale beside the affine map, as a fraction of the matches' extent."""
@@ -268,7 +271,7 @@ def follow_matches(
 
     Of the `NEIGHBOURS` nearest matches of a point those within `RADIUS` define an affine map, robustly and the
     nearer ones more. If most of them obey it within `TOLERANCE`, the point goes with them. Matches that
-    disagree with their own neighbours are dropped first; fewer than `LEAST` others change nothing.
+    stand alone are dropped first; fewer than `LEAST` others change nothing.
 
     Args:
         xy0: points of image 0.
@@ -284,7 +287,7 @@ def follow_matches(
     if len(start) < LEAST or not len(xy0):
         return found
     predicted, agreeing = _local_affine(start, start, end, skip_nearest=True)
-    steady = (agreeing >= AGREEING) & ((predicted - end).norm(dim=1) <= TOLERANCE)
+    steady = (agreeing >= STANDING) & ((predicted - end).norm(dim=1) <= TOLERANCE)
     if int(steady.sum()) < LEAST:
         return found
     goal, agreeing = _local_affine(xy0.double() / size[0], start[steady], end[steady])
