@@ -53,9 +53,10 @@ def test_a_third_of_wrong_matches_changes_little() -> None:
     xy1[::3] = spread(200, seed=1)
     points = spread(50, seed=2) * 0.8 + 50
     found = follow_matches(points, nowhere(50), matches_of(xy0, xy1), SIZE)
+    follows = found.confidence > 0.1
     away = (found.xy - (points @ slope + 100)).norm(dim=1)
-    assert float(away.median()) < 1
-    assert float((away < 8).float().mean()) > 0.95
+    assert float(away[follows].max()) < 1
+    assert float(follows.float().mean()) > 0.8  # others have too few matches around them
 
 
 def test_matches_that_disagree_or_are_few_or_far_change_nothing() -> None:

@@ -30,7 +30,7 @@ from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.sampling import sample_points
 from homolog.heads.nearest import pair_nearest
-from homolog.heads.read_out import CHUNK, cells_around, cosines, locate_peak
+from homolog.heads.read_out import CHUNK, cells_around, cosines, lengths, locate_peak
 
 LEAST_SUPPORT = 0.3
 """Where fewer of the neighbours (by weight) lie on both images, they are outvoted by the missing ones."""
@@ -73,8 +73,8 @@ class Consensus(nn.Module):
             map: the map whose neighbourhoods are compared; None takes the only map there is.
             fine: maps, by weight, that settle the place; the first one is the finest. None interpolates between
                 the cells of `map`.
-            spacing: distance between two neighbours in a row, in cells of `map`. There are 13: the point, and
-                every other one of the 5 x 5 around it.
+            spacing: in cells of `map`. There are nine neighbours: the point itself, four diagonally one spacing
+                away, and four two spacings beside, above and below it.
             sigma: of the Gaussian that weighs them, in cells.
             scales: by how much image 1 may be larger than image 0 around a point.
             rotations: by how many degrees it may be turned (clockwise, as y points down).
@@ -100,9 +100,8 @@ class Consensus(nn.Module):
             raise ConfigError(f"consensus: expected fine maps with weights above 0 or null, got {dict(fine)}")
         self.map, self.fine = map, dict(fine or {})
         self.temperature, self.power, self.chunk = temperature, power, chunk
-        self._offsets = [
-            (x * spacing, y * spacing) for y in range(-2, 3) for x in range(-2, 3) if (x + y) % 2 == 0
-        ]
+        steps = [(0, 0), *((x, y) for x in (-1, 1) for y in (-1, 1)), (-2, 0), (2, 0), (0, -2), (0, 2)]
+        self._offsets = [(x * spacing, y * spacing) for x, y in steps]
         weights = [math.exp(-(x * x + y * y) / (2 * sigma**2)) for x, y in self._offsets]
         self._weights = [weight / sum(weights) for weight in weights]
         self._moved = [
@@ -214,13 +213,16 @@ class Consensus(nn.Module):
     def _scores(self, described: Described, features: Features) -> Float[Tensor, "N h w"]:
         map_ = _single(features, self._name(features))
         size = (map_.shape[1], map_.shape[2])
-        cells = F.normalize(map_ - map_.mean(dim=(1, 2), keepdim=True), dim=0).flatten(1)
+        cells = map_.flatten(1)
         neighbours, weight = described.tensors["neighbours"], described.tensors["weight"]
         if neighbours.shape[-1] != len(cells):
             raise ShapeError(
                 f"consensus: expected descriptors of length {len(cells)}, got {neighbours.shape[-1]}; take both from the same map"
             )
-        similar = (neighbours.flatten(0, 1) @ cells).view(*weight.shape, *size)
+        # Cosines with the cells less their mean m, without a copy of the map: n (c - m) = n c - n m.
+        mean, rows = cells.mean(dim=1), neighbours.flatten(0, 1)
+        similar = torch.addmm(-(rows @ mean)[:, None], rows, cells).div_(_lengths(cells, mean))
+        similar = similar.view(*weight.shape, *size)
         best: Tensor | None = None
         for moved in self._moved:
             votes = similar.new_zeros(len(similar), *size)
@@ -268,6 +270,13 @@ def _single(features: Features, name: str) -> Float[Tensor, "C h w"]:
             f"expected features of one image, got B, V = {list(map_.shape[:2])}; use view() first"
         )
     return map_[0, 0].float()
+
+
+def _lengths(cells: Float[Tensor, "C P"], mean: Float[Tensor, " C"]) -> Float[Tensor, " P"]:
+    """Return the lengths of the cells less their mean."""
+    square = lengths(cells).square() - 2 * (mean @ cells) + mean.square().sum()
+    # A flat map is nothing but its mean; what rounding leaves of it must not look like descriptors.
+    return square.clamp_min(1e-6 * mean.square().sum()).clamp_min(1e-24).sqrt()
 
 
 def _cells(features: Features, name: str) -> Size:

@@ -76,7 +76,7 @@ def locate(
     size = (map_.shape[1], map_.shape[2])
     rows = max(1, chunk // max(1, size[0] * size[1]))
     cells, unit = map_.flatten(1), F.normalize(query, dim=1)
-    length = _lengths(cells)
+    length = lengths(cells)
     parts = [
         locate_peak((part @ cells / length).unflatten(1, size), window=window, temperature=temperature)
         if window is not None and sigma is None
@@ -112,7 +112,7 @@ def cosines(query: Float[Tensor, "N D"], map_: Float[Tensor, "D h w"]) -> Float[
     """
     _check_lengths(query, map_)
     cells = map_.flatten(1)
-    return (F.normalize(query, dim=1) @ cells / _lengths(cells)).unflatten(1, map_.shape[1:])
+    return (F.normalize(query, dim=1) @ cells / lengths(cells)).unflatten(1, map_.shape[1:])
 
 
 def _check_lengths(query: Tensor, map_: Tensor) -> None:
@@ -123,7 +123,8 @@ def _check_lengths(query: Tensor, map_: Tensor) -> None:
         )
 
 
-def _lengths(cells: Tensor) -> Tensor:
+def lengths(cells: Float[Tensor, "D P"]) -> Float[Tensor, " P"]:
+    """Return the lengths of P descriptors, never zero."""
     # Gathered in a few channels that stay in the cache: all squares at once would be as large as the map,
     # and making them would cost as much as comparing ten points with it.
     count = min(CHANNELS, len(cells))
