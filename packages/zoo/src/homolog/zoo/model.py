@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_matcher(
-    name: str = "mini",
+    name: str = "small",
     *overrides: str,
     device: str = "auto",
     cache: FeatureCache | None = None,
