@@ -3,9 +3,9 @@
 `FrameByFrame` extracts each frame once, and then searches all points on each frame, there and back. Asked for: the
 whole takes at most 1.5 times the CPU time of extraction alone, the same matcher's `extract` of the same frames.
 
-The plain loop is what one writes by hand for it: the backbone (no detector) runs on every frame, then two nested loops over query
-frames and frames sample descriptors, compare them with all cells of a normalised map, and refine the best cell by the
-same windowed soft-argmax, there and back. It knows neither batches of points nor geometry; it needs the frames to
+The plain loop is what one writes by hand for it: the backbone (no detector) runs on every frame, then two nested loops
+over query frames and frames sample descriptors, compare them with all cells of a normalised map, and refine the best
+cell by the same windowed soft-argmax, there and back. It knows neither batches of points nor geometry; it needs the frames to
 have the size that the networks see. `pairs` is `FrameByFrame` with a matcher that only matches pairs of frames.
 
 Frames are crops of 256 x 256 that move over a synthetic texture while a disc hides a part of it, so points have many
@@ -14,7 +14,7 @@ different first frames (`first`), or one query on every fifth frame that shows t
 What counts is CPU time, of the fastest of each. One thread, because threads that wait for each other burn CPU time on
 a busy machine. Runs alternate in one process, each with empty caches.
 
-Run: `python experiments/benchmarks/tracking.py` (three minutes).
+Run: `python experiments/benchmarks/tracking.py` (four CPU minutes; `--repeats 1` two).
 """
 
 import argparse

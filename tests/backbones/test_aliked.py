@@ -275,7 +275,7 @@ def test_rows_of_an_enlarged_map_are_those_of_the_whole(
 
 
 def test_deformable_convolution_is_that_of_kornia_with_offsets_that_leave_the_map() -> None:
-    block = random("aliked-n16").network.block3
+    block: Any = random("aliked-n16").network.block3
     torch.nn.init.normal_(block.conv1.offset_conv.bias, std=4)
     x = torch.randn(1, 32, 11, 17, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

@@ -225,29 +225,6 @@ def test_disk_keypoints_are_pixel_centres_described_there() -> None:
     torch.testing.assert_close(place(descriptors(found)), found.xy)
 
 
-@pytest.mark.parametrize("xy", [(83.0, 9.0), (83.3, 9.0), (20.0, 40.7)])
-def test_aliked_keypoints_are_subpixel_with_integers_at_pixel_centres(
-    monkeypatch: pytest.MonkeyPatch, xy: tuple[float, float]
-) -> None:
-    detector = Aliked(variant="aliked-t16", max_keypoints=1)
-    features = F.normalize(torch.ones(1, 64, *SIZE), dim=1)
-    scores = bump(*xy, *SIZE)
-    monkeypatch.setattr(detector.network, "extract_dense_map", lambda _: (features, scores))
-    (found,) = detect(detector, photo())
-    error = (found.xy[0] - torch.tensor(xy)).abs()
-    # A soft-argmax of one window is exact for a symmetric peak, and leans to the pixel otherwise.
-    assert error.max() < (1e-3 if xy == (83.0, 9.0) else 0.25)
-
-
-def test_aliked_without_any_peak_returns_empty_keypoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = Aliked(variant="aliked-t16")
-    flat = (torch.ones(1, 64, *SIZE), torch.full((1, 1, *SIZE), 0.7))
-    monkeypatch.setattr(detector.network, "extract_dense_map", lambda _: flat)
-    (found,) = detect(detector, photo())
-    assert found.xy.shape == (0, 2)
-    assert descriptors(found).shape == (0, 64)
-
-
 def test_disk_without_any_peak_above_the_threshold_returns_empty_keypoints() -> None:
     (found,) = detect(build("disk", threshold=1e9), photo())
     assert found.xy.shape == (0, 2)

@@ -14,6 +14,8 @@ import PIL.Image
 import pytest
 
 from homolog.core.errors import DataError
+from homolog.core.image import Image
+from homolog.matchers.sparse import SparseMatcher
 
 LIGHT = ("matcher=xfeat", "resize=208", "--device", "cpu")
 
@@ -90,6 +92,61 @@ def test_a_pair_list_says_which_pairs(homolog, photos: Path):
     said = homolog("match", photos, "--pairs", pairs, *LIGHT)
     assert said.code == 0
     assert [Path(row["folder"]).name for row in summary_rows()] == ["with space__a", "c__a"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_pairs_of_a_folder_are_matched_as_alone(homolog, photos: Path):
+    words = ("matcher=xfeat_lighterglue", "resize=208", "+batch_size=2", "--device", "cpu")
+    assert homolog("match", photos, *words, "--out", "together").code == 0
+    for one, other in ("ab", "ac", "bc"):
+        homolog("match", photos / f"{one}.png", photos / f"{other}.png", *words, "--out", "alone")
+        with (
+            np.load(f"together/{one}__{other}/matches.npz") as together,
+            np.load(f"alone/{one}__{other}/matches.npz") as alone,
+        ):
+            assert len(alone["score"]) > 20
+            # Photos that are extracted together are rounded otherwise, so a match on the edge may differ.
+            both = {*map(tuple, together["xy0"].round(2))} & {*map(tuple, alone["xy0"].round(2))}
+            assert len(both) >= 0.95 * max(len(alone["score"]), len(together["score"]))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_when_a_batch_fails_its_pairs_are_tried_one_by_one(homolog, photos: Path, monkeypatch):
+    def failing(self: SparseMatcher, pairs: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    match = SparseMatcher.match
+    calls: list[str] = []
+
+    def matching(self: SparseMatcher, image0: Image, image1: Image) -> Any:
+        calls.append(Path(image0.name).stem + Path(image1.name).stem)
+        if calls[-1] == "ac":
+            raise RuntimeError("out of memory")
+        return match(self, image0, image1)
+
+    monkeypatch.setattr(SparseMatcher, "match_pairs", failing)
+    monkeypatch.setattr(SparseMatcher, "match", matching)
+    said = homolog("match", photos, *LIGHT)
+    assert said.code == 1
+    assert calls == ["ab", "ac", "bc"]
+    assert said.err == "homolog: failed: a.png + c.png: out of memory\n"
+    assert [row["error"] for row in summary_rows()] == [None, "out of memory", None]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_large_photos_are_matched_in_smaller_batches(homolog, photos: Path, monkeypatch):
+    monkeypatch.setattr("homolog.cli.matching.PHOTO_MEMORY", 1)
+    match_pairs = SparseMatcher.match_pairs
+    sizes: list[int] = []
+
+    def counted(self: SparseMatcher, pairs: Any) -> Any:
+        sizes.append(len(pairs))
+        return match_pairs(self, pairs)
+
+    monkeypatch.setattr(SparseMatcher, "match_pairs", counted)
+    assert homolog("match", photos, *LIGHT).code == 0
+    assert sizes == [1, 1, 1]
+    assert [Path(row["folder"]).name for row in summary_rows()] == ["a__b", "a__c", "b__c"]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -20,6 +20,7 @@ XY = [(2.0, 3.0), (30.0, 20.0), (14.5, 9.25)]
 def test_it_satisfies_the_protocols(tiny, scene):
     matcher = tiny.matcher(XY)
     assert isinstance(matcher, Matcher)
+    assert isinstance(matcher, ReadsPoints)
     assert isinstance(matcher.match(scene((40, 48)), scene((40, 48))), Correspondence)
 
 
@@ -242,7 +243,6 @@ def test_described_points_are_found_where_transfer_finds_them(tiny, scene):
     image0, image1 = scene((64, 96)), scene((32, 80))
     features0, features1 = matcher.extract([image0, image1])
     points = [[3.0, 4.0], [-0.5, 63.5], [-9.0, 70.0]]
-    assert isinstance(matcher, ReadsPoints)
     found = matcher.find(matcher.describe(features0, points), features1)
     expected = matcher.match(image0, image1).transfer(points)
     assert torch.equal(found.xy, expected.xy)
@@ -304,3 +304,59 @@ def test_a_head_that_does_not_match_keypoints_leaves_the_indices_empty(tiny, sce
     assert found.matches().index1 is None
     assert found.keypoints0 is not None
     assert len(found.keypoints0) == 3
+
+
+# --- many pairs -------------------------------------------------------------------------------------
+
+
+class _Batched:
+    """What makes a head of `tiny` one that compares batches; it records how many pairs it got."""
+
+    def match_pairs(self, pairs: Any, *, batch_size: int) -> list[Matches]:
+        self.calls = [*getattr(self, "calls", []), (len(pairs), batch_size)]
+        self.first = [pair[0] for pair in pairs]
+        return [self.forward(*pair) for pair in pairs]  # type: ignore[attr-defined]
+
+
+@pytest.fixture(params=["one by one", "in batches"])
+def head(request: pytest.FixtureRequest, tiny) -> Any:
+    kind = tiny.SamePlace if request.param == "one by one" else type("Both", (_Batched, tiny.SamePlace), {})
+    return kind()
+
+
+def test_many_pairs_give_what_single_pairs_give_in_their_order(tiny, scene, head):
+    matcher = tiny.matcher(XY, head=head, backbone=tiny.Colours(), descriptor_map="colour")
+    features = matcher.extract([scene((40 + 8 * n, 48), shade=n / 4) for n in range(4)])
+    pairs = [(features[i], features[j]) for i, j in ((2, 0), (0, 1), (1, 0), (3, 3), (0, 3))]
+    found = list(matcher.match_pairs(iter(pairs), batch_size=2))
+    assert len(found) == len(pairs)
+    for ours, pair in zip(found, pairs, strict=True):
+        expected = matcher.match_features(*pair)
+        for part in ("xy0", "xy1", "score", "index0", "index1"):
+            assert torch.equal(getattr(ours.matches(), part), getattr(expected.matches(), part))
+        assert torch.equal(ours.transfer([[3.0, 4.0]]).xy, expected.transfer([[3.0, 4.0]]).xy)
+        ours.matches().score.requires_grad_().sum().backward()
+
+
+def test_a_batched_head_gets_windows_of_pairs_and_images_as_the_same_tensors(tiny, scene):
+    head = type("Both", (_Batched, tiny.InOrder), {})()
+    matcher = tiny.matcher(XY, head=head, batch_size=3)
+    one, other = matcher.extract([scene((40, 48)), scene((40, 48), shade=0.1)])
+    assert len(list(matcher.match_pairs([(one, other)] * 30))) == 30
+    assert head.calls == [(24, 3), (6, 3)]
+    assert len({id(keypoints.xy) for keypoints in head.first}) == 1
+
+
+def test_pairs_are_only_compared_when_they_are_asked_for(tiny, scene, head):
+    matcher = tiny.matcher(XY, head=head)
+    features = matcher.extract(scene((40, 48)))
+    found = matcher.match_pairs((features, features) for _ in range(1_000_000))
+    assert len(next(found).matches()) == len(XY)
+    assert len(head.given) <= 8 * matcher.batch_size
+
+
+def test_no_pairs_and_batches_of_nothing(tiny, head):
+    matcher = tiny.matcher(XY, head=head)
+    assert list(matcher.match_pairs([])) == []
+    with pytest.raises(ConfigError, match="batch_size of at least 1 pair"):
+        next(matcher.match_pairs([], batch_size=0))

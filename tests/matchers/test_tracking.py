@@ -12,12 +12,12 @@ from torch import Tensor
 
 from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
-from homolog.core.features import Features
 from homolog.core.image import Image, resize
 from homolog.core.io import as_image
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import Correspondence, ImageLike, Matcher, Points, Tracker
 from homolog.core.tracks import Queries
+from homolog.matchers.base import ImageFeatures
 from homolog.matchers.sparse import SparseMatcher
 from homolog.matchers.tracking import FrameByFrame
 from homolog.zoo import load_matcher
@@ -265,12 +265,17 @@ def test_a_long_video_is_read_in_blocks_of_query_frames_with_the_same_result(tin
 def test_all_points_are_searched_at_once_on_each_frame_and_back_on_each_query_frame(tiny, scene):
     searched: list[int] = []
 
-    class Counted(type(tiny.SamePlace())):
-        def find(self, described: Described, features: Features) -> Transfer:
+    class Counted(SparseMatcher):
+        def find(self, described: Described, features: ImageFeatures) -> Transfer:
             searched.append(len(described))
             return super().find(described, features)
 
-    matcher = tiny.matcher([(2.0, 3.0)], head=Counted(), backbone=tiny.Colours(), descriptor_map="colour")
+    matcher = Counted(
+        detector=tiny.Points([(2.0, 3.0)]),
+        head=tiny.SamePlace(),
+        backbone=tiny.Colours(),
+        descriptor_map="colour",
+    )
     frames = [scene((40, 48), shade=t / 10) for t in range(FRAMES)]
     tracker(matcher, cycle=1.0).track(frames, QUERIES)
     # Of three points, one is given on frame 0 and two on frame 2; each goes to the four other frames, and back.

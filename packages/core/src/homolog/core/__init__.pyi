@@ -34,6 +34,7 @@ from .io import write_matches as write_matches
 from .keypoints import Keypoints as Keypoints
 from .keypoints import Matches as Matches
 from .protocols import Backbone as Backbone
+from .protocols import BatchedSparseHead as BatchedSparseHead
 from .protocols import Correspondence as Correspondence
 from .protocols import Decoder as Decoder
 from .protocols import DenseHead as DenseHead
@@ -41,6 +42,7 @@ from .protocols import Detector as Detector
 from .protocols import Fusion as Fusion
 from .protocols import ImageLike as ImageLike
 from .protocols import Matcher as Matcher
+from .protocols import MatchesPairs as MatchesPairs
 from .protocols import PointHead as PointHead
 from .protocols import Points as Points
 from .protocols import ReadsPoints as ReadsPoints

@@ -5,7 +5,7 @@ caller uses) are declared; a type checker then finds modules that do not fit. Pa
 choose devices or download anything; that happens before they are built.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -121,6 +121,24 @@ class SparseHead(Protocol):
     def __call__(
         self, keypoints0: Keypoints, keypoints1: Keypoints, features0: Features, features1: Features
     ) -> Matches: ...
+
+
+SparsePair = tuple[Keypoints, Keypoints, Features, Features]
+"""The arguments of a `SparseHead`: keypoints of image 0 and of image 1, then their maps (B = V = 1)."""
+
+
+@runtime_checkable
+class BatchedSparseHead(SparseHead, Protocol):
+    """Pairs the keypoints of many pairs of images together, faster than one after another."""
+
+    def match_pairs(self, pairs: Sequence[SparsePair], *, batch_size: int) -> list[Matches]:
+        """Return the matches of each pair, in order; they equal those of `forward` up to rounding.
+
+        Args:
+            pairs: the arguments of `forward` for each pair.
+            batch_size: pairs that pass through the network together, at most, which bounds memory.
+        """
+        ...
 
 
 @runtime_checkable
@@ -315,6 +333,28 @@ class ReadsPoints(Protocol):
         Raises:
             CapabilityError: the matcher finds sparse matches only.
         """
+        ...
+
+
+@runtime_checkable
+class MatchesPairs(Matcher, Protocol):
+    """A matcher that can extract the features of many images, and compare many pairs of them together.
+
+    Attributes:
+        joint: True if the features of one image depend on the other image of the pair; then it cannot.
+        batch_size: pairs that are compared together.
+    """
+
+    @property
+    def joint(self) -> bool: ...
+    @property
+    def batch_size(self) -> int: ...
+    def extract(self, images: Iterable[ImageLike]) -> list[Any]:
+        """Extract the features of several images, in their order."""
+        ...
+
+    def match_pairs(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[Correspondence]:
+        """Compare pairs of images by their features, and yield the correspondences in their order."""
         ...
 
 

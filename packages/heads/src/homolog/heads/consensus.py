@@ -11,8 +11,8 @@ regularised and convolutional Hough matching (RHM, Min et al., ICCV 2019; CHM, M
 offsets and scales), and, in the spectrum, of functional maps (Ovsjanikov et al. 2012). Those compare all cells
 with all cells. What is ours: only the asked points are compared, N x K rows instead of a 4D volume; neighbours
 are read between cells; each image's mean descriptor is subtracted first, so that what all cells share
-(colours, background, the category itself) does not count; neighbours beyond a border abstain; and a finer map
-settles the place around the peak.
+(colours, background, the category itself) does not count; neighbours beyond a border abstain; and finer maps
+settle the place.
 """
 
 import math
@@ -23,14 +23,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from homolog.core.coords import Size, pixel_grid, pixel_to_normalised, resize_pixel
+from homolog.core.coords import Size, pixel_to_normalised, resize_pixel
 from homolog.core.dense import Described, Transfer
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.sampling import sample_points
 from homolog.heads.nearest import pair_nearest
-from homolog.heads.read_out import CHUNK, cosines, locate_peak
+from homolog.heads.read_out import CHUNK, cells_around, cosines, locate_peak
 
 LEAST_SUPPORT = 0.3
 """Where fewer of the neighbours (by weight) lie on both images, they are outvoted by the missing ones."""
@@ -39,7 +39,7 @@ STEP = 0.25
 """Offsets on the searched map are rounded to this fraction of a cell: most then need one or two cells, not four."""
 
 WINDOW = 5
-"""Side in cells of the window around a peak whose fraction of the softmax is the confidence."""
+"""Side in cells of `map` of the window around an answer whose fraction of the softmax is its confidence."""
 
 FINE_TEMPERATURE = 0.02
 """Of the softmax over the 3 x 3 cells around the peak of the fine scores, as in head `nearest`."""
@@ -50,7 +50,7 @@ class Consensus(nn.Module):
 
     It works on any map of any backbone. A coarse semantic map (32 to 40 cells along the longer side) suits it
     best, with finer maps in `fine`. The confidence is the fraction of the softmax of all scores that falls
-    near the peak; it is high where no other place resembles the neighbourhood.
+    around the answer; it is high where no other place resembles the neighbourhood.
     """
 
     def __init__(
@@ -64,40 +64,42 @@ class Consensus(nn.Module):
         rotations: Sequence[float] = (0.0,),
         mirror: bool = False,
         temperature: float = 0.05,
-        radius: float = 1.0,
+        power: float = 6.0,
         chunk: int = CHUNK,
     ) -> None:
         """Choose neighbours, and how they may be moved.
 
         Args:
             map: the map whose neighbourhoods are compared; None takes the only map there is.
-            fine: maps, by weight, that settle the place within `radius` of the peak; the first one is the
-                finest. None interpolates between the cells of `map`.
+            fine: maps, by weight, that settle the place; the first one is the finest. None interpolates between
+                the cells of `map`.
             spacing: distance between two neighbours in a row, in cells of `map`. There are 13: the point, and
                 every other one of the 5 x 5 around it.
             sigma: of the Gaussian that weighs them, in cells.
             scales: by how much image 1 may be larger than image 0 around a point.
             rotations: by how many degrees it may be turned (clockwise, as y points down).
             mirror: whether it may also be mirrored.
-            temperature: divides the scores before the softmax that finds the peak between cells, and the confidence.
-            radius: around the peak, in cells of `map`, within which `fine` decides.
+            temperature: divides the scores before the softmax of the confidence and, without `fine`, of the place.
+            power: of the cosine on the fine maps, added to the score of the neighbours. A high one lets a place that
+                looks exactly alike outweigh the neighbours, as in the next frame of a video, and lets weaker
+                likeness decide only between places that the neighbours like equally.
             chunk: how many similarities to hold at a time.
 
         Raises:
             ConfigError: a value out of its range.
         """
         super().__init__()
-        if min(spacing, sigma, temperature, radius, *scales) <= 0 or chunk < 1:
+        if min(spacing, sigma, temperature, power, *scales) <= 0 or chunk < 1:
             raise ConfigError(
-                "consensus: expected spacing, sigma, temperature, radius and scales above 0 and a chunk of at least 1, "
-                f"got {spacing}, {sigma}, {temperature}, {radius}, {list(scales)} and {chunk}"
+                "consensus: expected spacing, sigma, temperature, power and scales above 0 and a chunk of at least 1, "
+                f"got {spacing}, {sigma}, {temperature}, {power}, {list(scales)} and {chunk}"
             )
         if not scales or not rotations:
             raise ConfigError("consensus: expected at least one scale and one rotation, got none")
         if fine is not None and (not fine or min(fine.values()) <= 0):
             raise ConfigError(f"consensus: expected fine maps with weights above 0 or null, got {dict(fine)}")
         self.map, self.fine = map, dict(fine or {})
-        self.temperature, self.radius, self.chunk = temperature, radius, chunk
+        self.temperature, self.power, self.chunk = temperature, power, chunk
         self._offsets = [
             (x * spacing, y * spacing) for y in range(-2, 3) for x in range(-2, 3) if (x + y) % 2 == 0
         ]
@@ -188,17 +190,26 @@ class Consensus(nn.Module):
 
     def _parts(self, described: Described, features: Features) -> list[Described]:
         height, width = _cells(features, self._name(features))
-        rows = max(1, self.chunk // (height * width * len(self._offsets)))
+        largest = max(
+            [height * width * len(self._offsets), *(math.prod(_cells(features, name)) for name in self.fine)]
+        )
+        rows = max(1, self.chunk // largest)
         index = torch.arange(len(described), device=described.tensors["weight"].device)
         return [described.select(part) for part in index.split(rows)]
 
     def _find(self, described: Described, features: Features) -> Transfer:
         scores = self._scores(described, features)
-        peak = locate_peak(scores, window=WINDOW, temperature=self.temperature)
-        cells = (scores.shape[1], scores.shape[2])
-        if not self.fine:
-            return Transfer(resize_pixel(peak.xy, cells, features.image_size), peak.concentration)
-        return Transfer(self._refined(peak.xy, scores, described, features), peak.concentration)
+        size = (scores.shape[1], scores.shape[2])
+        if self.fine:
+            xy = self._settled(scores, described, features)
+        else:
+            peak = locate_peak(scores, window=3, temperature=self.temperature)
+            xy = resize_pixel(peak.xy, size, features.image_size)
+        cell = resize_pixel(xy, features.image_size, size).round().long()
+        x, y = cell[:, 0].clamp(0, size[1] - 1), cell[:, 1].clamp(0, size[0] - 1)
+        near = cells_around(y * size[1] + x, size, window=WINDOW)
+        fraction = near.read((scores.flatten(1) / self.temperature).softmax(dim=1), outside=0.0)
+        return Transfer(xy, fraction.sum(dim=1).clamp_max(1))
 
     def _scores(self, described: Described, features: Features) -> Float[Tensor, "N h w"]:
         map_ = _single(features, self._name(features))
@@ -222,30 +233,19 @@ class Consensus(nn.Module):
         assert best is not None
         return best
 
-    def _refined(
-        self,
-        peak: Float[Tensor, "N 2"],
-        scores: Float[Tensor, "N h w"],
-        described: Described,
-        features: Features,
+    def _settled(
+        self, scores: Float[Tensor, "N h w"], described: Described, features: Features
     ) -> Float[Tensor, "N 2"]:
-        """Return pixel coordinates of the best cell of the finest map near the peak, refined by its neighbours."""
+        """Return pixel coordinates of the best cell of the finest map, refined by the cells around it."""
         cells = _cells(features, next(iter(self.fine)))
-        coarse = (scores.shape[1], scores.shape[2])
-        reach = max(1, math.ceil(self.radius * max(cells[0] / coarse[0], cells[1] / coarse[1])))
-        side = 2 * reach + 1
-        start = resize_pixel(peak, coarse, cells).round() - reach
-        window = start[:, None] + pixel_grid((side, side), device=peak.device)
-        outside = (window < 0) | (window > window.new_tensor((cells[1] - 1, cells[0] - 1)))
-        normalised = pixel_to_normalised(window, cells)
-        total = sample_points(scores[:, None], normalised)[..., 0]
-        weights = sum(self.fine.values())
+        cosine = scores.new_zeros(len(scores), *cells)
         for name, weight in self.fine.items():
-            cosine = cosines(described.tensors[f"fine.{name}"], _single(features, name))
-            total = total + weight / weights * sample_points(cosine[:, None], normalised)[..., 0]
-        total = total.masked_fill(outside.any(dim=-1), -torch.inf).view(-1, side, side)
-        found = locate_peak(total, window=3, temperature=FINE_TEMPERATURE)
-        return resize_pixel(start + found.xy, cells, features.image_size)
+            here = cosines(described.tensors[f"fine.{name}"], _single(features, name))
+            cosine += weight / sum(self.fine.values()) * _on_grid(here, cells)
+        total = _on_grid(scores, cells) + cosine.clamp_min(0) ** self.power
+        near = cells_around(total.flatten(1).argmax(dim=1), cells, window=3)
+        weight = near.read(cosine.flatten(1) / FINE_TEMPERATURE, outside=-torch.inf).softmax(dim=1)
+        return resize_pixel((weight[..., None] * near.xy).sum(dim=1), cells, features.image_size)
 
     def _name(self, features: Features) -> str:
         if self.map is not None:
@@ -253,6 +253,12 @@ class Consensus(nn.Module):
         if len(features.maps) > 1:
             raise ConfigError(f"consensus: expected one of the maps {', '.join(features.maps)}; set head.map")
         return next(iter(features.maps))
+
+
+def _on_grid(planes: Float[Tensor, "N h w"], size: Size) -> Float[Tensor, "N H W"]:
+    if (planes.shape[1], planes.shape[2]) == size:
+        return planes
+    return F.interpolate(planes[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 def _single(features: Features, name: str) -> Float[Tensor, "C h w"]:

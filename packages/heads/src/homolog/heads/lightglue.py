@@ -1,17 +1,20 @@
 """LightGlue (Lindenberger et al., ICCV 2023) through kornia, for any detector: XFeat's LighterGlue by default."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from homolog.core.coords import Size
 from homolog.core.errors import CapabilityError, MissingDependencyError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
+from homolog.core.protocols import SparsePair
 from homolog.core.weights import load_state, restore
+from homolog.heads.lightglue_forward import ImagePoints, match_pairs
 from homolog.heads.read_out import paired
 
 try:
@@ -96,15 +99,44 @@ class LightGlue(nn.Module):
             CapabilityError: keypoints without descriptors, or without the scales and angles that it needs.
             ShapeError: descriptors of another length than the network's.
         """
-        side0, side1 = self._side(keypoints0, features0), self._side(keypoints1, features1)
-        if not len(keypoints0) or not len(keypoints1):
-            none = torch.zeros(0, dtype=torch.long, device=keypoints0.xy.device)
-            return paired(keypoints0, keypoints1, none, none, keypoints0.score[none])
-        found: dict[str, Any] = self.network({"image0": side0, "image1": side1})
-        index0, index1 = found["matches"][0].unbind(dim=1)
-        return paired(keypoints0, keypoints1, index0, index1, found["scores"][0])
+        return self.match_pairs([(keypoints0, keypoints1, features0, features1)], batch_size=1)[0]
 
-    def _side(self, keypoints: Keypoints, features: Features) -> dict[str, Tensor]:
+    def match_pairs(self, pairs: Sequence[SparsePair], *, batch_size: int) -> list[Matches]:
+        """Match many pairs in batches; the results equal those of single pairs up to rounding.
+
+        What depends on one image only is computed once for images that are given as the same tensors.
+        On CUDA `torch.autocast` runs it in half precision; by default it runs in that of the weights.
+
+        Args:
+            pairs: the arguments of `forward` for each pair.
+            batch_size: pairs that pass through the network together, at most.
+
+        Raises:
+            CapabilityError: see `forward`.
+            ShapeError: see `forward`.
+        """
+        images: dict[tuple[int, int, Size], ImagePoints] = {}
+
+        def image(keypoints: Keypoints, features: Features) -> ImagePoints:
+            key = id(keypoints.xy), id(keypoints.descriptor), features.image_size
+            if key not in images:
+                images[key] = self._image_points(keypoints, features.image_size)
+            return images[key]
+
+        found = match_pairs(
+            self.network,
+            [
+                (image(keypoints0, features0), image(keypoints1, features1))
+                for keypoints0, keypoints1, features0, features1 in pairs
+            ],
+            batch_size=batch_size,
+        )
+        return [
+            paired(keypoints0, keypoints1, *pairing)
+            for (keypoints0, keypoints1, _, _), pairing in zip(pairs, found, strict=True)
+        ]
+
+    def _image_points(self, keypoints: Keypoints, size: Size) -> ImagePoints:
         if keypoints.descriptor is None:
             raise CapabilityError(
                 "lightglue: expected keypoints with descriptors, got none; use the detector it was trained with"
@@ -114,21 +146,17 @@ class LightGlue(nn.Module):
                 f"lightglue: expected descriptors of length {self.input_dim}, got {keypoints.descriptor.shape[1]}; "
                 "use the detector it was trained with"
             )
-        height, width = features.image_size
-        size = keypoints.xy.new_tensor((width, height))
-        side = {
-            # kornia refuses what lies between the outermost pixel centre and the edge, as SIFT may.
-            "keypoints": keypoints.xy.clamp_min(0).minimum(size)[None],
-            "descriptors": keypoints.descriptor[None],
-            "image_size": size[None],
-        }
+        height, width = size
+        extent = keypoints.xy.new_tensor((width, height))
+        # Keypoints beyond the edge, as SIFT may find, are moved onto it: kornia refuses them.
+        position = (keypoints.xy.clamp_min(0).minimum(extent) - extent / 2) / (extent.max() / 2)
         if self.scale_and_angle:
             if keypoints.scale is None or keypoints.angle is None:
                 raise CapabilityError(
                     "lightglue: expected keypoints with scale and angle, got none; use the detector sift"
                 )
-            side |= {"scales": keypoints.scale[None], "oris": keypoints.angle[None]}
-        return side
+            position = torch.cat((position, keypoints.scale[:, None], keypoints.angle[:, None]), dim=1)
+        return ImagePoints(position, keypoints.descriptor)
 
 
 def to_kornia(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from homolog.core.coords import Size, pixel_grid
@@ -156,19 +156,49 @@ def locate_peak(similarity: Float[Tensor, "N h w"], *, window: int, temperature:
         window: its side in cells, odd.
         temperature: divides similarities before the softmax.
     """
-    height, width = size = (similarity.shape[1], similarity.shape[2])
+    size = (similarity.shape[1], similarity.shape[2])
     similarity = similarity.flatten(1)
-    best, peak = _peak(similarity, size)
-    offset = pixel_grid((window, window), device=similarity.device).long() - window // 2
-    cells = peak[:, None] + offset  # [N window*window 2]
+    best = similarity.argmax(dim=1)
+    near = cells_around(best, size, window=window)
+    weight = near.read(similarity / temperature, outside=-torch.inf).softmax(dim=1)
+    xy = (weight[..., None] * near.xy).sum(dim=1)
+    concentration = near.read((similarity / temperature).softmax(dim=1), outside=0.0).sum(dim=1).clamp_max(1)
+    return Located(xy, similarity.gather(1, best[:, None])[:, 0], concentration)
+
+
+class Window(NamedTuple):
+    """The cells of a square around one cell of each of N planes.
+
+    Attributes:
+        xy: [N K 2] (x, y) of the cells, also of those outside the map.
+        place: [N K] y * width + x, clamped to the map.
+        outside: [N K] whether a cell is outside the map.
+    """
+
+    xy: Int[Tensor, "N K 2"]
+    place: Int[Tensor, "N K"]
+    outside: Bool[Tensor, "N K"]
+
+    def read(self, planes: Float[Tensor, "N cells"], *, outside: float) -> Float[Tensor, "N K"]:
+        """Return the values of the cells, and `outside` for those that are outside the map."""
+        return planes.gather(1, self.place).masked_fill(self.outside, outside)
+
+
+def cells_around(centre: Int[Tensor, " N"], size: Size, *, window: int) -> Window:
+    """Return the cells of a window.
+
+    Args:
+        centre: its central cell, y * width + x.
+        size: (height, width) of the map in cells.
+        window: side in cells, odd.
+    """
+    height, width = size
+    middle = torch.stack((centre % width, centre // width), dim=-1)
+    offset = pixel_grid((window, window), device=centre.device).long() - window // 2
+    cells = middle[:, None] + offset
     x, y = cells.unbind(dim=-1)
     outside = (x < 0) | (x >= width) | (y < 0) | (y >= height)
-    index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
-    near = similarity.gather(1, index).masked_fill(outside, -torch.inf) / temperature
-    xy = (near.softmax(dim=1)[..., None] * cells).sum(dim=1)
-    of_whole = (similarity / temperature).softmax(dim=1).gather(1, index).masked_fill(outside, 0)
-    concentration = of_whole.sum(dim=1).clamp_max(1)
-    return Located(xy, similarity.gather(1, best[:, None])[:, 0], concentration)
+    return Window(cells, y.clamp(0, height - 1) * width + x.clamp(0, width - 1), outside)
 
 
 def _locate_anywhere(

@@ -4,8 +4,10 @@ Keypoints want sharp images and exact positions, points of objects of one catego
 So each part has its own networks and its own resizing, and runs only when its answer is asked for.
 """
 
-from collections.abc import Callable, Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from itertools import tee
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -34,7 +36,13 @@ TOLERANCE = 0.015
 """How far they may be from a common affine map, as a fraction of the longer side of image 1."""
 
 AGREEING = 0.7
-"""The fraction of them that has to be within the tolerance."""
+"""The fraction of them that has to be within the tolerance, once the matches that stand alone are dropped."""
+
+STANDING = 0.5
+"""A match stands alone if it, or more than this fraction of the matches around it, is beyond the tolerance."""
+
+RIDGE = 0.02
+"""Weight of the best rotation and scale beside the affine map, as a fraction of the matches' extent."""
 
 LEAST = 30
 """Matches that have to agree with their neighbours before any is followed: two objects of one category reach few."""
@@ -180,17 +188,36 @@ class CombinedMatcher(nn.Module):
         Raises:
             DataError: an image that cannot be read; the message names it.
         """
-        if isinstance(images, Image | str | PILImage | np.ndarray) or hasattr(images, "__fspath__"):
-            return CombinedFeatures(as_image(images), self.matches, self.points)  # pyright: ignore[reportArgumentType]
+        if isinstance(images, Image | str | Path | PILImage | np.ndarray):
+            return CombinedFeatures(as_image(images), self.matches, self.points)
         return [CombinedFeatures(as_image(image), self.matches, self.points) for image in images]
 
     def match_features(
         self, features0: CombinedFeatures, features1: CombinedFeatures
     ) -> CombinedCorrespondence:
         """Compare two images by their features, as `extract` returns them."""
+        return self._correspondence(
+            features0, features1, lambda: self.matches.match_features(features0.matches, features1.matches)
+        )
+
+    def match_pairs(
+        self, pairs: Iterable[tuple[CombinedFeatures, CombinedFeatures]], *, batch_size: int | None = None
+    ) -> Iterator[CombinedCorrespondence]:
+        """Match many pairs of images by their features; see `SparseMatcher.match_pairs`."""
+        given, kept = tee(pairs)
+        found = self.matches.match_pairs(((a.matches, b.matches) for a, b in given), batch_size=batch_size)
+        for (features0, features1), matched in zip(kept, found, strict=True):
+            yield self._correspondence(features0, features1, partial(_given, matched))
+
+    def _correspondence(
+        self,
+        features0: CombinedFeatures,
+        features1: CombinedFeatures,
+        matched: Callable[[], SparseCorrespondence],
+    ) -> CombinedCorrespondence:
         return CombinedCorrespondence(
             (_longer_side(features0.image), _longer_side(features1.image)),
-            lambda: self.matches.match_features(features0.matches, features1.matches),
+            matched,
             lambda: self.points.match_features(features0.points, features1.points),
             follow=self.follow,
         )
@@ -218,9 +245,23 @@ class CombinedMatcher(nn.Module):
         self.points.forget()
 
     @property
+    def joint(self) -> bool:
+        """False: each part sees one image at a time."""
+        return False
+
+    @property
+    def batch_size(self) -> int:
+        """Pairs that `match_pairs` compares together, unless told otherwise."""
+        return self.matches.batch_size
+
+    @property
     def device(self) -> torch.device:
         """The device of the parameters."""
         return self.matches.device
+
+
+def _given(found: SparseCorrespondence) -> SparseCorrespondence:
+    return found
 
 
 def follow_matches(
@@ -230,7 +271,7 @@ def follow_matches(
 
     Of the `NEIGHBOURS` nearest matches of a point those within `RADIUS` define an affine map, robustly and the
     nearer ones more. If most of them obey it within `TOLERANCE`, the point goes with them. Matches that
-    disagree with their own neighbours are dropped first; fewer than `LEAST` others change nothing.
+    stand alone are dropped first; fewer than `LEAST` others change nothing.
 
     Args:
         xy0: points of image 0.
@@ -246,7 +287,7 @@ def follow_matches(
     if len(start) < LEAST or not len(xy0):
         return found
     predicted, agreeing = _local_affine(start, start, end, skip_nearest=True)
-    steady = (agreeing >= AGREEING) & ((predicted - end).norm(dim=1) <= TOLERANCE)
+    steady = (agreeing >= STANDING) & ((predicted - end).norm(dim=1) <= TOLERANCE)
     if int(steady.sum()) < LEAST:
         return found
     goal, agreeing = _local_affine(xy0.double() / size[0], start[steady], end[steady])
@@ -278,11 +319,11 @@ def _local_affine(
     near: Bool[Tensor, "N K"] = distance <= RADIUS
     weight = near / (1 + (distance / (RADIUS / 4)).square())
     x, y = start[index] - at[:, None], end[index]
-    trust = torch.ones_like(weight)
-    for _ in range(4):  # reweighted least squares with Cauchy's weights
-        goal, slope = _affine(x, y, weight * trust)
+    goal, slope = _affine(x, y, weight)
+    residual = (goal[:, None] + x @ slope - y).norm(dim=2)
+    for _ in range(3):  # reweighted least squares with Cauchy's weights
+        goal, slope = _affine(x, y, weight / (1 + (residual / (TOLERANCE / 2)).square()))
         residual = (goal[:, None] + x @ slope - y).norm(dim=2)
-        trust = 1 / (1 + (residual / (TOLERANCE / 2)).square())
     agree = near & (residual <= TOLERANCE)
     # Fewer than half the neighbours within reach cannot vouch for a point.
     return goal, agree.sum(dim=1) / near.sum(dim=1).clamp_min(NEIGHBOURS // 2)
@@ -295,16 +336,13 @@ def _affine(
     share = (weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-12))[..., None]
     mean_x, mean_y = (share * x).sum(dim=1), (share * y).sum(dim=1)
     dx, dy = x - mean_x[:, None], y - mean_y[:, None]
-    # A little of the spread along each axis, so that matches on a line do not tilt the map across it.
-    spread = (share * dx).transpose(1, 2) @ dx
-    ridge = 0.05 * spread.diagonal(dim1=1, dim2=2).sum(dim=1) + 1e-12
-    eye = torch.eye(2, dtype=x.dtype, device=x.device) * ridge[:, None, None]
-    # Towards the common scale, not towards zero.
-    scale = ((share * dx * dy).sum(dim=(1, 2)) / (spread.diagonal(dim1=1, dim2=2).sum(dim=1) + 1e-12))[
-        :, None, None
-    ]
-    identity = torch.eye(2, dtype=x.dtype, device=x.device)
-    slope = torch.linalg.solve(spread + eye, (share * dx).transpose(1, 2) @ dy + eye @ (scale * identity))
+    spread, moved = (share * dx).transpose(1, 2) @ dx, (share * dx).transpose(1, 2) @ dy
+    extent = (spread[:, 0, 0] + spread[:, 1, 1] + 1e-12)[:, None, None]
+    # Matches on a line say nothing about what happens across it: a little of the best rotation and scale.
+    along, across = moved[:, 0, 0] + moved[:, 1, 1], moved[:, 0, 1] - moved[:, 1, 0]
+    similarity = torch.stack((along, across, -across, along), dim=1).unflatten(1, (2, 2)) / extent
+    little = RIDGE * extent
+    slope = torch.linalg.solve(spread + little * torch.eye(2).to(spread), moved + little * similarity)
     return mean_y - (mean_x[:, None] @ slope)[:, 0], slope
 
 

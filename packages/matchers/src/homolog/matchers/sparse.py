@@ -1,7 +1,8 @@
 """Match images through keypoints: extract each image once, then compare."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import islice
 from typing import cast
 
 import torch
@@ -14,6 +15,7 @@ from homolog.core.io import as_points
 from homolog.core.keypoints import Matches
 from homolog.core.protocols import (
     Backbone,
+    BatchedSparseHead,
     DenseHead,
     Detector,
     ImageLike,
@@ -21,6 +23,7 @@ from homolog.core.protocols import (
     Points,
     SimilarityHead,
     SparseHead,
+    SparsePair,
     TransferHead,
 )
 from homolog.matchers.base import FeatureMatcher, ImageFeatures
@@ -29,6 +32,9 @@ _NO_TRANSFER = (
     "this matcher finds sparse matches only; to transfer points use one with head nearest and a backbone, such as "
     "matcher=mini"
 )
+
+AHEAD = 8
+"""Batches of pairs that `match_pairs` reads ahead, to sort them by size and to see which share an image."""
 
 
 class SparseCorrespondence:
@@ -196,7 +202,8 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             resize: images are scaled down to this longer side, in pixels; None keeps their size up to
                 the multiples that the parts require.
             enlarge: also scale smaller images up to `resize`.
-            batch_size: images of one size that `extract` passes through the networks at once, at most.
+            batch_size: images of one size that `extract`, and pairs that `match_pairs`, pass through the
+                networks at once, at most.
             memory: bytes of extracted features to keep in memory.
 
         Raises:
@@ -234,7 +241,55 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
 
         """
         features0, features1 = features0.to(self.device), features1.to(self.device)
-        find = partial(self._match_keypoints, features0, features1)
+        return self._correspondence(
+            features0, features1, partial(self._match_keypoints, features0, features1)
+        )
+
+    def match_pairs(
+        self, pairs: Iterable[tuple[ImageFeatures, ImageFeatures]], *, batch_size: int | None = None
+    ) -> Iterator[SparseCorrespondence]:
+        """Compare many pairs of images by their features; faster than `match_features` for each.
+
+            features = matcher.extract(photos)
+            pairs = list(itertools.combinations(features, 2))
+            for found in matcher.match_pairs(pairs):
+                print(len(found.matches()))
+
+        Heads that are a `BatchedSparseHead`, such as LightGlue, compare a batch of pairs at once; others
+        compare one pair after another.
+
+        Args:
+            pairs: the features of image 0 and of image 1, from `extract`. Eight batches are read at a time.
+            batch_size: pairs that pass through the head together; None takes that of the matcher.
+
+        Yields:
+            The correspondences in the order of the pairs; they equal those of `match_features` up to
+            rounding.
+
+        Raises:
+            CapabilityError: features without keypoints, from another kind of matcher.
+            ConfigError: a batch size below 1.
+        """
+        size = self.batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise ConfigError(f"expected a batch_size of at least 1 pair, got {size}")
+        if not isinstance(self.head, BatchedSparseHead):
+            for features0, features1 in pairs:
+                yield self.match_features(features0, features1)
+            return
+        rest = iter(pairs)
+        while window := list(islice(rest, AHEAD * size)):
+            # An image of several pairs is moved once, so that the head sees the same tensors.
+            moved = {id(each): each.to(self.device) for pair in window for each in pair}
+            placed = [(moved[id(features0)], moved[id(features1)]) for features0, features1 in window]
+            with torch.inference_mode():
+                found = self.head.match_pairs([_arguments(*pair) for pair in placed], batch_size=size)
+            for (features0, features1), matches in zip(placed, found, strict=True):
+                yield self._correspondence(features0, features1, partial(_given, matches))
+
+    def _correspondence(
+        self, features0: ImageFeatures, features1: ImageFeatures, find: Callable[[], Matches]
+    ) -> SparseCorrespondence:
         transfers = isinstance(self.head, TransferHead) and self.backbone is not None
         reader = cast(TransferHead, self.head) if transfers else None
         return SparseCorrespondence(features0, features1, find, reader=reader)
@@ -248,12 +303,7 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             raise CapabilityError(
                 "this matcher transfers points only; for matches set a detector, or use matcher=mini"
             )
-        if features0.keypoints is None or features1.keypoints is None:
-            raise CapabilityError(
-                "expected features with keypoints, got none; use features that this matcher extracted"
-            )
-        head = cast(SparseHead, self.head)
-        return head(features0.keypoints, features1.keypoints, features0.features, features1.features)
+        return cast(SparseHead, self.head)(*_arguments(features0, features1))
 
     def describe(self, features: ImageFeatures, xy: Points) -> Described:
         """Return what the head compares of points of an image; `find` takes points of many images at once.
@@ -301,3 +351,16 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
                 "this matcher transfers points between two images only; call match(image0, image1).transfer(xy0)"
             )
         return self.head
+
+
+def _given(matches: Matches) -> Matches:
+    return matches
+
+
+def _arguments(features0: ImageFeatures, features1: ImageFeatures) -> SparsePair:
+    """Return what a head reads of two images."""
+    if features0.keypoints is None or features1.keypoints is None:
+        raise CapabilityError(
+            "expected features with keypoints, got none; use features that this matcher extracted"
+        )
+    return features0.keypoints, features1.keypoints, features0.features, features1.features
