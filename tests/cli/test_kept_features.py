@@ -60,6 +60,21 @@ def test_other_settings_of_the_extraction_ask_for_other_features_and_those_of_th
     assert len(extracted) == 6
 
 
+def test_the_parts_of_the_default_are_extracted_once_for_all_settings_of_their_heads(
+    homolog, photos: Path, extracted: list[int]
+):
+    pair = photos / "a.png", photos / "b.png"
+    words = ("matches.resize=208", "points.resize=256", "--device", "cpu", "--verify", "homography")
+    assert homolog("match", *pair, *words, "--out", "first").code == 0
+    assert extracted == [1, 1, 1, 1]
+    assert homolog("match", *pair, *words, "--out", "second").code == 0
+    for name, array in found("first", "a__b").items():
+        np.testing.assert_array_equal(array, found("second", "a__b")[name])
+    for setting in ("matches.head.match_threshold=0.5", "points.head.temperature=0.1", "follow=false"):
+        assert homolog("match", *pair, *words, setting).code == 0
+    assert len(extracted) == 4
+
+
 def test_a_changed_photo_is_extracted_anew_though_its_name_is_the_same(
     homolog, photos: Path, extracted: list[int]
 ):

@@ -40,9 +40,11 @@ def test_json_has_one_record_for_each_yaml(homolog):
     configs = Path(__file__).parents[2] / "configs"
     kinds = ("matcher", "backbone", "detector", "head", "task", "recipe")
     assert len(records) == sum(len(list((configs / kind).glob("*.yaml"))) for kind in kinds)
-    mini = next(record for record in records if (record["kind"], record["name"]) == ("matcher", "mini"))
-    assert mini["status"] == "here"
-    assert mini["size"] == 18826032 + 6247949
+    matchers = {record["name"]: record for record in records if record["kind"] == "matcher"}
+    assert matchers["small"]["status"] == matchers["mini"]["status"] == "here"
+    assert matchers["mini"]["size"] == 18826032 + 6247949
+    # The default adds ALIKED and LightGlue.
+    assert matchers["small"]["size"] == matchers["mini"]["size"] + 2738091 + 47632827
 
 
 def test_recipes_come_with_what_their_file_says_of_them(homolog, listed: str, tmp_path: Path):

@@ -50,14 +50,21 @@ def test_settings_that_cannot_be_read_are_quoted():
 
 def test_each_cell_has_a_folder_that_says_what_it_is(tmp_path: Path):
     made = make_cells(
-        ["matcher=mini,xfeat", "task=named_keypoints", "data.root=/x", "head.window=5"], options(tmp_path)
+        ["matcher=dinov2_nn,xfeat", "task=named_keypoints", "data.root=/x", "head.window=5"],
+        options(tmp_path),
     )
     assert [cell.folder.name for cell in made] == [
-        "mini_head.window=5__named_keypoints",
+        "dinov2_nn_head.window=5__named_keypoints",
         "xfeat_head.window=5__named_keypoints",
     ]
-    assert made[0].matcher == ("matcher=mini", "head.window=5")
+    assert made[0].matcher == ("matcher=dinov2_nn", "head.window=5")
     assert made[0].task == ("task=named_keypoints", "data.root=/x")
+
+
+def test_without_a_matcher_the_default_is_evaluated(tmp_path: Path):
+    (made,) = make_cells(["task=named_keypoints", "data.root=/x", "points.resize=512"], options(tmp_path))
+    assert made.matcher_name == "small points.resize=512"
+    assert made.folder.name == "small_points.resize=512__named_keypoints"
 
 
 def test_a_wrong_setting_of_any_combination_is_told_before_anything_runs(tmp_path: Path):

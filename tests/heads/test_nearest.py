@@ -16,7 +16,7 @@ from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints
-from homolog.core.protocols import SimilarityHead, SparseHead, TransferHead
+from homolog.core.protocols import PointHead, SimilarityHead, SparseHead
 from homolog.heads.nearest import (
     DualSoftmax,
     Metric,
@@ -666,7 +666,7 @@ def test_settings_of_nearest_out_of_range_raise(settings):
 
 def test_it_pairs_keypoints_and_transfers_points():
     assert isinstance(Nearest(), SparseHead)
-    assert isinstance(Nearest(), TransferHead)
+    assert isinstance(Nearest(), PointHead)
 
 
 def test_they_are_the_cosines_with_every_cell():

@@ -55,6 +55,40 @@ def test_the_first_of_two_wrong_keys_is_named_at_the_level_of_the_chosen_file(co
         compose("match", ["y=3", "head.xx=1", "also=2", "head=far"], configs=configs)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("resize=800", "no setting resize; did you mean matches.resize or points.resize?"),
+        ("longest=800", "no setting longest; did you mean matches.resize or points.resize?"),
+        ("backbone=dinov2_s", "no setting backbone; did you mean points.backbone?"),
+        ("head=nearest", "no setting head; did you mean matches.head or points.head?"),
+        ("head.temperature=1", "no setting head; did you mean points.head.temperature?"),
+        ("backbone=mini detector=xfeat", "no setting detector; did you mean matches.detector?"),
+    ],
+)
+def test_a_setting_of_another_product_names_the_parts_of_the_default_and_how_to_choose(
+    settings: str, said: str
+):
+    with pytest.raises(ConfigError) as caught:
+        compose("match", settings.split())
+    assert str(caught.value).startswith(said)
+    assert str(caught.value).endswith("; matcher=small is the default, matcher=NAME chooses another")
+    with pytest.raises(ConfigError, match=r"has: matcher, follow, matches, points$"):
+        compose("match", ["matcher=small", *settings.split()])
+
+
+def test_a_part_of_a_part_is_chosen_by_its_place():
+    config = compose("match", ["points.head=nearest", "matches.detector=disk", "matches.head=lightglue_disk"])
+    assert config["points"]["head"]["_target_"] == "homolog.heads.nearest.Nearest"
+    assert config["matches"]["detector"]["_target_"] == "homolog.backbones.disk.Disk"
+    assert config == compose(
+        "match",
+        ["head@points.head=nearest", "detector@matches.detector=disk", "head@matches.head=lightglue_disk"],
+    )
+    # A value that names no file of the group is a value.
+    assert compose("match", ["matcher=xfeat", "head.source=cell"])["head"]["source"] == "cell"
+
+
 def test_yaml_that_cannot_be_read_names_the_folder(configs: Path):
     (configs / "head" / "near.yaml").write_text("a: [1\n")
     with pytest.raises(ConfigError, match="expected YAML") as caught:

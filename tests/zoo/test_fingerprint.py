@@ -23,11 +23,31 @@ def test_it_is_the_same_for_the_same_configuration():
     "setting", ["head.window=7", "+memory=5", "head=dual_softmax", "+passes=mean", "+spacing=4", "+cycle=3"]
 )
 def test_it_ignores_settings_that_act_after_the_extraction(setting: str):
-    assert of(setting) == of()
+    assert of("matcher=xfeat", setting) == of("matcher=xfeat")
 
 
 @pytest.mark.parametrize("setting", ["resize=320", "detector.max_keypoints=7", "+enlarge=true"])
 def test_it_depends_on_settings_that_determine_the_features(setting: str):
+    assert of("matcher=xfeat", setting) != of("matcher=xfeat")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "matches.head.match_threshold=0.3",
+        "matches.head=nearest",
+        "points.head.temperature=0.1",
+        "points.head=nearest",
+        "+matches.batch_size=2",
+        "follow=false",
+    ],
+)
+def test_it_ignores_what_the_parts_of_the_default_do_after_the_extraction(setting: str):
+    assert of(setting) == of()
+
+
+@pytest.mark.parametrize("setting", ["matches.resize=320", "points.resize=320", "matches.detector=disk"])
+def test_it_depends_on_what_the_parts_of_the_default_extract(setting: str):
     assert of(setting) != of()
 
 
@@ -84,4 +104,4 @@ def test_missing_weights_are_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("HOMOLOG_CACHE", str(tmp_path))
     monkeypatch.setenv("HOMOLOG_OFFLINE", "1")
     with pytest.raises(WeightsError, match="HOMOLOG_OFFLINE is set"):
-        of("backbone=dinov2_s", "descriptor_map=null")
+        of("matcher=dinov2_nn")

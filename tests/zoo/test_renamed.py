@@ -31,12 +31,12 @@ from homolog.zoo.renamed import CHOICES, TARGETS
 )
 def test_an_override_of_an_old_setting_names_the_new_one(override: str, message: str):
     with pytest.raises(ConfigError) as caught:
-        load_matcher("mini", "detector=xfeat", override)
+        load_matcher("xfeat", "detector=xfeat", override)
     assert str(caught.value) == message
 
 
 def test_a_setting_that_kept_its_name_elsewhere_still_works():
-    assert compose("match", ["head.window=7"])["head"]["window"] == 7
+    assert compose("match", ["matcher=xfeat", "head.window=7"])["head"]["window"] == 7
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def own(tmp_path: Path) -> Path:
     ],
 )
 def test_an_old_setting_in_a_yaml_names_the_new_one(own: Path, settings: str, message: str):
-    text = f"# @package _global_\n# Mine\ndefaults: [mini, _self_]\n{settings}\n"
+    text = f"# @package _global_\n# Mine\ndefaults: [xfeat, _self_]\n{settings}\n"
     (own / "matcher" / "mine.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         build(compose("match", ["matcher=mine"], configs=own))
@@ -86,16 +86,18 @@ def test_an_old_source_of_weights_names_the_new_one_in_the_list(own: Path):
 
 
 @pytest.mark.parametrize(
-    ("entry", "old", "new"),
+    ("entry", "settings", "new"),
     [
         ("match", "matcher=mini_glue", "matcher=mini_omniglue"),
-        ("match", "head=guided_glue", "head=guided_matcher"),
+        ("match", "matcher=xfeat head=guided_glue", "head=guided_matcher"),
+        ("match", "points.head=guided_glue", "head=guided_matcher"),
         ("train", "recipe=mini_glue", "recipe=mini_omniglue"),
     ],
 )
-def test_an_old_choice_names_the_new_one(entry: str, old: str, new: str):
+def test_an_old_choice_names_the_new_one(entry: str, settings: str, new: str):
+    old = settings.split()[-1].removeprefix("points.")
     with pytest.raises(ConfigError, match=f"^{old} is now called {new}$"):
-        compose(entry, [old])
+        compose(entry, settings.split())
 
 
 def test_new_choices_exist():

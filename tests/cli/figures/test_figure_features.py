@@ -73,10 +73,10 @@ def test_every_photo_stands_beside_its_features(figures: list[Figure], count: in
 
 def test_heat_and_rings_lie_where_the_places_are(figures: list[Figure]):
     black = Image(pixels=torch.zeros(3, 200, 200), name="here/a_$b$.png")
-    cosine = torch.zeros(2, 10, 10)
-    cosine[0, 7, 2] = 0.8
+    similarity = torch.zeros(2, 10, 10)
+    similarity[0, 7, 2] = 0.8
     found = Transfer(torch.tensor([[180.0, 20.0], [5.0, 5.0]]), torch.tensor([0.5, 0.25]))
-    view = present_places((black, black), [(30.0, 40.0), (0.0, 0.0)], found, cosine)
+    view = present_places((black, black), [(30.0, 40.0), (0.0, 0.0)], found, similarity)
     draw_heatmaps(view)
     first, *maps = [axes for axes in figures[0].axes if axes.images]
     scale = view.photos[0].shape[0] / 200
@@ -84,7 +84,7 @@ def test_heat_and_rings_lie_where_the_places_are(figures: list[Figure]):
     for rings in first.collections:
         np.testing.assert_allclose(np.asarray(rings.get_offsets()), expected, atol=1e-3)
     for number, (axes, xy) in enumerate(zip(maps, found.xy.numpy(), strict=True)):
-        np.testing.assert_array_equal(axes.images[1].get_array(), cosine[number].numpy())
+        np.testing.assert_array_equal(axes.images[1].get_array(), similarity[number].numpy())
         ring = np.asarray(axes.collections[0].get_offsets())[0]
         np.testing.assert_allclose(ring, (xy + 0.5) * scale - 0.5, atol=1e-3)
         assert [text.get_text() for text in axes.texts] == [str(number + 1)]

@@ -45,7 +45,7 @@ class Cell:
     """What to run and where the results go. Plain values only, so that it can be sent to another process.
 
     Attributes:
-        matcher: settings of the matcher, including its name: `("matcher=mini", "head.window=7")`.
+        matcher: settings of the matcher, including its name: `("matcher=xfeat", "head.window=7")`.
         task: settings of the task, including its name.
         folder: for the results; not shared with other cells.
         limit: evaluate only the first samples; None takes all.
@@ -67,7 +67,7 @@ class Cell:
     @property
     def matcher_name(self) -> str:
         """The name of the matcher in tables, with the settings that differ from its YAML."""
-        return _title(self.matcher, "matcher", "mini")
+        return _title(self.matcher, "matcher", "small")
 
     @property
     def task_name(self) -> str:
@@ -139,7 +139,7 @@ def make_cells(settings: Sequence[str], arguments: argparse.Namespace) -> list[C
     """Return a cell for each combination of the values of the settings.
 
     Args:
-        settings: `matcher=mini,xfeat task=spair,tss head.window=3,7`.
+        settings: `matcher=xfeat,dinov2_nn task=spair,tss head.window=3,7`.
         arguments: the options that all cells share: `out`, `limit`, `device`, `cache`, `seed`, `configs`.
 
     Raises:
@@ -170,8 +170,8 @@ def make_cells(settings: Sequence[str], arguments: argparse.Namespace) -> list[C
 def combinations(settings: Sequence[str]) -> list[list[str]]:
     """Expand values with commas as Hydra's multirun does; the first setting varies slowest.
 
-    >>> combinations(["matcher=mini,xfeat", "task=tss", "head.window=3,7"])[1]
-    ['matcher=mini', 'task=tss', 'head.window=7']
+    >>> combinations(["matcher=xfeat,dinov2_nn", "task=tss", "head.window=3,7"])[1]
+    ['matcher=xfeat', 'task=tss', 'head.window=7']
     """
     try:
         parsed = OverridesParser.create().parse_overrides(list(settings))

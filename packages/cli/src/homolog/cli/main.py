@@ -52,10 +52,11 @@ options:
 examples:
   homolog match --demo                       match two example pairs
   homolog match a.jpg b.jpg                  match two photos
-  homolog features a.jpg b.jpg backbone=mini show the features of a backbone as colours
+  homolog features a.jpg b.jpg backbone=small
+                                             show the features of a backbone as colours
   homolog heatmap a.jpg b.jpg --at 210,135   show the similarity of a point to every part of another photo
-  homolog evaluate matcher=mini task=spair   evaluate a matcher on a benchmark
-  homolog sweep matcher=mini,xfeat task=spair,hpatches
+  homolog evaluate matcher=small task=spair  evaluate a matcher on a benchmark
+  homolog sweep matcher=small,mini task=spair,hpatches
                                              evaluate several matchers on several benchmarks
   homolog report outputs/ --open             show the results as a web page
   homolog generate semantic --preview        preview synthetic image pairs

@@ -43,6 +43,7 @@ from .protocols import Fusion as Fusion
 from .protocols import ImageLike as ImageLike
 from .protocols import Matcher as Matcher
 from .protocols import MatchesPairs as MatchesPairs
+from .protocols import PointHead as PointHead
 from .protocols import Points as Points
 from .protocols import ReadsPoints as ReadsPoints
 from .protocols import SimilarityHead as SimilarityHead

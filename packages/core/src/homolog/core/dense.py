@@ -34,7 +34,7 @@ class Transfer(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Described:
-    """What a `TransferHead` compares of N points of one image, such as their descriptors.
+    """What a `PointHead` compares of N points of one image, such as their descriptors.
 
     Only the head that made it knows what the tensors mean. Points of several images can be joined, so that
     all of them are searched on another image at once.

@@ -143,10 +143,21 @@ class BatchedSparseHead(SparseHead, Protocol):
 
 @runtime_checkable
 class TransferHead(Protocol):
-    """Finds single points of one image in the feature map of another.
+    """Finds single points of one image in the feature map of another."""
 
-    `transfer` answers for one pair. `describe` and `find` are its two halves, for callers that search points
-    of many images on one, such as trackers.
+    def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
+        """Transfer pixel coordinates of image 0 to image 1 (both B = V = 1); computes only the N rows.
+
+        The confidence may take the way back into account.
+        """
+        ...
+
+
+@runtime_checkable
+class PointHead(TransferHead, Protocol):
+    """A `TransferHead` whose work splits in two, for callers that search points of many images on one.
+
+    A head that compares both images before it reads a point has only `transfer`.
     """
 
     def describe(self, xy: Float[Tensor, "N 2"], features: Features) -> Described:
@@ -163,13 +174,6 @@ class TransferHead(Protocol):
         Returns:
             Pixel coordinates in the image that `features` describe, and the confidence in [0, 1] of this way
             alone.
-        """
-        ...
-
-    def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
-        """Transfer pixel coordinates of image 0 to image 1 (both B = V = 1); computes only the N rows.
-
-        The confidence may take the way back into account.
         """
         ...
 

@@ -19,6 +19,7 @@ from homolog.core.protocols import (
     DenseHead,
     Detector,
     ImageLike,
+    PointHead,
     Points,
     SimilarityHead,
     SparseHead,
@@ -320,7 +321,7 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
         at, on_image = features.geometry.xy_from_original(as_points(xy))
         at = at.to(self.device, torch.float32)
         with torch.inference_mode():
-            described = self._transfer_head().describe(at, features.features.to(self.device))
+            described = self._point_head().describe(at, features.features.to(self.device))
         return Described(tensors={**described.tensors, "on_image": on_image.to(self.device)})
 
     def find(self, described: Described, features: ImageFeatures) -> Transfer:
@@ -338,13 +339,17 @@ class SparseMatcher(FeatureMatcher[SparseCorrespondence]):
             CapabilityError: the matcher finds sparse matches only.
         """
         with torch.inference_mode():
-            found = self._transfer_head().find(described, features.features.to(self.device))
+            found = self._point_head().find(described, features.features.to(self.device))
         confidence = (found.confidence * described.tensors["on_image"]).to("cpu", torch.float32)
         return Transfer(features.geometry.xy_to_original(found.xy), confidence)
 
-    def _transfer_head(self) -> TransferHead:
+    def _point_head(self) -> PointHead:
         if self.backbone is None or not isinstance(self.head, TransferHead):
             raise CapabilityError(_NO_TRANSFER)
+        if not isinstance(self.head, PointHead):
+            raise CapabilityError(
+                "this matcher transfers points between two images only; call match(image0, image1).transfer(xy0)"
+            )
         return self.head
 
 

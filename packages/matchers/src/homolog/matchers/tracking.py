@@ -14,9 +14,10 @@ from homolog.core.cache import LRUCache
 from homolog.core.dense import Described
 from homolog.core.errors import ConfigError, ShapeError
 from homolog.core.image import Image
-from homolog.core.protocols import Matcher, ReadsPoints
+from homolog.core.protocols import Matcher, PointHead, ReadsPoints
 from homolog.core.tracks import Queries, Tracks
 from homolog.matchers.base import FeatureMatcher, ImageFeatures
+from homolog.matchers.sparse import SparseMatcher
 
 _BATCH = 8
 """Frames that are extracted at a time."""
@@ -88,7 +89,7 @@ class FrameByFrame:
         # Matchers return pixels of the original file; for these images, the frame itself is the original.
         images = [Image(pixels=frame.pixels, name=frame.name) for frame in frames]
         found = _Tracked.start(queries.xy.detach().cpu().float(), len(frames))
-        if isinstance(self.matcher, ReadsPoints) and not _is_joint(self.matcher):
+        if isinstance(self.matcher, ReadsPoints) and not _pairs_only(self.matcher):
             video = _Video(self.matcher, images, self.memory // 2)
             if self.chained:
                 _follow_chain(partial(self._read_pair, video), len(images), query_frame, found)
@@ -273,7 +274,10 @@ def _nbytes(features: ImageFeatures) -> int:
     return sum(tensor.nbytes for tensor in (*features.features.maps.values(), *keypoints.values()))
 
 
-def _is_joint(matcher: object) -> bool:
+def _pairs_only(matcher: object) -> bool:
+    """Return whether the matcher has to see both images before it can read a point."""
+    if isinstance(matcher, SparseMatcher) and not isinstance(matcher.head, PointHead):
+        return True
     return isinstance(matcher, FeatureMatcher) and matcher.joint
 
 

@@ -1,6 +1,6 @@
 """The model zoo: from a name to a product that is ready to use, through configuration.
 
-`load_matcher("mini", "head.window=7")` returns a matcher, `load_task("spair", "data.root=...")` a task
+`load_matcher("xfeat", "head.window=7")` returns a matcher, `load_task("spair", "data.root=...")` a task
 to evaluate it on. `list_products()`, `list_tasks()`, `list_recipes()` and `list_weights()` show what
 there is. Importing this package is cheap: neither torch nor Hydra is imported before it is needed.
 """

@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from homolog.core.errors import ConfigError, did_you_mean
-from homolog.zoo.renamed import CHOICES, setting_renamed
+from homolog.zoo.renamed import CHOICES, SETTINGS, setting_renamed
 
 
 def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> dict[str, Any]:
@@ -30,7 +30,8 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
     Args:
         entry: path of a YAML inside the configs folder, without its ending: `match`, `backbone/xfeat`.
         overrides: in Hydra's grammar: `matcher=xfeat` chooses a file of a group, `head.window=7`
-            sets a value.
+            sets a value. A part of a part may be written as `points.head=nearest`, which Hydra calls
+            `head@points.head=nearest`.
         configs: another configs folder; None takes the one that came with homolog.
 
     Returns:
@@ -40,9 +41,10 @@ def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None =
         ConfigError: no configs folder, or an override of something that does not exist or was renamed.
     """
     folder = configs_folder(configs)
+    overrides = [_with_package(override, folder) for override in overrides]
     with _own_hydra(folder):
         try:
-            return _plain(hydra.compose(entry, overrides=list(overrides)))
+            return _plain(hydra.compose(entry, overrides=overrides))
         except MissingConfigException as error:
             raise ConfigError(_wrong_choice(error, folder)) from error
         except OverrideParseException as error:
@@ -114,6 +116,17 @@ def _fresh(singleton: Any) -> Any:
     return new
 
 
+def _with_package(override: str, folder: Path) -> str:
+    """Return `points.head=nearest` as `head@points.head=nearest`, and other overrides as they are.
+
+    Otherwise Hydra would set the part to a string.
+    """
+    key, _, value = override.partition("=")
+    above, _, group = key.rpartition(".")
+    known = (folder / group / f"{value}.yaml").is_file() or f"{group}/{value}" in CHOICES
+    return f"{group}@{key}={value}" if known and re.fullmatch(r"\w+(\.\w+)*", above) else override
+
+
 def _plain(config: object) -> dict[str, Any]:
     return {
         str(key): value for key, value in cast("dict[object, Any]", OmegaConf.to_container(config)).items()
@@ -145,17 +158,48 @@ def _wrong_setting(error: Exception, entry: str, overrides: Sequence[str], folde
     wrong = keys.index(named.group(1))
     later = [override for override, key in zip(overrides, keys, strict=True) if (folder / key).is_dir()]
     others = [*overrides[:wrong], *(choice for choice in later if choice in overrides[wrong + 1 :])]
+    try:
+        plain = _plain(hydra.compose(entry, overrides=others))
+    except MissingConfigException as another:
+        return _wrong_choice(another, folder)
+    except (HydraException, OmegaConfBaseException, ValueError) as another:
+        return _wrong_setting(another, entry, others, folder)
     key = getattr(error.__cause__, "full_key", None) or named.group(1)
-    plain = _plain(hydra.compose(entry, overrides=others))
     level, names = _deepest_level(plain, key)
     if message := setting_renamed(key, names):
         return message
-    loaded: Any = yaml.safe_load((folder / f"{entry}.yaml").read_text(encoding="utf-8")) or {}
-    groups = [group for choice in loaded.get("defaults", []) if isinstance(choice, dict) for group in choice]
-    close = difflib.get_close_matches(key, [*_paths(plain), *groups], n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    names = names if level else [*groups, *names]
-    return f"no setting {key}; {hint}{level or 'this configuration'} has: {', '.join(names)}"
+    defaults = _defaults(folder / f"{entry}.yaml")
+    meant = _meant((named.group(1), key), plain, list(defaults))
+    hint = f"did you mean {' or '.join(meant)}? " if meant else ""
+    if level:
+        return f"no setting {key}; {hint}{level} has: {', '.join(names)}"
+    # The user may think of another product than the default.
+    unchosen = [
+        f"; {group}={name} is the default, {group}=NAME chooses another"
+        for group, name in defaults.items()
+        if group not in keys
+    ]
+    return "".join(
+        [f"no setting {key}; {hint}this configuration has: {', '.join([*defaults, *names])}", *unchosen]
+    )
+
+
+def _defaults(file: Path) -> dict[str, str]:
+    """Return the choices that an entry makes unless the user does, by group."""
+    loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    choices = [choice for choice in loaded.get("defaults", []) if isinstance(choice, dict)]
+    return {str(group): str(name) for choice in choices for group, name in choice.items()}
+
+
+def _meant(written: Sequence[str], plain: dict[str, Any], groups: Sequence[str]) -> list[str]:
+    """Return settings that the user may mean: of the same name in a part, else one that is spelled alike."""
+    paths, key = list(_paths(plain)), written[-1]
+    for name in (*written, *SETTINGS.get(key, ())):
+        inside = [path for path in paths if path.endswith(f".{name}")]
+        if inside:
+            depth = min(path.count(".") for path in inside)
+            return [path for path in inside if path.count(".") == depth]
+    return difflib.get_close_matches(key, [*paths, *groups], n=1)
 
 
 def _deepest_level(plain: dict[str, Any], key: str) -> tuple[str, list[str]]:

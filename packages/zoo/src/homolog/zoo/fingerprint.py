@@ -17,8 +17,8 @@ from homolog.core.cache import content_key
 from homolog.zoo.build import build, resolved
 from homolog.zoo.sources import recorded_hash
 
-AFTER_EXTRACTION = frozenset({"head", "memory", "batch_size", "passes", "spacing", "cycle"})
-"""Settings of a matcher that do not affect its features."""
+AFTER_EXTRACTION = frozenset({"head", "memory", "batch_size", "passes", "spacing", "cycle", "follow"})
+"""Settings of a matcher, or of a matcher that is a part of it, that do not affect its features."""
 
 
 def extraction_fingerprint(config: Mapping[str, Any]) -> str | None:
@@ -37,12 +37,24 @@ def extraction_fingerprint(config: Mapping[str, Any]) -> str | None:
     Raises:
         WeightsError: a weight file cannot be obtained.
     """
-    deciding = {name: node for name, node in resolved(config).items() if name not in AFTER_EXTRACTION}
+    deciding = _until_extraction(resolved(config))
     try:
         content = _with_weight_hashes(deciding)
     except _RandomWeightsError:
         return None
     return content_key(json.dumps(content, sort_keys=True), *_code(deciding))
+
+
+def _until_extraction(matcher: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _until_extraction(cast(dict[str, Any], node)) if _is_matcher(node) else node
+        for name, node in matcher.items()
+        if name not in AFTER_EXTRACTION
+    }
+
+
+def _is_matcher(node: Any) -> bool:
+    return isinstance(node, dict) and str(node.get("_target_", "")).startswith("homolog.matchers.")
 
 
 def _code(node: Mapping[str, Any]) -> Iterator[str]:

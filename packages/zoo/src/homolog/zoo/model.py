@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_matcher(
-    name: str = "mini",
+    name: str = "small",
     *overrides: str,
     device: str = "auto",
     cache: FeatureCache | None = None,
@@ -30,7 +30,7 @@ def load_matcher(
 
     Args:
         name: a file of `configs/matcher/`; `homolog list` shows them.
-        overrides: settings as on the command line: `"head.window=7"`, `"backbone=dinov2_s"`.
+        overrides: settings as on the command line: `"points.resize=1024"`, `"points.head=nearest"`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         cache: where to keep extracted features on disk, such as `FeatureCache()`; None keeps them in
             memory only.

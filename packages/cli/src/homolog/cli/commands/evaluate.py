@@ -14,7 +14,7 @@ USAGE = "homolog evaluate matcher=NAME task=NAME [KEY=VALUE ...] [options]"
 
 EXAMPLES = """\
 examples:
-  homolog evaluate matcher=mini task=spair data.root=/data/SPair-71k
+  homolog evaluate matcher=small task=spair data.root=/data/SPair-71k
       all scores of all protocols of SPair-71k
   homolog evaluate matcher=xfeat task=hpatches resize=1024 --limit 50
       the first 50 samples, with a setting of the matcher
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         HomologError: wrong arguments, no data, or a matcher that cannot do this task.
     """
-    settings = check_settings(arguments.words, "matcher=mini task=spair")
+    settings = check_settings(arguments.words, "matcher=small task=spair")
     from homolog.cli.evaluation import make_cells, run_cell
 
     cells = make_cells(settings, arguments)

@@ -49,7 +49,11 @@ SIDE = 520
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_words(parser)
-    parser.add_argument("--map", metavar="NAME", help="feature map (default: the last one of the backbone)")
+    parser.add_argument(
+        "--map",
+        metavar="NAME",
+        help="feature map (default: the one with the most channels, of several the last)",
+    )
     parser.add_argument(
         "--resize",
         type=positive(int),
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not photos or len(chosen) != 1:
         raise ConfigError(
             f"expected photos and one backbone=NAME, got {len(photos)} photos and "
-            f"{' '.join(chosen) or 'no backbone'}; for example a.jpg b.jpg backbone=mini"
+            f"{' '.join(chosen) or 'no backbone'}; for example a.jpg b.jpg backbone=small"
         )
     settings.remove(chosen[0])
     product = chosen[0].partition("=")[2]
@@ -133,7 +137,7 @@ def _built(config: dict[str, Any], device: "torch.device") -> "Backbone":
 
 def _chosen_map(backbone: "Backbone", name: str | None) -> str:
     if name is None:
-        return list(backbone.channels)[-1]
+        return max(reversed(backbone.channels), key=lambda name: backbone.channels[name])
     if name not in backbone.channels:
         raise ConfigError(f"the backbone has no map {name}{did_you_mean(name, backbone.channels)}")
     return name

@@ -26,11 +26,11 @@ examples:
   homolog heatmap a.jpg b.jpg --at 210,135
       similarity of b.jpg to a point of a.jpg; x,y in pixels from the upper left corner
   homolog heatmap a.jpg b.jpg --at 210,135 --at 88,140.5 matcher=dinov2_nn
-      several points, and another matcher; it needs head=nearest and a backbone
-  homolog heatmap a.jpg b.jpg --at 210,135 matcher=mini resize=1024
+      several points, and another matcher; it needs a backbone, and head nearest or consensus
+  homolog heatmap a.jpg b.jpg --at 210,135 points.resize=1024
       change settings of the matcher
 
-output: OUT/<photo0>__<photo1>/heatmap.png; and for each point its match, cosine similarity and confidence
+output: OUT/<photo0>__<photo1>/heatmap.png; and for each point its match, highest similarity and confidence
 """
 
 PICTURE = "heatmap.png"
@@ -84,13 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
     found = matcher.match(image0, image1)
     if not isinstance(found, ShowsSimilarity):
         raise CapabilityError(
-            "this matcher has no similarity maps; use one with head=nearest and a backbone, such as matcher=mini"
+            "this matcher has no similarity maps; use one with a backbone, and head nearest or consensus, "
+            "such as matcher=mini"
         )
-    cosines, moved = found.similarity(arguments.at), found.transfer(arguments.at)
-    picture = draw_heatmaps(present_places((image0, image1), arguments.at, moved, cosines))
+    similarities, moved = found.similarity(arguments.at), found.transfer(arguments.at)
+    picture = draw_heatmaps(present_places((image0, image1), arguments.at, moved, similarities))
     path = arguments.out / pair.name / PICTURE
     write_bytes(path, picture)
-    _print_points(arguments.at, cosines, moved)
+    _print_points(arguments.at, similarities, moved)
     print(f"saved {path}")
     return FINE
 
@@ -106,13 +107,13 @@ def _check_points(points: "Sequence[tuple[float, float]]", image: "Image", pair:
 
 
 def _print_points(
-    points: "Sequence[tuple[float, float]]", cosines: "torch.Tensor", moved: "Transfer"
+    points: "Sequence[tuple[float, float]]", similarities: "torch.Tensor", moved: "Transfer"
 ) -> None:
-    for number, ((x, y), cosine, (x1, y1), confidence) in enumerate(
-        zip(points, cosines, moved.xy.tolist(), moved.confidence.tolist(), strict=True), start=1
+    for number, ((x, y), similarity, (x1, y1), confidence) in enumerate(
+        zip(points, similarities, moved.xy.tolist(), moved.confidence.tolist(), strict=True), start=1
     ):
         print(
-            f"{number}: {x:g},{y:g} matches {x1:.1f},{y1:.1f}: cosine {float(cosine.max()):.2f}, "
+            f"{number}: {x:g},{y:g} matches {x1:.1f},{y1:.1f}: similarity {float(similarity.max()):.2f}, "
             f"confidence {confidence:.2f}"
         )
 

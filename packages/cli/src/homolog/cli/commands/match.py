@@ -21,8 +21,10 @@ examples:
       two photos with the default matcher
   homolog match a.jpg b.jpg matcher=xfeat_lighterglue
       another matcher; "homolog list" shows all of them
-  homolog match a.jpg b.jpg head.window=7 resize=1024
-      change settings of the matcher
+  homolog match a.jpg b.jpg matches.resize=1600 points.resize=1024
+      change settings of the default matcher, small: one part finds matches, the other transfers points
+  homolog match a.jpg b.jpg matcher=xfeat head.window=7 resize=1024
+      change settings of another matcher
   homolog match photos/ --out results/
       all pairs of the photos in a folder
   homolog match photos/ --pairs pairs.txt --out results/

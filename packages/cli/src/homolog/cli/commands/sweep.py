@@ -12,11 +12,11 @@ USAGE = "homolog sweep matcher=NAME,NAME task=NAME,NAME [KEY=VALUE ...] [options
 
 EXAMPLES = """\
 examples:
-  homolog sweep matcher=mini,xfeat,dinov2_nn task=spair,scannet1500,tapvid_davis
+  homolog sweep matcher=small,mini,dinov2_nn task=spair,scannet1500,tapvid_davis
       nine evaluations; one that fails is recorded with its reason and does not stop the others
-  homolog sweep matcher=mini task=hpatches head.window=3,5,7
+  homolog sweep matcher=xfeat task=hpatches head.window=3,5,7
       any setting may have several values
-  homolog sweep matcher=mini,xfeat task=spair launcher=joblib launcher.jobs=2
+  homolog sweep matcher=small,mini task=spair launcher=joblib launcher.jobs=2
       launchers: serial (default), joblib (processes on this machine), submitit (SLURM), ray
 
 An interrupted sweep resumes when the same command is run again: missing and failed evaluations are run,
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: a setting that does not exist; nothing was run.
     """
-    words = check_settings(arguments.words, "matcher=mini task=spair")
+    words = check_settings(arguments.words, "matcher=small task=spair")
     from homolog.cli.evaluation import finished, make_cells, run_safely
     from homolog.cli.launchers import make_launcher
     from homolog.cli.report.tables import print_leaderboard, read_results

@@ -115,12 +115,12 @@ def draw_heatmaps(view: PlaceView) -> bytes:
     marked = partial(_mark, places=view.xy0, numbers=range(len(view.xy0)))
     panels = [Panel(picture=view.photos[0], caption=f"places in {names[0]}", annotate=marked)]
     grey = view.photos[1].mean(axis=2, keepdims=True).repeat(3, axis=2).astype(np.uint8)
-    for number, cosine in enumerate(view.cosines):
+    for number, similarity in enumerate(view.similarities):
         panels.append(
             Panel(
                 picture=grey,
                 caption=f"{number + 1}: found with confidence {view.confidence[number]:.2f}",
-                heat=_heat(cosine),
+                heat=_heat(similarity),
                 annotate=partial(_mark, places=view.xy1[number : number + 1], numbers=[number]),
             )
         )
@@ -132,17 +132,17 @@ def draw_heatmaps(view: PlaceView) -> bytes:
     )
 
 
-def _heat(cosine: NDArray[np.floating]) -> Heat:
+def _heat(similarity: NDArray[np.floating]) -> Heat:
     """Give each place a scale of its own, from the median to its best."""
-    low, high = float(np.median(cosine)), float(cosine.max())
+    low, high = float(np.median(similarity)), float(similarity.max())
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     return Heat(
-        values=cosine,
+        values=similarity,
         colours=SIMILARITY_COLOURS,
         low=low,
         high=high,
-        label="cosine",
+        label="similarity",
         opacity=SIMILARITY_OPACITY,
     )
 

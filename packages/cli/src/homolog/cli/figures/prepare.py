@@ -80,11 +80,11 @@ def present_places(
     images: tuple[Image, Image],
     places: Sequence[tuple[float, float]],
     found: Transfer,
-    cosines: Float[Tensor, "N h w"],
+    similarities: Float[Tensor, "N h w"],
 ) -> PlaceView:
     """Return what is drawn of N places of the first photo and what is similar to them; all in pixels of the files.
 
-    `cosines` compare each place with the cells of a map of the second photo.
+    `similarities` compare each place with the cells of a map of the second photo.
     """
     sizes = equal_heights(
         *(image.size for image in images),
@@ -99,7 +99,7 @@ def present_places(
         xy0=_placed(first, torch.tensor(places)),
         xy1=_placed(second, found.xy),
         confidence=found.confidence.numpy(),
-        cosines=cosines.numpy(),
+        similarities=similarities.numpy(),
     )
 
 

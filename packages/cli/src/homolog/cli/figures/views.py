@@ -84,7 +84,7 @@ class PlaceView:
         xy0: [N 2], the places in pixels of the first photo as it is shown.
         xy1: [N 2], where they were found, in pixels of the second photo as it is shown.
         confidence: [N], of the places that were found.
-        cosines: [N h w], of each place with the cells of a map of the second photo.
+        similarities: [N h w], of each place with the cells of a map of the second photo.
     """
 
     photos: tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -92,7 +92,7 @@ class PlaceView:
     xy0: NDArray[np.float64]
     xy1: NDArray[np.float64]
     confidence: NDArray[np.float32]
-    cosines: NDArray[np.float32]
+    similarities: NDArray[np.float32]
 
 
 def equal_heights(
