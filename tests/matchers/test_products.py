@@ -15,7 +15,7 @@ from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.core.sampling import warp_maps
 from homolog.core.tracks import Queries
-from homolog.matchers.sparse import SparseCorrespondence
+from homolog.matchers.sparse import SparseCorrespondence, SparseMatcher
 from homolog.matchers.tracking import FrameByFrame
 from homolog.zoo import load_matcher
 
@@ -114,6 +114,7 @@ def test_a_matcher_that_sees_pairs_only_transfers_and_tracks_points(seen):
     """Its head compares both images first, so it cannot describe a point of one image."""
     matcher = load_matcher("mini_semidense", "resize=256", device="cpu")
     xy0 = torch.tensor([[200.0, 150.0], [260.0, 300.0]])
+    assert isinstance(matcher, SparseMatcher)
     moved = matcher.match(seen.photo, seen.view).transfer(xy0)
     with pytest.raises(CapabilityError, match=r"call match\(image0, image1\)\.transfer"):
         matcher.describe(matcher.extract(seen.photo), xy0)
