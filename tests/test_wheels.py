@@ -11,7 +11,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+from skimage import data
 
 pytestmark = pytest.mark.slow
 
@@ -184,3 +187,29 @@ def test_the_umbrella_brings_matching_and_evaluation_and_with_all_everything(
             )
             assert ended.returncode == 2
             assert "pip install 'homolog[" in ended.stderr
+        _match_without_network(command, tmp_path)
+
+
+def _match_without_network(command: Path, folder: Path) -> None:
+    """Match two photos where the weights of the default matcher are not installed and cannot be downloaded."""
+    photo = np.asarray(data.astronaut())[:256, :256]
+    for name, shown in (("a.png", photo[:224, :224]), ("b.png", photo[16:240, 8:232])):
+        Image.fromarray(shown).save(folder / name)
+    settings = {"HOMOLOG_OFFLINE": "1", "HOMOLOG_CACHE": str(folder / "cache")}
+    words = [command, "match", "a.png", "b.png"]
+    ended = subprocess.run(
+        words, cwd=folder, env=os.environ | settings, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.endswith("or use matcher=mini, which downloads nothing")
+    ended = subprocess.run(
+        [*words, "matcher=mini"],
+        cwd=folder,
+        env=os.environ | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 1 pairs matched" in ended.stdout

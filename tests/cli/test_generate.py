@@ -228,6 +228,7 @@ def test_several_workers_write_the_same(homolog, photos: Path, made: Path):
 def test_synthetic_tasks_need_no_data_on_disk(homolog, task: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOMOLOG_DATA", "nowhere")
     small = ("data.size=48", "data.frames=4", "data.tracks=12") if task == "video" else ("data.size=64",)
-    said = homolog("evaluate", "matcher=mini", f"task=synthetic_{task}", *small, "resize=128", "--limit", "2")
+    parts = "matches.resize=128", "points.resize=128"
+    said = homolog("evaluate", "matcher=small", f"task=synthetic_{task}", *small, *parts, "--limit", "2")
     assert said.code == 0, said.err
     assert "2 of " in said.out

@@ -37,10 +37,10 @@ def test_photos_in_all_pairs_are_extracted_once_in_one_run_and_across_runs(
     homolog, photos: Path, extracted: list[int]
 ):
     assert homolog("match", photos, *LIGHT, "--out", "first").code == 0
-    assert extracted == [1, 1, 1]
+    assert sum(extracted) == 3
     assert "3 entries" in homolog("cache", "info").out
     assert homolog("match", photos, *LIGHT, "--out", "second").code == 0
-    assert len(extracted) == 3
+    assert sum(extracted) == 3
     for one, other in itertools.combinations("abc", 2):
         first, second = (found(out, f"{one}__{other}") for out in ("first", "second"))
         assert len(first["xy0"]) > 100
@@ -54,10 +54,10 @@ def test_other_settings_of_the_extraction_ask_for_other_features_and_those_of_th
     pair = photos / "a.png", photos / "b.png"
     homolog("match", *pair, *LIGHT)
     homolog("match", *pair, *LIGHT, "head.window=5")
-    assert len(extracted) == 2
+    assert sum(extracted) == 2
     homolog("match", *pair, *LIGHT, "resize=160")
     homolog("match", *pair, *LIGHT, "detector.max_keypoints=100")
-    assert len(extracted) == 6
+    assert sum(extracted) == 6
 
 
 def test_the_parts_of_the_default_are_extracted_once_for_all_settings_of_their_heads(
@@ -66,13 +66,13 @@ def test_the_parts_of_the_default_are_extracted_once_for_all_settings_of_their_h
     pair = photos / "a.png", photos / "b.png"
     words = ("matches.resize=208", "points.resize=256", "--device", "cpu", "--verify", "homography")
     assert homolog("match", *pair, *words, "--out", "first").code == 0
-    assert extracted == [1, 1, 1, 1]
+    assert sum(extracted) == 4
     assert homolog("match", *pair, *words, "--out", "second").code == 0
     for name, array in found("first", "a__b").items():
         np.testing.assert_array_equal(array, found("second", "a__b")[name])
     for setting in ("matches.head.match_threshold=0.5", "points.head.temperature=0.1", "follow=false"):
         assert homolog("match", *pair, *words, setting).code == 0
-    assert len(extracted) == 4
+    assert sum(extracted) == 4
 
 
 def test_a_changed_photo_is_extracted_anew_though_its_name_is_the_same(
@@ -82,7 +82,7 @@ def test_a_changed_photo_is_extracted_anew_though_its_name_is_the_same(
     homolog("match", *pair, *LIGHT)
     (photos / "b.png").write_bytes((photos / "c.png").read_bytes())
     homolog("match", *pair, *LIGHT)
-    assert len(extracted) == 3
+    assert sum(extracted) == 3
 
 
 def test_half_takes_about_half_of_the_space_and_finds_nearly_the_same(homolog, photos: Path):
@@ -102,7 +102,7 @@ def test_half_takes_about_half_of_the_space_and_finds_nearly_the_same(homolog, p
 def test_off_leaves_nothing_on_disk_but_the_results(homolog, photos: Path, extracted: list[int]):
     for _ in range(2):
         assert homolog("match", photos, *LIGHT, "--cache", "off").code == 0
-    assert len(extracted) == 6
+    assert sum(extracted) == 6
     assert not Path("../cache").exists()
 
 

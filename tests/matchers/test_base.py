@@ -182,7 +182,7 @@ def test_features_without_keypoints_are_an_error_for_a_sparse_matcher(make, scen
     bare = ImageFeatures(features=features.features, keypoints=None, geometry=features.geometry)
     assert bare.original_xy is None
     with pytest.raises(CapabilityError, match="features that this matcher extracted"):
-        matcher.match_features(bare, features)
+        matcher.match_features(bare, features).matches()
 
 
 # --- the memory -----------------------------------------------------------------------------------

@@ -14,7 +14,9 @@ from homolog.core.image import Image, crop, resize
 from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.core.sampling import warp_maps
-from homolog.matchers.sparse import SparseCorrespondence
+from homolog.core.tracks import Queries
+from homolog.matchers.sparse import SparseCorrespondence, SparseMatcher
+from homolog.matchers.tracking import FrameByFrame
 from homolog.zoo import load_matcher
 
 DENSE = ["mini", "xfeat"]
@@ -106,3 +108,16 @@ def test_an_image_without_any_structure_has_no_matches(product, seen):
     gray = Image(pixels=torch.full((3, 96, 128), 0.5))
     assert len(product.match(gray, seen.view).matches()) == 0
     assert len(product.match(seen.view, gray).matches()) == 0
+
+
+def test_a_matcher_that_sees_pairs_only_transfers_and_tracks_points(seen):
+    """Its head compares both images first, so it cannot describe a point of one image."""
+    matcher = load_matcher("mini_semidense", "resize=256", device="cpu")
+    xy0 = torch.tensor([[200.0, 150.0], [260.0, 300.0]])
+    assert isinstance(matcher, SparseMatcher)
+    moved = matcher.match(seen.photo, seen.view).transfer(xy0)
+    with pytest.raises(CapabilityError, match=r"call match\(image0, image1\)\.transfer"):
+        matcher.describe(matcher.extract(seen.photo), xy0)
+    queries = Queries(xy=xy0, frame=torch.tensor([0, 0]))
+    tracks = FrameByFrame(matcher, visible_above=None, cycle=8.0).track([seen.photo, seen.view], queries)
+    assert torch.equal(tracks.xy[:, 1], moved.xy)

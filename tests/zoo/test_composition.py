@@ -136,7 +136,7 @@ def test_every_read_out_of_others_reads_a_backbone_in_its_square(
     [
         (("mini_dense", "backbone=dinov2_s", *tiny("backbone", "dinov2_s")), "sees both images together"),
         (("mini_dense", "head=nearest"), "expects a dense head"),
-        (("mini", "head=mini_coarse_to_fine"), "no feature map named fine"),
+        (("mini", "head=mini_coarse_to_fine"), "no feature map named coarse"),
         (
             ("superpoint_mnn", *tiny("detector", "superpoint"), "head=mini_coarse_to_fine"),
             "no feature map named coarse",
