@@ -4,6 +4,7 @@ A sparse matcher gets several pairs at once, because it extracts and compares fa
 """
 
 import functools
+import importlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -145,6 +146,8 @@ def match_all(
         writing.clear()
 
     drawing = ThreadPoolExecutor(1)
+    drawing.submit(importlib.import_module, "homolog.cli.figures.prepare")  # while the first pair is matched
+    drawing.submit(importlib.import_module, "homolog.cli.figures.matches")
     with progress_bar("matching", len(pairs)) as show:
         try:
             for index, (pair, comparison) in enumerate(_comparisons(matcher, pairs, options)):
