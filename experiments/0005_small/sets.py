@@ -222,12 +222,13 @@ def stereo_poses(sources: Sources, name: Path) -> dict[str, list[Pair]]:
     photos, (K0, K1, R, t) = calibrated_stereo(sources.opencv / "data")
     stereo = [(f"office-{number}", pair, (K0, K1, R, t)) for number, pair in photos.items()]
     aside = np.array([-1.0, 0.0, 0.0])
-    motorcycle = tuple(sources.photo(f"skimage/motorcycle_{side}.png") for side in ("left", "right"))
+    motorcycle = (sources.photo("skimage/motorcycle_left.png"), sources.photo("skimage/motorcycle_right.png"))
     K = np.array([[994.978, 0, 311.193], [0, 994.978, 254.877], [0, 0, 1]])
     K_right = K + np.array([[0, 0, 31.086], [0, 0, 0], [0, 0, 0]])
-    aloe = tuple(
+    aloe_left, aloe_right = (
         np.asarray(Image.fromarray(sources.photo(f"opencv/data/aloe{side}.jpg")).reduce(2)) for side in "LR"
     )
+    aloe = (aloe_left, aloe_right)
     assumed = np.array([[900.0, 0, 320.0], [0, 900.0, 277.0], [0, 0, 1]])
     for number in range(2):
         stereo.append((f"motorcycle-{number}", motorcycle, (K, K_right, np.eye(3), aside)))

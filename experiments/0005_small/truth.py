@@ -63,11 +63,12 @@ def panoramas(arguments: argparse.Namespace) -> None:
     folder = fetched_sources(arguments.data, arguments.out / "sources").vismatch / "sphereglue"
     turns = [rotation(yaw, pitch, 0) for pitch in (-15, 20) for yaw in range(0, 360, 60)]
     views: list[list[Any]] = []
+    cameras: list[np.ndarray] = []
     for file in FILES:
         panorama = read(folder / file)[::2, ::2]
         crops = [panorama_crop(panorama, turn, 75, (640, 640)) for turn in turns]
         views.append([as_image(np.ascontiguousarray(crop)) for crop, _ in crops])
-        K = crops[0][1]
+        cameras.append(crops[0][1])
     rays: dict[str, list[np.ndarray]] = {}
     for name in MATCHERS:
         matcher = loaded(name, arguments.weights)
@@ -79,7 +80,7 @@ def panoramas(arguments: argparse.Namespace) -> None:
                 continue
             for xy, turn, part in zip((found.xy0, found.xy1), (turns[i], turns[j]), parts, strict=True):
                 homogeneous = np.column_stack((xy.double().numpy(), np.ones(len(xy))))
-                ray = homogeneous @ np.linalg.inv(K).T @ turn.T
+                ray = homogeneous @ np.linalg.inv(cameras[0]).T @ turn.T
                 part.append(ray / np.linalg.norm(ray, axis=1, keepdims=True))
         rays[name] = [np.concatenate(part) for part in parts]
     write_panoramas(rays, directions)
@@ -120,33 +121,35 @@ def spherical_pose(rays0: np.ndarray, rays1: np.ndarray) -> tuple[np.ndarray, np
     rows = (rays1[:, :, None] * rays0[:, None, :]).reshape(-1, 9)
     best, inliers = 0, np.zeros(len(rows), bool)
     for _ in range(3000):
-        E = np.linalg.svd(rows[rng.integers(len(rows), size=8)])[2][8].reshape(3, 3)
-        near = abs(plane_angles(E, rays0, rays1)) < INLIER
+        sampled = np.linalg.svd(rows[rng.integers(len(rows), size=8)])[2][8].reshape(3, 3)
+        near = abs(plane_angles(sampled, rays0, rays1)) < INLIER
         if near.sum() > best:
             best, inliers = int(near.sum()), near
+    essential = np.eye(3)
     for _ in range(5):
-        E = np.linalg.svd(rows[inliers], full_matrices=False)[2][8].reshape(3, 3)
-        U, _, V = np.linalg.svd(E)
-        E = U @ np.diag([1.0, 1.0, 0.0]) @ V
-        inliers = abs(plane_angles(E, rays0, rays1)) < INLIER
-    R_a, R_b, t = cv2.decomposeEssentialMat(E)
+        U, _, V = np.linalg.svd(np.linalg.svd(rows[inliers], full_matrices=False)[2][8].reshape(3, 3))
+        essential = U @ np.diag([1.0, 1.0, 0.0]) @ V
+        inliers = abs(plane_angles(essential, rays0, rays1)) < INLIER
+    R_a, R_b, t = cv2.decomposeEssentialMat(essential)
     candidates = [(R, sign * t[:, 0]) for R in (R_a, R_b) for sign in (1, -1)]
-    R, t = max(candidates, key=lambda pose: in_front(pose, rays0[inliers], rays1[inliers]).sum())
+    pose = max(candidates, key=lambda each: in_front(each, rays0[inliers], rays1[inliers]).sum())
 
-    def pose(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        moved = t + x[3] * basis[0] + x[4] * basis[1]
-        return cv2.Rodrigues(x[:3])[0] @ R, moved / np.linalg.norm(moved)
+    def moved(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # A small turn of the rotation, and two small steps of the translation across its direction.
+        R, t = pose
+        across = np.linalg.svd(t[None])[2][1:]
+        shifted = t + x[3:] @ across
+        return cv2.Rodrigues(x[:3])[0] @ R, shifted / np.linalg.norm(shifted)
 
     def residuals(x: np.ndarray) -> np.ndarray:
-        turned, moved = pose(x)
-        return plane_angles(cross(moved) @ turned, rays0[inliers], rays1[inliers])
+        R, t = moved(x)
+        return plane_angles(cross(t) @ R, rays0[inliers], rays1[inliers])
 
     for _ in range(3):
-        basis = np.linalg.svd(t[None])[2][1:]
-        R, t = pose(least_squares(residuals, np.zeros(5), loss="soft_l1", f_scale=float(INLIER) / 4).x)
-        near = abs(plane_angles(cross(t) @ R, rays0, rays1)) < INLIER
-        inliers = near & in_front((R, t), rays0, rays1)
-    return R, t, inliers
+        pose = moved(least_squares(residuals, np.zeros(5), loss="soft_l1", f_scale=float(INLIER) / 4).x)
+        near = abs(plane_angles(cross(pose[1]) @ pose[0], rays0, rays1)) < INLIER
+        inliers = near & in_front(pose, rays0, rays1)
+    return pose[0], pose[1], inliers
 
 
 def plane_angles(E: np.ndarray, rays0: np.ndarray, rays1: np.ndarray) -> np.ndarray:
@@ -177,7 +180,8 @@ def pose_difference(
     """Return the angles between two rotations and between two translations, degrees."""
     (R0, t0), (R1, t1) = pose0, pose1
     cosines = (np.trace(R0.T @ R1) - 1) / 2, t0 @ t1 / np.linalg.norm(t0) / np.linalg.norm(t1)
-    return tuple(round(float(np.degrees(np.arccos(np.clip(each, -1, 1)))), 3) for each in cosines)
+    turn, shift = (round(float(np.degrees(np.arccos(np.clip(each, -1, 1)))), 3) for each in cosines)
+    return turn, shift
 
 
 def matches(arguments: argparse.Namespace) -> None:
@@ -194,7 +198,7 @@ def matches(arguments: argparse.Namespace) -> None:
         for file0, file1 in combinations(features, 2):
             pair = matcher.match_features(features[file0], features[file1]).matches()
             found[f"{name}|{file0}|{file1}"] = np.column_stack((pair.index0, pair.index1))
-    np.savez(arguments.out / "matches.npz", **found)
+    np.savez(arguments.out / "matches.npz", **found)  # pyright: ignore[reportArgumentType]
 
 
 def poses(arguments: argparse.Namespace) -> None:
@@ -238,7 +242,7 @@ def poses(arguments: argparse.Namespace) -> None:
 
 def reconstruct(folder: Path, out: Path, found: Path, names: tuple[str, ...]) -> Any:
     """Give matches to COLMAP: it verifies each pair and maps incrementally. Returns the largest model."""
-    import pycolmap
+    import pycolmap  # pyright: ignore[reportMissingImports]
 
     out.mkdir(parents=True, exist_ok=True)
     database, listed = out / "database.db", out / "pairs.txt"
@@ -278,7 +282,7 @@ def reconstruct(folder: Path, out: Path, found: Path, names: tuple[str, ...]) ->
     options.num_threads = 1
     options.random_seed = 0
     models = pycolmap.incremental_mapping(database, folder, out, options=options)
-    return max(models.values(), key=lambda model: model.num_reg_images())
+    return max(models.values(), key=_size)
 
 
 def described(model: Any, first: Any) -> dict[str, Any]:
@@ -306,6 +310,10 @@ def relative(image0: Any, image1: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the pose from camera 0 to camera 1."""
     matrix = (image1.cam_from_world() * image0.cam_from_world().inverse()).matrix()
     return matrix[:, :3], matrix[:, 3]
+
+
+def _size(model: Any) -> int:
+    return int(model.num_reg_images())
 
 
 def _summary(values: np.ndarray) -> list[float]:

@@ -134,23 +134,14 @@ def calibrated_stereo(folder: Path) -> tuple[dict[str, tuple[np.ndarray, np.ndar
         for side in (0, 1)
     ]
     (K0, bent0), (K1, bent1) = cameras
+    lefts, rights = ([each[side] for each in corners] for side in (0, 1))
     error, *_, R, t, _, _ = cv2.stereoCalibrate(
-        boards,
-        *([each[side] for each in corners] for side in (0, 1)),
-        K0,
-        bent0,
-        K1,
-        bent1,
-        (width, height),
-        flags=cv2.CALIB_FIX_INTRINSIC,
+        boards, lefts, rights, K0, bent0, K1, bent1, (width, height), flags=cv2.CALIB_FIX_INTRINSIC
     )
     if error > 0.5:
         raise ValueError(f"expected a stereo calibration below 0.5 px, got {error:.2f} px")
-    straight = {
-        number: tuple(
-            np.repeat(cv2.undistort(photo, K, bent)[..., None], 3, axis=2)
-            for photo, (K, bent) in zip(pair, cameras, strict=True)
-        )
-        for number, pair in photos.items()
-    }
+    straight: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for number, (left, right) in photos.items():
+        flat0, flat1 = cv2.undistort(left, K0, bent0), cv2.undistort(right, K1, bent1)
+        straight[number] = np.stack((flat0,) * 3, axis=2), np.stack((flat1,) * 3, axis=2)
     return straight, [K0, K1, R, t[:, 0]]
