@@ -37,7 +37,9 @@ MULTIPLE = 32  # the sides that the network works on; its coarsest level has thi
 MANY = 20_000  # keypoints of an image without max_keypoints, as in the authors' code
 SCALE, ALPHA = 1.0507009873554804934, 1.6732632423543772848  # of SELU
 TEMPERATURE = 0.1  # of the softmax that refines a keypoint
-STRIP = 2**17  # pixels of a strip on the CPU: 8 MB of 16 channels; smaller ones make threads wait for each other
+STRIP = (
+    2**17
+)  # pixels of a strip on the CPU: 8 MB of 16 channels; smaller ones make threads wait for each other
 STRIP_ON_DEVICE = 2**21  # an accelerator prefers few large steps
 CHUNK = 512  # keypoints described at once: their pixels need 20 to 40 MB
 
