@@ -20,6 +20,7 @@ Run: `python experiments/benchmarks/tracking.py` (four CPU minutes; `--repeats 1
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,7 +44,14 @@ CYCLE = 8.0
 
 SIZE = 256
 
-PRODUCTS = {"mini at 256": ("mini",), "xfeat at 512": ("xfeat", "resize=512", "+enlarge=true")}
+PRODUCTS = {
+    "mini, head nearest, at 256": ("mini", "head=nearest", "enlarge=false"),
+    "xfeat at 512": ("xfeat", "resize=512", "+enlarge=true"),
+}
+"""Those whose read-out the plain loop repeats."""
+
+OTHERS = ("small", "mini")
+"""Products as they are, for which only extraction and tracking are timed."""
 
 
 @dataclass
@@ -72,6 +80,12 @@ def main() -> None:
         assert isinstance(matcher, SparseMatcher)
         for mode in ("first", "strided"):
             print(_row(product, matcher, frames, tracks, mode, options.repeats), flush=True)
+    print(
+        "\n| product | queries | extraction CPU s | tracking CPU s | tracking / extraction |\n|---|---|---|---|---|"
+    )
+    for product in OTHERS:
+        for mode in ("first", "strided"):
+            print(_short_row(product, frames, tracks, mode, options.repeats), flush=True)
 
 
 def _options() -> argparse.Namespace:
@@ -154,6 +168,25 @@ def _row(
         f"| {whole / extraction:.2f}{over} | {loop:.2f} | {loop / whole:.2f} | {pairwise:.2f} | {pairwise / whole:.1f} "
         f"| {apart:.1e} |"
     )
+
+
+def _short_row(product: str, frames: list[Image], tracks: Tracks, mode: QueryMode, repeats: int) -> str:
+    track, frame = (
+        torch.from_numpy(part) for part in sample_queries(tracks.visible.numpy(), query_mode=mode)
+    )
+    queries = Queries(xy=tracks.xy[track, frame], frame=frame)
+    matcher: Any = load_matcher(product, device="cpu")
+
+    def extracted() -> None:
+        matcher.forget()
+        matcher.point_features(frames)
+
+    def tracked() -> None:
+        matcher.forget()
+        FrameByFrame(matcher, visible_above=None, cycle=CYCLE).track(frames, queries)
+
+    extraction, whole = (min(each) for each in alternating([extracted, tracked], repeats))
+    return f"| {product} | {mode} | {extraction:.2f} | {whole:.2f} | {whole / extraction:.2f} |"
 
 
 @torch.inference_mode()
