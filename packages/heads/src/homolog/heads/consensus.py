@@ -30,7 +30,7 @@ from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 from homolog.core.sampling import sample_points
 from homolog.heads.nearest import pair_nearest
-from homolog.heads.read_out import CHUNK, cells_around, cosines, lengths, locate_peak
+from homolog.heads.read_out import CHUNK, cells_around, chosen_map, cosines, lengths, locate_peak
 
 LEAST_SUPPORT = 0.3
 """Where fewer of the neighbours (by weight) lie on both images, they are outvoted by the missing ones."""
@@ -250,11 +250,7 @@ class Consensus(nn.Module):
         return resize_pixel((weight[..., None] * near.xy).sum(dim=1), cells, features.image_size)
 
     def _name(self, features: Features) -> str:
-        if self.map is not None:
-            return self.map
-        if len(features.maps) > 1:
-            raise ConfigError(f"consensus: expected one of the maps {', '.join(features.maps)}; set head.map")
-        return next(iter(features.maps))
+        return chosen_map(features, self.map, head="consensus")
 
 
 def _on_grid(planes: Float[Tensor, "N h w"], size: Size) -> Float[Tensor, "N H W"]:

@@ -13,7 +13,7 @@ from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, one_of
 from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
-from homolog.heads.read_out import CHUNK, Located, check_reading, cosines, locate, paired
+from homolog.heads.read_out import CHUNK, Located, check_reading, chosen_map, cosines, locate, paired
 
 # A maximum without its place runs at memory speed, one with its place some twenty times slower on a
 # CPU. Taking the place among the maxima of blocks, then inside one block, costs little more than the
@@ -458,11 +458,7 @@ class Nearest(nn.Module):
         return source.at(self._name(source), xy).float()
 
     def _name(self, features: Features) -> str:
-        if self.map is not None:
-            return self.map
-        if len(features.maps) > 1:
-            raise ConfigError(f"nearest: expected one of the maps {', '.join(features.maps)}; set head.map")
-        return next(iter(features.maps))
+        return chosen_map(features, self.map, head="nearest")
 
     def _cells(self, features: Features) -> Size:
         map_ = features[self._name(features)]

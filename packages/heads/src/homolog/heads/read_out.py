@@ -9,6 +9,7 @@ from torch import Tensor
 
 from homolog.core.coords import Size, pixel_grid
 from homolog.core.errors import ConfigError, ShapeError
+from homolog.core.features import Features
 from homolog.core.keypoints import Keypoints, Matches
 
 CHANNELS = 32
@@ -135,6 +136,19 @@ def lengths(cells: Float[Tensor, "D P"]) -> Float[Tensor, " P"]:
     squared = squares.sum(dim=0) + cells[even:].square().sum(dim=0)
     # Never below what `F.normalize` divides by; under the root, so that its gradient stays finite.
     return squared.clamp_min(1e-24).sqrt()
+
+
+def chosen_map(features: Features, name: str | None, *, head: str) -> str:
+    """Return the name of the map that a head reads: the one it was told, or the only one there is.
+
+    Raises:
+        ConfigError: several maps, and none was chosen.
+    """
+    if name is not None:
+        return name
+    if len(features.maps) > 1:
+        raise ConfigError(f"{head}: expected one of the maps {', '.join(features.maps)}; set head.map")
+    return next(iter(features.maps))
 
 
 def paired(
