@@ -312,10 +312,12 @@ def test_a_head_that_does_not_match_keypoints_leaves_the_indices_empty(tiny, sce
 class _Batched:
     """What makes a head of `tiny` one that compares batches; it records how many pairs it got."""
 
+    forward: Any
+
     def match_pairs(self, pairs: Any, *, batch_size: int) -> list[Matches]:
         self.calls = [*getattr(self, "calls", []), (len(pairs), batch_size)]
         self.first = [pair[0] for pair in pairs]
-        return [self.forward(*pair) for pair in pairs]  # type: ignore[attr-defined]
+        return [self.forward(*pair) for pair in pairs]
 
 
 @pytest.fixture(params=["one by one", "in batches"])
