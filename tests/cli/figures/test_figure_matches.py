@@ -1,11 +1,15 @@
 """Pictures of matches and transferred points: which are drawn, and where."""
 
+import io
+
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from homolog.cli.figures.layout import HEADER
 from homolog.cli.figures.matches import (
     INLIER_COLOURS,
     INLIERS,
@@ -55,10 +59,14 @@ def lines(figure: Figure) -> tuple[np.ndarray, np.ndarray]:
     return np.reshape(found[False], (-1, 2, 2)), np.reshape(found[True], (-1, 2, 2))
 
 
-def test_the_photos_are_shown_as_they_are(figures: list[Figure]):
-    draw_matches(view(np.zeros((0, 2)), np.zeros(0), None))
-    for image, photo in zip(figures[0].axes[0].images, PHOTOS, strict=True):
-        np.testing.assert_array_equal(image.get_array(), photo)
+def test_the_photos_are_shown_pixel_by_pixel_below_what_is_drawn():
+    png = draw_matches(view(np.array([[10.0, 20.0]]), np.ones(1), np.array([True])))
+    page = np.asarray(PIL.Image.open(io.BytesIO(png)))
+    left = (page.shape[1] - 600 - GAP) // 2
+    for photo, start in zip(PHOTOS, (left, left + 400 + GAP), strict=True):
+        shown = page[HEADER : HEADER + 300, start : start + photo.shape[1]]
+        np.testing.assert_array_equal(shown[40:], photo[40:])  # below the line
+        assert (shown[5:25] != photo[5:25]).any()
 
 
 def test_inliers_are_coloured_by_score_and_outliers_are_pale(figures: list[Figure]):

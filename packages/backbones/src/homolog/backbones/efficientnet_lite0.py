@@ -1,10 +1,14 @@
-"""EfficientNet-Lite0, trained on ImageNet, as a source of semantic feature maps (through timm)."""
+"""EfficientNet-Lite0, trained on ImageNet, as a source of semantic feature maps.
 
-from collections.abc import Mapping, Sequence
+The network stands here, under the names of timm's `tf_efficientnet_lite0`, because the default product
+reads it in every command, and the import of timm costs more time than the network (with torchvision's and
+torch's compiler behind it: two seconds). timm is the oracle of its tests.
+"""
+
+from collections.abc import Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any
 
-import timm
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -16,8 +20,17 @@ from homolog.core.weights import load_state, restore
 STRIDES = {"blocks.0": 2, "blocks.1": 4, "blocks.2": 8, "blocks.4": 16, "blocks.6": 32}
 """The maps there are: the last stage of each resolution, and its stride in pixels."""
 
-_DEPTHS = (1, 2, 2, 3, 3, 4, 1)  # blocks per stage
-_BLOCKS = [f"blocks.{stage}.{index}" for stage, depth in enumerate(_DEPTHS) for index in range(depth)]
+_STAGES = (  # blocks, kernel, stride of the first block, channels
+    (1, 3, 1, 16),
+    (2, 3, 2, 24),
+    (2, 5, 2, 40),
+    (3, 3, 2, 80),
+    (3, 5, 1, 112),
+    (4, 5, 2, 192),
+    (1, 3, 1, 320),
+)
+_STEM = 32  # channels
+_BLOCKS = [f"blocks.{stage}.{index}" for stage, (depth, *_) in enumerate(_STAGES) for index in range(depth)]
 _OUTSIDE = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
@@ -71,20 +84,14 @@ class EfficientNetLite0(nn.Module):
             raise ConfigError(f"EfficientNet-Lite0: expected at least one map{did_you_mean('', STRIDES)}")
         self._maps = [name for name in STRIDES if name in maps]
         self.multiple = STRIDES[self._maps[-1]]
-        network: Any = timm.create_model(
-            "tf_efficientnet_lite0",
-            features_only=True,
-            out_indices=[list(STRIDES).index(name) for name in self._maps],
-        )
-        self.channels: dict[str, int] = dict(zip(self._maps, network.feature_info.channels(), strict=True))
-        stages = int(self._maps[-1].removeprefix("blocks.")) + 1
-        network.blocks = network.blocks[:stages]  # what lies behind the last map would run for nothing
-        self.network: nn.Module = network
+        stages = [int(name.removeprefix("blocks.")) for name in self._maps]
+        self.channels = {name: _STAGES[stage][-1] for name, stage in zip(self._maps, stages, strict=True)}
+        self.network = _Network(stages)
         if checkpoint is not None:
             state = {
                 key: value
                 for key, value in to_timm(load_state(checkpoint)).items()
-                if _is_needed(key, stages)
+                if _is_needed(key, self.network.blocks)
             }
             restore(self.network, state, name=f"EfficientNet-Lite0 from {checkpoint.name}")
         self.eval()
@@ -106,6 +113,79 @@ class EfficientNetLite0(nn.Module):
             for name, output in zip(self._maps, outputs, strict=True)
         }
         return Features(maps=maps, image_size=size)
+
+
+class _Network(nn.Module):
+    """The stem and the stages up to the last that is read: what lies behind it would run for nothing."""
+
+    def __init__(self, stages: Sequence[int]) -> None:
+        super().__init__()
+        self.stages = stages
+        self.conv_stem = _SameConv(3, _STEM, 3, stride=2)
+        self.bn1 = _norm(_STEM)
+        blocks: list[nn.Sequential] = []
+        given = _STEM
+        for depth, kernel, stride, channels in _STAGES[: max(stages) + 1]:
+            first = _Block(given, channels, kernel, stride, expansion=6 if blocks else 1)
+            others = (_Block(channels, channels, kernel, 1, expansion=6) for _ in range(1, depth))
+            blocks.append(nn.Sequential(first, *others))
+            given = channels
+        self.blocks = nn.Sequential(*blocks)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+                nn.init.normal_(module.weight, std=(2 / fan_out) ** 0.5)
+
+    def forward(self, x: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
+        x = F.relu6(self.bn1(self.conv_stem(x)))
+        outputs = []
+        for stage, block in enumerate(self.blocks):
+            x = block(x)
+            if stage in self.stages:
+                outputs.append(x)
+        return outputs
+
+
+class _Block(nn.Module):
+    """Expand, filter each channel by itself, project; the very first block does not expand."""
+
+    def __init__(self, given: int, channels: int, kernel: int, stride: int, *, expansion: int) -> None:
+        super().__init__()
+        inner = given * expansion
+        filtering = _SameConv(inner, inner, kernel, stride=stride, groups=inner)
+        if expansion == 1:
+            self.conv_dw, self.bn1 = filtering, _norm(inner)
+            self.conv_pw, self.bn2 = nn.Conv2d(inner, channels, 1, bias=False), _norm(channels)
+        else:
+            self.conv_pw, self.bn1 = nn.Conv2d(given, inner, 1, bias=False), _norm(inner)
+            self.conv_dw, self.bn2 = filtering, _norm(inner)
+            self.conv_pwl, self.bn3 = nn.Conv2d(inner, channels, 1, bias=False), _norm(channels)
+        self.expands = expansion != 1
+        self.skips = stride == 1 and given == channels
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        if self.expands:
+            out = F.relu6(self.bn1(self.conv_pw(x)))
+            out = F.relu6(self.bn2(self.conv_dw(out)))
+            out = self.bn3(self.conv_pwl(out))
+        else:
+            out = self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
+        return x + out if self.skips else out
+
+
+class _SameConv(nn.Conv2d):
+    """A convolution with TensorFlow's "same" padding: of an odd number, the larger half is at the end."""
+
+    def __init__(self, given: int, channels: int, kernel: int, *, stride: int, groups: int = 1) -> None:
+        before, self.more = divmod(kernel - stride, 2)  # sides are multiples of the stride
+        super().__init__(given, channels, kernel, stride, padding=before, groups=groups, bias=False)
+
+    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        return super().forward(F.pad(input, [0, 1, 0, 1]) if self.more else input)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)  # TensorFlow's
 
 
 def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -134,7 +214,7 @@ def _timm_name(key: str) -> str:
         ) from error
 
 
-def _is_needed(key: str, stages: int) -> bool:
+def _is_needed(key: str, stages: Sized) -> bool:
     """Tell a tensor of the first stages from one of the later stages and of the classifier."""
     part, number, *_ = key.split(".")
-    return int(number) < stages if part == "blocks" else part not in ("conv_head", "bn2", "classifier")
+    return int(number) < len(stages) if part == "blocks" else part not in ("conv_head", "bn2", "classifier")

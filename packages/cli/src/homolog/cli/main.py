@@ -4,6 +4,8 @@ Only the module of the command that runs is imported; the help of `homolog` itse
 """
 
 import argparse
+import atexit
+import gc
 import os
 import re
 import shlex
@@ -83,6 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parse(sys.argv[1:] if argv is None else argv)
     except SystemExit as stop:
         return int(stop.code or 0)
+    atexit.register(
+        gc.freeze
+    )  # else Python walks all of torch's objects once more before it ends: half a second
     with notes_shown(), _cleanup_on_termination():
         try:
             code = _module(arguments.command).run(arguments)

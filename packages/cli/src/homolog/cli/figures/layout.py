@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 from matplotlib import font_manager, patheffects
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
@@ -61,6 +63,10 @@ class Page:
         axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
         return axes
 
+    def place_photo(self, x: int, y: int, photo: NDArray[np.uint8]) -> None:
+        """Place a photo [H W 3] below everything else, pixel by pixel."""
+        self.figure.add_artist(_Photo(x, self.height - y - len(photo), photo))
+
     def write(
         self, x: int, y: int, text: str, *, width: int, size: int, colour: str = MUTED, weight: str = "normal"
     ) -> None:
@@ -100,6 +106,20 @@ class Page:
         return self.figure.add_axes(
             (x / self.width, bottom / self.height, width / self.width, height / self.height)
         )
+
+
+class _Photo(Artist):
+    """A photo as it is: matplotlib's own images are resampled, which takes ten times as long."""
+
+    def __init__(self, left: int, bottom: int, photo: NDArray[np.uint8]) -> None:
+        super().__init__()
+        self.left, self.bottom = left, bottom
+        opaque = np.full(photo.shape[:2], 255, dtype=np.uint8)
+        self.rgba = np.dstack((photo, opaque))[::-1]  # the renderer starts at the bottom
+        self.set_zorder(-1)
+
+    def draw(self, renderer: RendererBase) -> None:
+        renderer.draw_image(renderer.new_gc(), self.left, self.bottom, self.rgba)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

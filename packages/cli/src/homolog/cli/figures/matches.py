@@ -20,7 +20,6 @@ from homolog.cli.figures.layout import (
     draw_dots,
     draw_label,
     draw_lines,
-    show_photos,
 )
 from homolog.cli.figures.views import (
     DENSE_PICTURE,
@@ -117,9 +116,12 @@ def _page(view: PairView, subtitle: str) -> tuple[Page, Axes, list[NDArray[np.fl
     height, content = sizes[0][0], sizes[0][1] + GAP + sizes[1][1]
     width = max(content, NARROWEST) + 2 * MARGIN
     page = Page(width, height + HEADER + FOOTER, title=view.title, subtitle=subtitle)
-    axes = page.axes((width - content) // 2, HEADER, width=content, height=height)
-    left = show_photos(axes, view.photos, [(rows, columns) for rows, columns in sizes])
-    return page, axes, [np.array([start, 0.0]) for start in left]
+    left = (width - content) // 2
+    axes = page.axes(left, HEADER, width=content, height=height)
+    starts = 0, sizes[0][1] + GAP
+    for photo, start in zip(view.photos, starts, strict=True):
+        page.place_photo(left + start, HEADER, photo)
+    return page, axes, [np.array([start, 0.0]) for start in starts]
 
 
 def _write_below(page: Page, text: str) -> None:

@@ -37,6 +37,9 @@ HEATMAP_HEIGHT = 560
 POINTS = 20
 """How many points a transfer picture shows."""
 
+TRIED = 200
+"""Of how many inliers, about, these points are chosen."""
+
 AGREE = 0.02
 """Fraction of the longer side up to which a match and a transferred point count as the same place."""
 
@@ -159,8 +162,7 @@ def _counts(comparison: Comparison) -> str:
 
 
 def _points(comparison: Comparison, shown: tuple[Image, Image]) -> PointView:
-    xy0 = _candidates(comparison)
-    moved = comparison.found.transfer(xy0)
+    xy0, moved = _candidates(comparison)
     chosen = choose_points(xy0, moved, comparison.image0.size, comparison.image1.size)
     confidence = moved.confidence[chosen]
     span = f", confidence {confidence.min():.2f} to {confidence.max():.2f}" if len(chosen) else ""
@@ -171,16 +173,19 @@ def _points(comparison: Comparison, shown: tuple[Image, Image]) -> PointView:
     )
 
 
-def _candidates(comparison: Comparison) -> NDArray[np.float32]:
-    """Return inliers that transfer places alike; when they are few, a grid of points too."""
-    inliers = comparison.matches.select(torch.from_numpy(comparison.verdict.inlier))
-    again = comparison.found.transfer(inliers.xy0)
-    off = (again.xy - inliers.xy1).norm(dim=1)
-    alike = inliers.xy0[off <= AGREE * max(comparison.image1.size)]
-    if len(alike) >= 3 * POINTS:
-        return alike.numpy()
-    grid = resize_pixel(pixel_grid(CELLS), CELLS, comparison.image0.size)
-    return torch.cat((alike, grid)).numpy()
+def _candidates(comparison: Comparison) -> tuple[NDArray[np.float32], Transfer]:
+    """Transfer inliers, and return those that are placed alike; when they are few, a grid of points too."""
+    inliers = torch.from_numpy(comparison.verdict.inlier).nonzero()[:, 0]
+    matches = comparison.matches.select(inliers[:: 1 + len(inliers) // TRIED])
+    moved = comparison.found.transfer(matches.xy0)
+    alike = (moved.xy - matches.xy1).norm(dim=1) <= AGREE * max(comparison.image1.size)
+    xy0, moved = matches.xy0[alike], Transfer(moved.xy[alike], moved.confidence[alike])
+    if len(xy0) < 3 * POINTS:
+        grid = resize_pixel(pixel_grid(CELLS), CELLS, comparison.image0.size)
+        more = comparison.found.transfer(grid)
+        xy0 = torch.cat((xy0, grid))
+        moved = Transfer(torch.cat((moved.xy, more.xy)), torch.cat((moved.confidence, more.confidence)))
+    return xy0.numpy(), moved
 
 
 def _placed(shown: Image, xy: Tensor) -> NDArray[np.float64]:
