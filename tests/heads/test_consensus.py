@@ -185,6 +185,20 @@ def test_fine_maps_settle_the_place_near_the_peak() -> None:
     torch.testing.assert_close(found.confidence, coarse.confidence)
 
 
+def test_a_large_map_is_averaged_and_settles_the_place_itself() -> None:
+    map0, map1 = noise(24, 32), noise(24, 32, seed=1)
+    halves = [features(F.avg_pool2d(map_[None], 2)[0], fine=map_) for map_ in (map0, map1)]
+    xy = pixel_grid((3, 4)) * 40 + 13
+    own = Consensus(cells=16).transfer(xy, features(map0), features(map1))
+    # The images of both are 256 x 192; the averaged map has cells of 16 pixels.
+    doubled = [Features(maps=each.maps, image_size=(24 * CELL, 32 * CELL)) for each in halves]
+    expected = Consensus(map="map", fine={"fine": 1.0}).transfer(xy, *doubled)
+    torch.testing.assert_close(own, expected)
+    # Each map is averaged by itself, whatever the other one needs.
+    small = features(F.avg_pool2d(map1[None], 2)[0])
+    assert Consensus(cells=16).transfer(xy, features(map0), small).xy.isfinite().all()
+
+
 def test_points_of_several_images_are_found_in_one_call_and_in_chunks() -> None:
     maps = [features(noise(10, 12, seed=seed), fine=noise(20, 24, seed=seed + 9)) for seed in range(3)]
     head = Consensus(map="map", fine={"fine": 1.0})

@@ -49,7 +49,7 @@ class Consensus(nn.Module):
     """Transfers points to where they and their neighbours agree; pairs keypoints as head `nearest` does.
 
     It works on any map of any backbone. A coarse semantic map (32 to 40 cells along the longer side) suits it
-    best, with finer maps in `fine`. The confidence is the fraction of the softmax of all scores that falls
+    best, with finer maps in `fine`; a larger one is averaged for the neighbours, which finds more and costs less. The confidence is the fraction of the softmax of all scores that falls
     around the answer; it is high where no other place resembles the neighbourhood.
     """
 
@@ -65,6 +65,7 @@ class Consensus(nn.Module):
         mirror: bool = False,
         temperature: float = 0.05,
         power: float = 6.0,
+        cells: int = 32,
         chunk: int = CHUNK,
     ) -> None:
         """Choose neighbours, and how they may be moved.
@@ -83,23 +84,25 @@ class Consensus(nn.Module):
             power: of the cosine on the fine maps, added to the score of the neighbours. A high one lets a place that
                 looks exactly alike outweigh the neighbours, as in the next frame of a video, and lets weaker
                 likeness decide only between places that the neighbours like equally.
+            cells: along the longer side of `map`, at most, where neighbours are compared. A larger map is averaged
+                down to that, and, unless there are others, is its own fine map.
             chunk: how many similarities to hold at a time.
 
         Raises:
             ConfigError: a value out of its range.
         """
         super().__init__()
-        if min(spacing, sigma, temperature, power, *scales) <= 0 or chunk < 1:
+        if min(spacing, sigma, temperature, power, *scales) <= 0 or min(cells, chunk) < 1:
             raise ConfigError(
-                "consensus: expected spacing, sigma, temperature, power and scales above 0 and a chunk of at least 1, "
-                f"got {spacing}, {sigma}, {temperature}, {power}, {list(scales)} and {chunk}"
+                "consensus: expected spacing, sigma, temperature, power and scales above 0, cells and a chunk of at least 1, "
+                f"got {spacing}, {sigma}, {temperature}, {power}, {list(scales)}, {cells} and {chunk}"
             )
         if not scales or not rotations:
             raise ConfigError("consensus: expected at least one scale and one rotation, got none")
         if fine is not None and (not fine or min(fine.values()) <= 0):
             raise ConfigError(f"consensus: expected fine maps with weights above 0 or null, got {dict(fine)}")
         self.map, self.fine = map, dict(fine or {})
-        self.temperature, self.power, self.chunk = temperature, power, chunk
+        self.temperature, self.power, self.cells, self.chunk = temperature, power, cells, chunk
         steps = [(0, 0), *((x, y) for x in (-1, 1) for y in (-1, 1)), (-2, 0), (2, 0), (0, -2), (0, 2)]
         self._offsets = [(x * spacing, y * spacing) for x, y in steps]
         weights = [math.exp(-(x * x + y * y) / (2 * sigma**2)) for x, y in self._offsets]
@@ -151,18 +154,18 @@ class Consensus(nn.Module):
             xy: pixel coordinates in the image that `features` describe.
             features: maps of one image (B = V = 1).
         """
-        name = self._name(features)
-        cells = _cells(features, name)
+        map_ = self._coarse(features)
+        cells = map_.shape[1], map_.shape[2]
         centre = resize_pixel(xy.float(), features.image_size, cells)
         around = centre[:, None] + centre.new_tensor(self._offsets)
         inside = (around >= -0.5) & (around <= around.new_tensor((cells[1] - 0.5, cells[0] - 0.5)))
         weight = around.new_tensor(self._weights) * inside.all(dim=-1)
-        map_ = _single(features, name)
         read = sample_points(map_[None], pixel_to_normalised(around.reshape(1, -1, 2), cells))[0]
         unit = F.normalize(read - map_.mean(dim=(1, 2)), dim=1).unflatten(0, around.shape[:2])
         tensors = {"neighbours": unit * weight[..., None], "weight": weight}
         tensors |= {
-            f"fine.{fine}": F.normalize(features.at(fine, xy.float()).float(), dim=1) for fine in self.fine
+            f"fine.{fine}": F.normalize(features.at(fine, xy.float()).float(), dim=1)
+            for fine in self.fine or (self._name(features),)
         }
         return Described(tensors=tensors)
 
@@ -176,7 +179,8 @@ class Consensus(nn.Module):
         Returns:
             Pixel coordinates in the image that `features` describe, and confidence in [0, 1].
         """
-        found = [self._find(part, features) for part in self._parts(described, features)]
+        map_ = self._coarse(features)
+        found = [self._find(part, map_, features) for part in self._parts(described, map_, features)]
         return Transfer(*(torch.cat(part) for part in zip(*found, strict=True)))
 
     def similarity(
@@ -184,23 +188,40 @@ class Consensus(nn.Module):
     ) -> Float[Tensor, "N h w"]:
         """Return the scores of points of image 0 on every cell of `map` of image 1; arguments as for `transfer`."""
         described = self.describe(xy0, features0)
-        parts = self._parts(described, features1)
-        return torch.cat([self._scores(part, features1) for part in parts])
+        map_ = self._coarse(features1)
+        return torch.cat([self._scores(part, map_) for part in self._parts(described, map_, features1)])
 
-    def _parts(self, described: Described, features: Features) -> list[Described]:
-        height, width = _cells(features, self._name(features))
-        largest = max(
-            [height * width * len(self._offsets), *(math.prod(_cells(features, name)) for name in self.fine)]
+    def _coarse(self, features: Features) -> Float[Tensor, "C h w"]:
+        """Return the map of the neighbourhoods, averaged where it is large."""
+        map_ = _single(features, self._name(features))
+        height, width = map_.shape[1:]
+        if max(height, width) <= self.cells:
+            return map_
+        # As products of matrices, because torch's own averaging takes ten times as long.
+        down, across = (
+            _averaging(side, round(side * self.cells / max(height, width)), map_) for side in (height, width)
         )
+        return down.T @ map_ @ across
+
+    def _fine(self, map_: Float[Tensor, "C h w"], features: Features) -> Mapping[str, float]:
+        name = self._name(features)
+        averaged = tuple(map_.shape[1:]) != _cells(features, name)
+        return self.fine or ({name: 1.0} if averaged else {})
+
+    def _parts(
+        self, described: Described, map_: Float[Tensor, "C h w"], features: Features
+    ) -> list[Described]:
+        fine = [math.prod(_cells(features, name)) for name in self._fine(map_, features)]
+        largest = max([map_[0].numel() * len(self._offsets), *fine])
         rows = max(1, self.chunk // largest)
         index = torch.arange(len(described), device=described.tensors["weight"].device)
         return [described.select(part) for part in index.split(rows)]
 
-    def _find(self, described: Described, features: Features) -> Transfer:
-        scores = self._scores(described, features)
+    def _find(self, described: Described, map_: Float[Tensor, "C h w"], features: Features) -> Transfer:
+        scores = self._scores(described, map_)
         size = (scores.shape[1], scores.shape[2])
-        if self.fine:
-            xy = self._settled(scores, described, features)
+        if fine := self._fine(map_, features):
+            xy = self._settled(scores, fine, described, features)
         else:
             peak = locate_peak(scores, window=3, temperature=self.temperature)
             xy = resize_pixel(peak.xy, size, features.image_size)
@@ -210,8 +231,7 @@ class Consensus(nn.Module):
         fraction = near.read((scores.flatten(1) / self.temperature).softmax(dim=1), outside=0.0)
         return Transfer(xy, fraction.sum(dim=1).clamp_max(1))
 
-    def _scores(self, described: Described, features: Features) -> Float[Tensor, "N h w"]:
-        map_ = _single(features, self._name(features))
+    def _scores(self, described: Described, map_: Float[Tensor, "C h w"]) -> Float[Tensor, "N h w"]:
         size = (map_.shape[1], map_.shape[2])
         cells = map_.flatten(1)
         neighbours, weight = described.tensors["neighbours"], described.tensors["weight"]
@@ -236,14 +256,18 @@ class Consensus(nn.Module):
         return best
 
     def _settled(
-        self, scores: Float[Tensor, "N h w"], described: Described, features: Features
+        self,
+        scores: Float[Tensor, "N h w"],
+        fine: Mapping[str, float],
+        described: Described,
+        features: Features,
     ) -> Float[Tensor, "N 2"]:
         """Return pixel coordinates of the best cell of the finest map, refined by the cells around it."""
-        cells = _cells(features, next(iter(self.fine)))
+        cells = _cells(features, next(iter(fine)))
         cosine = scores.new_zeros(len(scores), *cells)
-        for name, weight in self.fine.items():
+        for name, weight in fine.items():
             here = cosines(described.tensors[f"fine.{name}"], _single(features, name))
-            cosine += weight / sum(self.fine.values()) * _on_grid(here, cells)
+            cosine += weight / sum(fine.values()) * _on_grid(here, cells)
         total = _on_grid(scores, cells) + cosine.clamp_min(0) ** self.power
         near = cells_around(total.flatten(1).argmax(dim=1), cells, window=3)
         weight = near.read(cosine.flatten(1) / FINE_TEMPERATURE, outside=-torch.inf).softmax(dim=1)
@@ -251,6 +275,10 @@ class Consensus(nn.Module):
 
     def _name(self, features: Features) -> str:
         return chosen_map(features, self.map, head="consensus")
+
+
+def _averaging(side: int, cells: int, like: Tensor) -> Float[Tensor, "side cells"]:
+    return F.adaptive_avg_pool1d(torch.eye(side, dtype=like.dtype, device=like.device), max(1, cells))
 
 
 def _on_grid(planes: Float[Tensor, "N h w"], size: Size) -> Float[Tensor, "N H W"]:
