@@ -85,7 +85,9 @@ def test_a_part_of_a_part_is_chosen_by_its_place():
         "match",
         ["head@points.head=nearest", "detector@matches.detector=disk", "head@matches.head=lightglue_disk"],
     )
-    # A value that names no file of the group is a value.
+    with pytest.raises(ConfigError, match="no head named 'nearst'; did you mean nearest"):
+        compose("match", ["points.head=nearst"])
+    # What is no part, but shares its name with a group, keeps its value.
     assert compose("match", ["matcher=xfeat", "head.source=cell"])["head"]["source"] == "cell"
 
 

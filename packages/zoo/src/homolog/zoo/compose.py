@@ -23,6 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 from homolog.core.errors import ConfigError, did_you_mean
 from homolog.zoo.renamed import CHOICES, SETTINGS, setting_renamed
 
+PARTS = ("backbone", "detector", "fusion", "head")
+"""Groups whose files stand for a part of a product, so that a plain word is always the name of one."""
+
 
 def compose(entry: str, overrides: Sequence[str] = (), *, configs: Path | None = None) -> dict[str, Any]:
     """Read a configuration and apply overrides to it.
@@ -119,12 +122,13 @@ def _fresh(singleton: Any) -> Any:
 def _with_package(override: str, folder: Path) -> str:
     """Return `points.head=nearest` as `head@points.head=nearest`, and other overrides as they are.
 
-    Otherwise Hydra would set the part to a string.
+    Otherwise Hydra would set the part to a string, the name of a file or a misspelt one.
     """
     key, _, value = override.partition("=")
     above, _, group = key.rpartition(".")
     known = (folder / group / f"{value}.yaml").is_file() or f"{group}/{value}" in CHOICES
-    return f"{group}@{key}={value}" if known and re.fullmatch(r"\w+(\.\w+)*", above) else override
+    chosen = known or (group in PARTS and re.fullmatch(r"\w+", value) and value != "null")
+    return f"{group}@{key}={value}" if chosen and re.fullmatch(r"\w+(\.\w+)*", above) else override
 
 
 def _plain(config: object) -> dict[str, Any]:
