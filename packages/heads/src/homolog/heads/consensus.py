@@ -61,7 +61,7 @@ class Consensus(nn.Module):
         spacing: float = 1.5,
         sigma: float = 2.0,
         scales: Sequence[float] = (0.667, 1.0, 1.333),
-        rotations: Sequence[float] = (0.0,),
+        rotations: Sequence[float] = (-30.0, 30.0),
         mirror: bool = False,
         temperature: float = 0.05,
         power: float = 6.0,
@@ -78,7 +78,7 @@ class Consensus(nn.Module):
                 away, and four two spacings beside, above and below it.
             sigma: of the Gaussian that weighs them, in cells.
             scales: by how much image 1 may be larger than image 0 around a point.
-            rotations: by how many degrees it may be turned (clockwise, as y points down).
+            rotations: by how many degrees it may be turned instead (clockwise, as y points down).
             mirror: whether it may also be mirrored.
             temperature: divides the scores before the softmax of the confidence and, without `fine`, of the place.
             power: of the cosine on the fine maps, added to the score of the neighbours. A high one lets a place that
@@ -97,8 +97,8 @@ class Consensus(nn.Module):
                 "consensus: expected spacing, sigma, temperature, power and scales above 0, cells and a chunk of at least 1, "
                 f"got {spacing}, {sigma}, {temperature}, {power}, {list(scales)}, {cells} and {chunk}"
             )
-        if not scales or not rotations:
-            raise ConfigError("consensus: expected at least one scale and one rotation, got none")
+        if not scales:
+            raise ConfigError("consensus: expected at least one scale, got none")
         if fine is not None and (not fine or min(fine.values()) <= 0):
             raise ConfigError(f"consensus: expected fine maps with weights above 0 or null, got {dict(fine)}")
         self.map, self.fine = map, dict(fine or {})
@@ -110,8 +110,7 @@ class Consensus(nn.Module):
         self._moved = [
             [_moved(offset, scale, math.radians(degrees), flip) for offset in self._offsets]
             for flip in ((1.0, -1.0) if mirror else (1.0,))
-            for degrees in rotations
-            for scale in scales
+            for scale, degrees in (*((scale, 0.0) for scale in scales), *((1.0, turn) for turn in rotations))
         ]
 
     @property
@@ -197,11 +196,8 @@ class Consensus(nn.Module):
         height, width = map_.shape[1:]
         if max(height, width) <= self.cells:
             return map_
-        # As products of matrices, because torch's own averaging takes ten times as long.
-        down, across = (
-            _averaging(side, round(side * self.cells / max(height, width)), map_) for side in (height, width)
-        )
-        return down.T @ map_ @ across
+        shrunk = [max(1, round(side * self.cells / max(height, width))) for side in (height, width)]
+        return F.interpolate(map_[None], size=shrunk, mode="bilinear", antialias=True)[0]
 
     def _fine(self, map_: Float[Tensor, "C h w"], features: Features) -> Mapping[str, float]:
         name = self._name(features)
@@ -275,10 +271,6 @@ class Consensus(nn.Module):
 
     def _name(self, features: Features) -> str:
         return chosen_map(features, self.map, head="consensus")
-
-
-def _averaging(side: int, cells: int, like: Tensor) -> Float[Tensor, "side cells"]:
-    return F.adaptive_avg_pool1d(torch.eye(side, dtype=like.dtype, device=like.device), max(1, cells))
 
 
 def _on_grid(planes: Float[Tensor, "N h w"], size: Size) -> Float[Tensor, "N H W"]:
