@@ -10,16 +10,20 @@ import torch
 
 
 def alternating(
-    runs: Sequence[Callable[[], object]], repeats: int, *, clock: Callable[[], float] = time.process_time
+    runs: Sequence[Callable[[], object]],
+    repeats: int,
+    *,
+    clock: Callable[[], float] = time.process_time,
+    warm_up: bool = True,
 ) -> list[list[float]]:
-    """Return the seconds of `repeats` runs of each function; they alternate, and a first round warms up."""
+    """Return the seconds of `repeats` runs of each function; they alternate, and a first round may warm up."""
     times: list[list[float]] = [[] for _ in runs]
-    for _ in range(repeats + 1):
+    for _ in range(repeats + warm_up):
         for run, taken in zip(runs, times, strict=True):
             start = clock()
             run()
             taken.append(clock() - start)
-    return [taken[1:] for taken in times]
+    return [taken[warm_up:] for taken in times]
 
 
 def circumstances(*packages: str) -> str:
