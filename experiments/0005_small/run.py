@@ -269,7 +269,7 @@ def shown(scores: dict[str, Any] | None) -> str:
     figures = [
         value
         for name, value in next(iter(scores.values()))
-        if name.startswith(("AUC", "PCK", "AJ", "delta", "OA"))
+        if name.startswith(("AUC", "PCK", "AJ", "<delta", "OA"))
     ]
     return "/".join("-" if value is None else f"{100 * value:.1f}" for value in figures[:3])
 
