@@ -1,7 +1,7 @@
 """What does transfer by consensus cost, against transfer by nearest neighbours on the same maps?
 
 `Nearest.transfer` compares each point with all cells, and its answer with all cells of the first image, on the
-finest map there is. `Consensus.transfer` compares thirteen neighbours of each point, one way, with the cells of a
+finest map there is. `Consensus.transfer` compares nine neighbours of each point, one way, with the cells of a
 coarse map, and the point itself with those of the finest map. Two sets of maps: those of the product `small` on a
 photo of 768 x 768, and one map as DINOv2 gives it, which both heads read.
 
@@ -24,7 +24,7 @@ SIDE = 768
 """Of the images, in pixels."""
 
 MAPS = {
-    "coarse 32 x 32 x 496, unified 96 x 96 x 176": {"coarse": (496, 32), "unified": (176, 96)},
+    "coarse 40 x 40 x 496, unified 96 x 96 x 176": {"coarse": (496, 40), "unified": (176, 96)},
     "one map 55 x 55 x 768": {"only": (768, 55)},
 }
 
@@ -63,7 +63,8 @@ def _row(name: str, shapes: dict[str, tuple[int, int]], points: int, repeats: in
     xy = torch.rand(points, 2, generator=generator) * (SIDE - 1)
     first, *others = shapes
     nearest = Nearest(map=others[0] if others else first)
-    consensus = Consensus(map=first, fine={others[0]: 1.0} if others else None)
+    # As in head/consensus_unified and head/consensus.
+    consensus = Consensus(map=first, fine={others[0]: 1.0}, cells=40) if others else Consensus()
     runs = [lambda: nearest.transfer(xy, *both), lambda: consensus.transfer(xy, *both)]
     old, new = (min(times) for times in alternating(runs, repeats))
     return f"| {name} | {points} | {1e3 * old:.1f} | {1e3 * new:.1f} | {new / old:.2f} |"
