@@ -33,8 +33,8 @@ POINTS = np.random.default_rng(3).uniform((-1.2, -0.8, 4), (1.2, 0.8, 6), (40, 3
 
 
 def pose(number: int) -> Any:
-    rotation = colmap.Rotation3d(np.array([0.02 * number, -0.06 * number, 0.03 * number]))
-    return colmap.Rigid3d(rotation, np.array([0.25 * number, -0.1 * number, 0.05 * number]))
+    rotation = colmap.Rotation3d(np.array([0.02, -0.06, 0.03]) * number + 0.0)
+    return colmap.Rigid3d(rotation, np.array([0.25, -0.1, 0.05]) * number + 0.0)
 
 
 def seen(number: int) -> range:
@@ -210,13 +210,16 @@ def test_pairs_depend_on_the_seed_and_not_on_the_order_of_the_model(tmp_path: Pa
     assert everything == names
 
 
-@pytest.mark.parametrize("camera", [RADIAL, ("OPENCV_FISHEYE", [60.0, 61.0, 48.0, 36.0, 0.02, 0, 0, 0])])
+FISHEYE = ("OPENCV_FISHEYE", [60.0, 61.0, 48.0, 36.0, 0.02, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(("camera", "where"), [(RADIAL, (1.9, -1.2, 5.0)), (FISHEYE, (0.9, -0.5, 5.0))])
 def test_a_distorted_photo_becomes_that_of_a_pinhole_camera(
-    tmp_path: Path, camera: tuple[str, list[float]]
+    tmp_path: Path, camera: tuple[str, list[float]], where: tuple[float, float, float]
 ) -> None:
     model = write(tmp_path, camera=camera)
     # A blurred dot where the lens puts a point.
-    point = pose(0) * np.array([0.9, -0.5, 5.0])
+    point = np.array(where)  # in the camera of image 0
     x, y = model.cameras[7].img_from_cam(point) - 0.5
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     dot = np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
@@ -227,7 +230,7 @@ def test_a_distorted_photo_becomes_that_of_a_pinhole_camera(
     found = [float((weight * axis).sum() / weight.sum()) for axis in (columns, rows)]
     expected = sample.camera0.project(torch.from_numpy(point)).tolist()
     np.testing.assert_allclose(found, expected, atol=0.1)
-    assert max(abs(x - expected[0]), abs(y - expected[1])) > 0.15  # the lens does move it
+    assert max(abs(x - expected[0]), abs(y - expected[1])) > 0.12  # the lens does move it
 
 
 def test_photos_that_were_resized_on_disk_are_undistorted_too(tmp_path: Path) -> None:
@@ -274,7 +277,7 @@ def test_names_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     write(tmp_path, "text")
     path = tmp_path / "sparse/0/images.txt"
     path.write_text(path.read_text().replace("db/0.png", "../../secret.png"))
-    data = draw(tmp_path, names="*[01].png")
+    data = draw(tmp_path, overlap=(0.25, 0.25))  # the images 0 and 3
     with pytest.raises(DataError, match="expected the name of a file below"):
         data[0]
 
@@ -340,7 +343,7 @@ CHANGES: list[tuple[str, str, Callable[[str], str]]] = [
     ("cameras.txt", "PARAMS, got", lambda text: text.replace("37.5", "x")),
     ("images.txt", "camera 8, which is not there", lambda text: text.replace(" 7 db", " 8 db")),
     ("images.txt", "a second image of that name", lambda text: text.replace("db/0.png", "db/1.png")),
-    ("images.txt", "CAMERA_ID NAME", lambda text: text.replace(" 7 db", " db")),
+    ("images.txt", "camera 0, which is not there", lambda text: text.replace(" 7 db", " db")),
     ("images.txt", "CAMERA_ID NAME", lambda text: text.replace(" -1", " minus")),
     ("images.txt", "unit quaternion", lambda text: text.replace("1 1 0 0 0", "1 2 0 0 0")),
     ("images.txt", "finite numbers", lambda text: text.replace("1 1 0 0 0 0 0 0", "1 1 0 0 0 inf 0 0")),
@@ -383,6 +386,8 @@ def test_unknown_choices_are_refused(tmp_path: Path) -> None:
     for wrong in ({"overlap": (0.5, 0.1)}, {"overlap": (0.0, 1.5)}, {"min_shared": 0}, {"count": 0}):
         with pytest.raises(ConfigError, match="COLMAP pairs: expected overlaps"):
             draw(tmp_path, **wrong)
+    with pytest.raises(DataError, match="among 0 images named 'query/"):
+        draw(tmp_path, names="query/*")
     with pytest.raises(DataError, match=r"overlap of 0\.9 to 1 .* among 4 images named '\*', got none"):
         draw(tmp_path, overlap=(0.9, 1.0))
 

@@ -161,7 +161,7 @@ def _model_folder(root: Path, model: str | None) -> Path:
 
 def covisible_pairs(views: Sequence[View], min_shared: int) -> list[_Pair]:
     """Return the pairs of views with at least `min_shared` common points, in the order of the views."""
-    counts = np.array([len(view.points) for view in views])
+    counts = np.array([len(view.points) for view in views], dtype=np.int64)
     numbers = np.concatenate([np.empty(0, dtype=np.int64), *(view.points for view in views)])
     _, point = np.unique(numbers, return_inverse=True)
     viewer = np.repeat(np.arange(len(views)), counts)[np.argsort(point, kind="stable")]
