@@ -1,5 +1,6 @@
 # The public names of homolog.data: type checkers read them here, lazy_loader imports each on first use.
 from .ap10k import Ap10kPairs as Ap10kPairs
+from .colmap import ColmapPairs as ColmapPairs
 from .deepaerial import DeepAerial as DeepAerial
 from .gso import GoogleScannedObjects as GoogleScannedObjects
 from .homography_pairs import HomographyPairs as HomographyPairs
@@ -27,3 +28,4 @@ from .tapvid import TapVid as TapVid
 from .tapvid import tapvid_file as tapvid_file
 from .tss import TssPairs as TssPairs
 from .wxbs import WxBS as WxBS
+from .zeb import Zeb as Zeb
