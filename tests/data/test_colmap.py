@@ -80,7 +80,13 @@ def photo(path: Path, size: tuple[int, int] = (HEIGHT, WIDTH)) -> None:
 
 
 def draw(root: Path, **settings: Any) -> ColmapPairs:
-    chosen = {"images": "images", "overlap": (0.1, 0.9), "min_shared": 5, "undistort": True, **settings}
+    chosen: dict[str, Any] = {
+        "images": "images",
+        "overlap": (0.1, 0.9),
+        "min_shared": 5,
+        "undistort": True,
+        **settings,
+    }
     return ColmapPairs(root=root, **chosen)
 
 

@@ -76,7 +76,7 @@ class Zeb(ListedPairs[_Pair]):
             raise ConfigError("ZEB: expected at least one set in subsets, got none")
         self._root = root_of(root, LAYOUT)
         self._origin: Origin = origin
-        self._pairs: list[_Pair] = []
+        pairs: list[_Pair] = []
         for subset in subsets:
             one_of("subsets", subset, SEPARATORS)
             paths = sorted((self._root / subset).glob("*.txt"))
@@ -84,7 +84,8 @@ class Zeb(ListedPairs[_Pair]):
                 raise DataError(
                     f"{self._root / subset}: expected a text file for each pair, found none; {LAYOUT.advice()}"
                 )
-            self._pairs += [_Pair(subset, path) for path in paths]
+            pairs += [_Pair(subset, path) for path in paths]
+        self._pairs = pairs
 
     def _read(self, index: int, pair: _Pair, /) -> PairSample:
         first, *_ = read_lines(pair.path, LAYOUT.advice()) or [""]
