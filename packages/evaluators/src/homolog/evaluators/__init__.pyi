@@ -28,6 +28,7 @@ from .image_sizes import Downscaled as Downscaled
 from .image_sizes import Original as Original
 from .image_sizes import PaddedSquare as PaddedSquare
 from .image_sizes import StretchedSquare as StretchedSquare
+from .image_sizes import TruncatedSquare as TruncatedSquare
 from .image_sizes import WorkingSize as WorkingSize
 from .keypoint_pck import PckProtocol as PckProtocol
 from .keypoint_pck import average_pck as average_pck
