@@ -41,6 +41,7 @@ from .opencv_solvers import OpencvFundamental as OpencvFundamental
 from .opencv_solvers import OpencvHomography as OpencvHomography
 from .opencv_solvers import OpencvPose as OpencvPose
 from .pose import PoseProtocol as PoseProtocol
+from .pose import PoseShuffleProtocol as PoseShuffleProtocol
 from .pose import PoseSweepProtocol as PoseSweepProtocol
 from .pose import pose_error as pose_error
 from .pose import rotation_error as rotation_error
@@ -68,6 +69,7 @@ from .solvers import PoselibHomography as PoselibHomography
 from .solvers import PoselibPose as PoselibPose
 from .solvers import estimate_all as estimate_all
 from .tracking import TapVidProtocol as TapVidProtocol
+from .tracking import TracksPck as TracksPck
 from .tracking import TracksPckProtocol as TracksPckProtocol
 from .tracking import sample_queries as sample_queries
 from .tracking import tapvid as tapvid
