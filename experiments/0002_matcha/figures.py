@@ -163,6 +163,8 @@ def table_3(rows: dict[str, dict[str, float]]) -> None:
     shown = {"pck": "PCK@0.1, real objects", "made_up_pck": "PCK@0.1, synthetic objects"}
     shown |= {"held_transfer": "points within 3 px, held-out photos", "clip_pck": "PCK@0.1 per image, clip"}
     known = {name: label for name, label in TABLE_3.items() if name in rows}
+    if len(known) < 2:
+        return
     figure, axes = plt.subplots(1, len(shown), figsize=(12, 4), layout="constrained", sharey=True)
     for axis, (name, label) in zip(axes, shown.items(), strict=True):
         values = [100 * rows[variant][name] for variant in known]
