@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def of_pck(*values: float | None, after: str = " per image, box") -> dict[str, f
     }
 
 
-def of_auc(*values: float) -> dict[str, float | None]:
+def of_auc(*values: float | None) -> dict[str, float | None]:
     return {f"AUC@{degrees}deg": value for degrees, value in zip((5, 10, 20), values, strict=True)}
 
 

@@ -257,9 +257,11 @@ def _over_three_thresholds(result: Result | None) -> float | None:
         return None
     headline = result["headline"]
     named = THRESHOLD.fullmatch(headline["name"])
+    if named is None:
+        return None
     values: dict[str, float | None] = {}
     for content in result["protocols"].values():
-        for score in content["scores"] if named and content["name"] == headline["protocol"] else ():
+        for score in content["scores"] if content["name"] == headline["protocol"] else ():
             other = THRESHOLD.fullmatch(score["name"])
             if other and not score["category"] and other.group(1, 3) == named.group(1, 3):
                 values[other.group(2)] = score["value"]
