@@ -154,7 +154,9 @@ def test_the_best_fractions_are_marked_and_other_units_are_not(tmp_path: Path):
     assert re.findall(r'<td class="best">([^<]*)', page) == ["75.0", "75.0"]
 
 
-def at_thresholds(matcher: str, task: str, values: dict[str, float | None], *, kind: str = "semantic") -> Any:
+def at_thresholds(
+    matcher: str, task: str, values: Mapping[str, float | None], *, kind: str = "semantic"
+) -> Any:
     """A result whose first score is the headline."""
     scores = [score(value, name=name) for name, value in values.items()]
     made = result(matcher, task, 0.5, kind=kind)
@@ -217,7 +219,7 @@ def test_thresholds_beside_the_three_of_table_4_do_not_count():
     ],
     ids=["no threshold", "two", "four", "one is missing"],
 )
-def test_a_headline_without_three_thresholds_has_no_average(values: dict[str, float | None]):
+def test_a_headline_without_three_thresholds_has_no_average(values: Mapping[str, float | None]):
     assert average("a", [at_thresholds("a", "task", values)]) is None
 
 
