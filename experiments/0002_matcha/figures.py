@@ -43,20 +43,30 @@ PARTS = {
     "efficientnet": ("EfficientNet-Lite0 alone", "#7a7a7a", "s"),
 }
 SEEDS = ("guarded", "guarded_seed1", "guarded_seed2")
-ABLATION = {
-    "none": "M1\nnone",
-    "self": "M2\nself",
-    "cross": "M3\ncross",
-    "both": "M4\nboth",
+ATTENTION = {"none": "none", "self": "self", "cross": "cross", "both": "both"}
+"""Kinds of attention of a block."""
+
+TABLE_3 = {
+    "union": "no fusion",
+    "plain_third": "no fusion\n+ third map",
+    "each_semantic": "two features:\nF_s",
+    "each_geometric": "two features:\nF_g",
+    "each_joint": "one feature\nF_t",
+    "each": "F_m: + third map\n(MATCHA)",
+    "semantic_only": "F_m, only F_s\nsupervised",
+    "geometric_only": "F_m, only F_g\nsupervised",
+    "one_only": "F_m, only F_m\nsupervised",
 }
+"""What the paper's table 3 varies: the third map, the fusion, its supervision, one feature against two."""
 
 
 def main() -> None:
-    """Draw both figures."""
+    """Draw all figures."""
     rows = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))["variants"]
     print(table(rows, COLUMNS))
     against_the_union({name: row["figures"] for name, row in rows.items()})
     attention({name: row["figures"] for name, row in rows.items()})
+    table_3({name: row["figures"] for name, row in rows.items()})
 
 
 def table(rows: dict[str, Any], columns: tuple[str, ...]) -> str:
@@ -126,12 +136,12 @@ def attention(rows: dict[str, dict[str, float]]) -> None:
     figure, axes = plt.subplots(1, len(shown), figsize=(11, 3.4), layout="constrained")
     starts = {
         "union": ("our start: the union", "#1f5fa8", "o-"),
-        "paper": ("the paper's: random", "#b5651d", "s-"),
+        "paper": ("random weights", "#b5651d", "s-"),
     }
     for axis, (name, label) in zip(axes, shown.items(), strict=True):
         for start, (told, colour, style) in starts.items():
-            found = [_of(rows, start, kind, name) for kind in ABLATION]
-            axis.plot(range(len(ABLATION)), found, style, color=colour, label=told)
+            found = [_of(rows, start, kind, name) for kind in ATTENTION]
+            axis.plot(range(len(ATTENTION)), found, style, color=colour, label=told)
         axis.axhline(
             100 * rows["union"][name],
             color="black",
@@ -139,13 +149,35 @@ def attention(rows: dict[str, dict[str, float]]) -> None:
             linewidth=1,
             label="plain union, untrained",
         )
-        axis.set_xticks(range(len(ABLATION)), list(ABLATION.values()), fontsize=8)
+        axis.set_xticks(range(len(ATTENTION)), list(ATTENTION.values()), fontsize=8)
         axis.set_title(label, fontsize=9)
         axis.grid(axis="y", alpha=0.3)
     axes[0].set_ylabel("%")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
     figure.savefig(FOLDER / "attention.png", dpi=90)
+
+
+def table_3(rows: dict[str, dict[str, float]]) -> None:
+    """Show what each thing that table 3 varies is worth; variants without results are left out."""
+    shown = {"pck": "PCK@0.1, real objects", "made_up_pck": "PCK@0.1, synthetic objects"}
+    shown |= {"held_transfer": "points within 3 px, held-out photos", "clip_pck": "PCK@0.1 per image, clip"}
+    known = {name: label for name, label in TABLE_3.items() if name in rows}
+    if len(known) < 2:
+        return
+    figure, axes = plt.subplots(1, len(shown), figsize=(12, 4), layout="constrained", sharey=True)
+    for axis, (name, label) in zip(axes, shown.items(), strict=True):
+        values = [100 * rows[variant][name] for variant in known]
+        trained = ["#7a7a7a" if variant in ("union", "plain_third") else "#1f5fa8" for variant in known]
+        axis.barh(range(len(known)), values, color=trained)
+        for place, value in enumerate(values):
+            axis.text(value, place, f" {value:.1f}", va="center", fontsize=8)
+        axis.set_title(label, fontsize=9)
+        axis.set_xlim(0, 1.2 * max(values))
+        axis.set_xlabel("%")
+    axes[0].set_yticks(range(len(known)), list(known.values()), fontsize=8)
+    axes[0].invert_yaxis()
+    figure.savefig(FOLDER / "table_3.png", dpi=90)
 
 
 def _of(rows: dict[str, Any], start: str, kind: str, figure: str) -> float:

@@ -34,6 +34,22 @@ PAPER = (
 """The form and losses of the paper: two features from random weights, each supervised by itself."""
 
 
+THIRD = "semantic.blocks.6"
+"""The frozen semantic map that stands for DINOv2: the fusion does not read it, F_m adds it as it is."""
+
+TABLE_3 = (
+    *PAPER,
+    "matcher.backbone.backbone.parts.semantic.maps=[blocks.4,blocks.6]",
+    f"matcher.backbone.fusion.other={THIRD}",
+    "+matcher.backbone.fusion.other_channels=320",
+    "matcher.backbone.fusion.semantic_channels=240",
+    "matcher.backbone.fusion.geometric_channels=80",
+    "+matcher.backbone.fusion.part_weights.other=1.0",
+    "matcher.backbone.keep=[unified,joint,semantic,geometric]",
+)
+"""MATCHA in miniature: F_t strides F_s by 3, and F_m the third map by 2, as in the paper (80 + 80 + 160 channels)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
     """One row of the tables.
@@ -69,6 +85,14 @@ def _attention(start: str, attention: str, label: str) -> Variant:
 
 def _map(weights: str, map_: str, label: str, *settings: str) -> Variant:
     return Variant(label=label, weights=weights, settings=(*settings, f"descriptor_map={map_}"))
+
+
+def _table_3(label: str, *overrides: str, map_: str, steps: int = SHORT) -> Variant:
+    return Variant(
+        label=label,
+        overrides=(*TABLE_3, *overrides, f"stages.fuse.steps={steps}"),
+        settings=(f"descriptor_map={map_}",),
+    )
 
 
 VARIANTS = {
@@ -122,16 +146,60 @@ VARIANTS = {
     "full_semantic": _map("full", "semantic", "F_s of the trained union, alone", *SOFTER),
     "full_geometric": _map("full", "geometric", "F_g of the trained union, alone", *SOFTER),
     **{
-        f"{start}_{kind}": _attention(start, kind, f"{number}, {start_label}: {label}")
-        for start, start_label in (("union", "union start"), ("paper", "the paper's start"))
-        for number, kind, label in (
-            ("M1", "none", "no attention"),
-            ("M2", "self", "self-attention"),
-            ("M3", "cross", "cross-attention"),
-            ("M4", "both", "self- and cross-attention"),
+        f"{start}_{kind}": _attention(start, kind, f"{start_label}: {label}")
+        for start, start_label in (("union", "union start"), ("paper", "random start"))
+        for kind, label in (
+            ("none", "no attention"),
+            ("self", "self-attention"),
+            ("cross", "cross-attention"),
+            ("both", "self- and cross-attention"),
         )
     },
-    "paper_semantic": _map("paper_both", "semantic", "F_s of M4, the paper's start, alone"),
+    "paper_semantic": _map("paper_both", "semantic", "F_s of the last one, alone"),
     "paper_strided": _map("paper_both", "semantic_strided", "the channels of it that F_t keeps, alone"),
-    "paper_geometric": _map("paper_both", "geometric", "F_g of M4, the paper's start, alone"),
+    "paper_geometric": _map("paper_both", "geometric", "F_g of it, alone"),
+    # What table 3 of the paper varies. Without fusion and without the third map: `union`.
+    "plain_third": Variant(
+        label="no fusion, with the third map",
+        settings=(
+            UNION,
+            "backbone.backbone.parts.semantic.maps=[blocks.4,blocks.6]",
+            "backbone.keep=[unified]",
+            "descriptor_map=unified",
+            "backbone.fusion.attention=none",
+            f"backbone.fusion.other={THIRD}",
+            "+backbone.fusion.other_channels=320",
+            "+backbone.fusion.part_weights.other=0.5",
+        ),
+    ),
+    "each": _table_3("fused, each map supervised: F_m, as in MATCHA", map_="unified"),
+    "each_joint": _map("each", "joint", "the same without the third map: F_t"),
+    "each_semantic": _map("each", "semantic", "two features, the semantic one: F_s"),
+    "each_geometric": _map("each", "geometric", "two features, the geometric one: F_g"),
+    "semantic_only": _table_3(
+        "fused, only F_s supervised: F_m",
+        "stages.fuse.losses.dual_softmax=0",
+        "~stages.fuse.data.photos",
+        "~stages.fuse.data.scenes",
+        map_="unified",
+        steps=2 * SHORT // 5,
+    ),
+    "geometric_only": _table_3(
+        "fused, only F_g supervised: F_m",
+        "stages.fuse.losses.contrastive=0",
+        "stages.fuse.losses.flow=0",
+        "~stages.fuse.data.semantic",
+        map_="unified",
+        steps=3 * SHORT // 5,
+    ),
+    "one_only": _table_3(
+        "fused, only F_m supervised: F_m",
+        "+objective.joint=unified",
+        *(f"stages.fuse.losses.{name}=0" for name in ("contrastive", "flow", "dual_softmax")),
+        *(
+            f"stages.fuse.losses.{name}={weight}"
+            for name, weight in (("joint_contrastive", 1), ("joint_flow", 0.1), ("joint_softmax", 1))
+        ),
+        map_="unified",
+    ),
 }

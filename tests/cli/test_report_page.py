@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -153,19 +154,73 @@ def test_the_best_fractions_are_marked_and_other_units_are_not(tmp_path: Path):
     assert re.findall(r'<td class="best">([^<]*)', page) == ["75.0", "75.0"]
 
 
-def test_the_average_is_over_kinds_and_needs_every_task():
+def at_thresholds(
+    matcher: str, task: str, values: Mapping[str, float | None], *, kind: str = "semantic"
+) -> Any:
+    """A result whose first score is the headline."""
+    scores = [score(value, name=name) for name, value in values.items()]
+    made = result(matcher, task, 0.5, kind=kind)
+    made["headline"] = {"protocol": "spair/strict", **scores[0]}
+    # Scores of a category, and those of another protocol, do not count.
+    made["protocols"]["strict"]["scores"] = [*scores, {**scores[0], "value": 0.0, "category": "cat"}]
+    return made
+
+
+def of_pck(*values: float | None, after: str = " per image, box") -> dict[str, float | None]:
+    return {
+        f"PCK@{alpha}{after}": value for alpha, value in zip(("0.1", "0.05", "0.15"), values, strict=True)
+    }
+
+
+def of_auc(*values: float | None) -> dict[str, float | None]:
+    return {f"AUC@{degrees}deg": value for degrees, value in zip((5, 10, 20), values, strict=True)}
+
+
+def test_the_average_is_over_three_thresholds_then_over_tasks_then_over_kinds():
     results = [
-        result("a", "spair", 0.2),
-        result("a", "willow", 0.4),
-        result("a", "hpatches", 0.9, kind="geometric"),
-        result("b", "spair", 0.5),
+        at_thresholds("a", "spair", of_pck(0.2, 0.1, 0.3)),
+        at_thresholds("a", "willow", of_pck(0.5, 0.3, 0.7)),
+        at_thresholds("a", "aachen", of_auc(0.4, 0.6, 0.8), kind="geometric"),
+        at_thresholds("b", "spair", of_pck(0.5, 0.5, 0.5)),
     ]
-    assert average("a", results) == pytest.approx((0.3 + 0.9) / 2)
+    # 0.2 and 0.5 of the semantic tasks, 0.6 of the geometric one.
+    assert average("a", results) == pytest.approx((0.35 + 0.6) / 2)
     assert average("b", results) is None
     table = leaderboard(results)
     assert table.header[-1] == AVERAGE
-    assert [row[-1] for row in table.rows] == ["60.0", "-"]
+    assert [row[-1] for row in table.rows] == ["47.5", "-"]
     assert AVERAGE not in leaderboard(results[:1]).header
+
+
+def test_the_average_is_that_of_a_row_of_matchas_table_4():
+    """Of MATCHA: PF-WILLOW 70.2, 91.3, 97.0; Aachen 51.7, 61.0, 68.5; TAP-Vid 87.8, 93.5, 95.5."""
+    results = [
+        at_thresholds("m", "willow", of_pck(0.913, 0.702, 0.97)),
+        at_thresholds("m", "aachen", of_auc(0.517, 0.61, 0.685), kind="geometric"),
+        at_thresholds("m", "tapvid", of_pck(0.935, 0.878, 0.955, after=" per point"), kind="temporal"),
+    ]
+    assert average("m", results) == pytest.approx((0.8617 + 0.6040 + 0.9227) / 3, abs=1e-4)
+
+
+def test_thresholds_beside_the_three_of_table_4_do_not_count():
+    more = {**of_pck(0.2, 0.1, 0.3), "PCK@0.01 per image, box": 0.9, "PCK@0.1 per point, box": 0.9}
+    assert average("a", [at_thresholds("a", "spair", more)]) == pytest.approx(0.2)
+    fewer = {"PCK@0.1, box": 0.3, "PCK@0.05, box": 0.2, "PCK@0.01, box": 0.1}
+    assert average("a", [at_thresholds("a", "spair", fewer)]) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"AJ": 0.5, "delta@1px": 0.5, "delta@2px": 0.5, "delta@4px": 0.5},
+        {"PCK@0.1": 0.5, "PCK@0.05": 0.5},
+        {f"MMA@{pixels}px": 0.5 for pixels in (3, 1, 2, 4)},
+        of_pck(0.5, None, 0.5),
+    ],
+    ids=["no threshold", "two", "four", "one is missing"],
+)
+def test_a_headline_without_three_thresholds_has_no_average(values: Mapping[str, float | None]):
+    assert average("a", [at_thresholds("a", "task", values)]) is None
 
 
 def test_a_protocol_has_a_row_for_each_score_and_a_column_for_each_matcher():

@@ -19,12 +19,19 @@ from homolog.evaluators.image_sizes import (
     PaddedSquare,
     Placement,
     StretchedSquare,
+    TruncatedSquare,
     WorkingSize,
     matched_pair,
     true_homography,
 )
 
-FRAMES = [Original(), PaddedSquare(side=840), StretchedSquare(side=512), Downscaled(longer_side=300)]
+FRAMES = [
+    Original(),
+    PaddedSquare(side=840),
+    StretchedSquare(side=512),
+    TruncatedSquare(side=512),
+    Downscaled(longer_side=300),
+]
 
 
 def points(place: Placement, *xy: tuple[float, float]) -> list[list[float]]:
@@ -68,6 +75,23 @@ def test_the_stretched_square_aligns_corners():
     place = StretchedSquare(side=101)((201, 401))
     assert points(place, (0, 0), (400, 200), (200, 50)) == [[0, 0], [100, 100], [50, 25]]
     assert place.side == 101
+
+
+def test_the_truncated_square_cuts_annotated_points_only():
+    """MATCHA's release: x * 512 / W and y * 512 / H, then whole pixels."""
+    place = TruncatedSquare(side=512)((500, 1000))
+    given = np.array([[333.0, 77.0], [999.0, 499.0]])
+    np.testing.assert_allclose(place.points(given), [[170.496, 78.848], [511.488, 510.976]])
+    assert place.annotated(given).tolist() == [[170, 78], [511, 510]]
+    assert place.side == 512
+    stretched = StretchedSquare(side=512)((500, 1000))
+    assert stretched.annotated(given).tolist() == stretched.points(given).tolist()
+
+
+@given(st.integers(1, 3000), st.integers(0, 512))
+def test_a_point_that_is_a_whole_pixel_of_the_square_stays_there(width: int, x: int):
+    place = TruncatedSquare(side=512)((9, width))
+    assert place.annotated(np.array([[x * width / 512, 0.0]]))[0, 0] == x
 
 
 def test_a_stretch_changes_the_error_against_the_side():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from homolog.core.errors import ConfigError, ShapeError
-from homolog.evaluators.image_sizes import Original, PaddedSquare, StretchedSquare
+from homolog.evaluators.image_sizes import Original, PaddedSquare, StretchedSquare, TruncatedSquare
 from homolog.evaluators.keypoint_pck import (
     AVERAGES,
     PckProtocol,
@@ -346,6 +346,28 @@ def test_a_uniform_frame_changes_errors_and_sides_alike_and_a_stretched_one_does
     stretched = protocol(frame=StretchedSquare(side=100)).score(records)
     assert stretched.per_sample["side px, box"].tolist() == [50]
     assert [score.value for score in stretched.scores[:2]] == [1, 0.75]
+
+
+def test_matcha_as_released_cuts_annotated_points_to_whole_pixels_of_512(value: Any):
+    # In 512 x 512 the image of 1000 x 500 shrinks to 0.512 in x, and grows to 1.024 in y.
+    arrays: dict[str, Any] = {
+        "size0": (500, 1000),
+        "size1": (500, 1000),
+        # (170.496, 78.848), kept as (170, 78), and (0.512, 0), kept as (0, 0).
+        "xy1": [[333.0, 77.0], [1.0, 0.0]],
+        # 20 px to the right: (180.736, 78.848), and (10.752, 0): errors of 10.770 and 10.752 px, without the cut 10.24.
+        "predicted": [[353.0, 77.0], [21.0, 0.0]],
+    }
+    record = Record(name="a", arrays={key: np.array(part) for key, part in arrays.items()})
+    settings: dict[str, Any] = {"side": "image", "alphas": [0.02, 0.021, 0.0211]}
+    released = protocol(frame=TruncatedSquare(side=512), **settings).score([record])
+    assert released.per_sample["side px, image"].tolist() == [512]
+    errors = (np.hypot(10.736, 0.848) + 10.752) / 2
+    assert released.per_sample["mean error px"] == pytest.approx(errors)
+    # The thresholds are 10.24, 10.752 and 10.803 px.
+    assert [score.value for score in released.scores[:3]] == [0, 0.5, 1]
+    whole = protocol(frame=StretchedSquare(side=512), **settings).score([record])
+    assert value(whole, "PCK@0.02 per image, image") == 1
 
 
 def test_the_curve_passes_through_the_headline():

@@ -10,6 +10,7 @@ from homolog.core.errors import ConfigError, ShapeError
 from homolog.evaluators.image_sizes import WorkingSize
 from homolog.evaluators.pose import (
     PoseProtocol,
+    PoseShuffleProtocol,
     PoseSweepProtocol,
     pose_error,
     rotation_error,
@@ -197,3 +198,98 @@ def test_a_sweep_reports_the_best_threshold_and_says_so(value: Any, still: Any) 
     assert len(scored.curves) == 3
     with pytest.raises(ConfigError, match="at least one RANSAC threshold"):
         PoseSweepProtocol(name="test/best", base=base, ransac_thresholds=[])
+
+
+@dataclass(frozen=True)
+class ByFirstMatch:
+    """Turns by as many degrees as the score of the first match says; a negative one is a failure."""
+
+    def estimate(self, pair: MatchedPair, /) -> PoseEstimate | None:
+        if pair.score[0] < 0:
+            return None
+        return ByName(float(pair.score[0])).estimate(replace(pair, name="0"))
+
+    def settings(self) -> dict[str, str]:
+        return {"estimator": "by first match"}
+
+
+def shuffled(*, shuffles: int = 5, failure_error: float = 90, **options: Any) -> PoseShuffleProtocol:
+    return PoseShuffleProtocol(
+        name="test/shuffles",
+        base=pose_protocol(estimator=ByFirstMatch(), **options),
+        shuffles=shuffles,
+        failure_error=failure_error,
+        seed=0,
+    )
+
+
+def scored_matches(still: Any, name: str, score: list[float]) -> Record:
+    """A pair with as many matches as scores."""
+    record = still(name)
+    arrays = {key: record[key][: len(score)] for key in ("match0", "match1")}
+    return replace(record, arrays={**record.arrays, **arrays, "score": np.array(score)})
+
+
+def test_shuffles_that_change_nothing_have_the_scores_of_one_run(value: Any, still: Any) -> None:
+    records = [scored_matches(still, "a", [2.5, 2.5]), scored_matches(still, "b", [-1.0, -1.0])]
+    scored = shuffled().score(records)
+    assert isinstance(shuffled(), ScoringProtocol)
+    # Up to 5: linear to (2.5, 1/2), then level.
+    first = scored.scores[0]
+    assert (first.name, first.count) == ("AUC@5deg", 2)
+    assert first.value == pytest.approx((2.5 / 4 + 2.5 / 2) / 5)
+    assert value(scored, "failures") == 0.5
+    # The failure costs 90 degrees in the mean error, and is above every threshold.
+    assert value(scored, "mean error") == pytest.approx((2.5 + 90) / 2)
+    np.testing.assert_allclose(scored.per_sample["pose error"], [2.5, 90])
+    assert scored.settings["shuffles"].startswith("5,")
+    assert scored.settings["estimator"] == "by first match"
+
+
+def test_scores_are_the_mean_over_shuffled_runs(value: Any, still: Any) -> None:
+    # Two matches: whichever comes first gives an error of 0 or a failure.
+    record = scored_matches(still, "a", [0.0, -1.0])
+    scored = shuffled(shuffles=40).score([record])
+    runs = np.array([scored.per_sample[f"pose error, shuffle {run}"][0] for run in range(40)])
+    found = float((runs < 1e-6).mean())
+    assert 0.2 < found < 0.8
+    assert np.isinf(runs[runs > 1e-6]).all()
+    # An AUC of one pair is 1 or 0.
+    assert value(scored, "AUC@5deg") == pytest.approx(found)
+    assert value(scored, "accuracy@20deg") == pytest.approx(found)
+    assert value(scored, "mean error") == pytest.approx(90 * (1 - found))
+    assert scored.curves["recall over pose error"].y[-1] == pytest.approx(found)
+    # The same again, and matches stay together: PoseLib finds the pose in every order.
+    assert shuffled(shuffles=40).score([record]).scores == scored.scores
+
+
+def test_true_poses_are_found_in_every_order(value: Any, posed: Any) -> None:
+    base = pose_protocol()
+    scored = PoseShuffleProtocol(name="test/shuffles", base=base, shuffles=3, failure_error=90, seed=0).score(
+        [posed("a"), posed("b", wrong=10)]
+    )
+    assert value(scored, "AUC@5deg") > 0.99
+    assert scored.per_sample["inliers"].tolist() == pytest.approx([40, 30], abs=1)
+
+
+def test_a_pose_with_few_inliers_is_a_failure(posed: Any) -> None:
+    pair = MatchedPair(
+        name="few",
+        **{f"xy{side}": posed()[f"match{side}"][:7] for side in (0, 1)},
+        score=np.ones(7),
+        K0=posed()["K0"],
+        K1=posed()["K1"],
+    )
+    found = RANSAC.estimate(pair)
+    assert found is not None
+    assert found.inlier.sum() == 7
+    assert replace(RANSAC, min_inliers=7).estimate(pair) is not None
+    assert replace(RANSAC, min_inliers=8).estimate(pair) is None
+    assert RANSAC.settings()["min_inliers"] == "1"
+
+
+def test_shuffles_without_sense_are_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 1 shuffle"):
+        shuffled(shuffles=0)
+    with pytest.raises(ConfigError, match="at least the largest threshold, 20 deg, got 10"):
+        shuffled(failure_error=10)

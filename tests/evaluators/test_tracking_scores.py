@@ -1,5 +1,6 @@
 """Queries, TAP-Vid and PCK of tracks by hand, and the protocols over records."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,12 +159,14 @@ def test_other_rules_and_shapes_are_refused():
 
 
 def shares(visible: np.ndarray, error: Any, alphas: list[float], comparison: Any = "<=") -> np.ndarray:
-    """PCK of tracks at the origin that are found `error` pixels to the right, with a side of 100."""
+    """Fraction found of tracks at the origin that are found `error` pixels to the right, with a side of 100."""
     xy = np.zeros((*visible.shape, 2))
     predicted = xy + np.stack((np.array(error), np.zeros(visible.shape)), axis=-1)
-    return tracks_pck(
+    counts = tracks_pck(
         visible=visible, xy=xy, predicted=predicted, side=100.0, alphas=alphas, comparison=comparison
     )
+    with np.errstate(invalid="ignore"):
+        return counts.found / counts.points
 
 
 def test_four_frames_by_hand():
@@ -221,8 +224,14 @@ def score_tapvid(records: list[Record], query_mode: EvaluatedFrames = "first") -
 
 
 def score_pck(records: list[Record], **settings: Any) -> Scored:
-    given: dict[str, Any] = {"alphas": [0.1, 0.05], "comparison": "<=", "raster": [512, 512], **settings}
-    return TracksPckProtocol(name="tapvid/matcha-pck", **given).score(records)
+    given: dict[str, Any] = {
+        "alphas": [0.1, 0.05],
+        "comparison": "<=",
+        "average": "per image",
+        "raster": [512, 512],
+        **settings,
+    }
+    return TracksPckProtocol(name="tapvid/matcha", **given).score(records)
 
 
 def test_the_average_is_over_videos_not_over_points(value: Any):
@@ -303,6 +312,49 @@ def test_pck_averages_over_frames_of_all_videos(value: Any):
     assert value(scored, "PCK@0.05 per image") == pytest.approx(1 / 4)
     assert scored.scores[0].count == 4
     assert scored.per_sample["PCK@0.1 per image"].tolist() == pytest.approx([1, 2 / 3])
+
+
+def two_points(name: str, off: list[list[float]], visible: list[list[int]]) -> Record:
+    """Tracks that are queried on frame 0 and found `off` pixels to the right in a video of 256 x 256."""
+    shown = np.array(visible, dtype=bool)
+    xy = np.full((*shown.shape, 2), 10.0)
+    predicted = xy + np.stack((np.array(off), np.zeros(shown.shape)), axis=-1)
+    record = clip(name, [0] * shown.shape[1])
+    arrays = {"xy": xy, "visible": shown, "predicted": predicted, "query_frame": np.zeros(len(shown))}
+    return replace(record, arrays={**record.arrays, **arrays})
+
+
+def test_three_averages_of_tracks_by_hand(value: Any):
+    # 0.1 of 512 is 25.6 px of a video of 256. Frame 1 of a: both points, one is found. Frame 2 of a: one point, found.
+    # b: one point on one frame, missed.
+    records = [
+        two_points("a", [[0, 1, 2], [0, 30, 99]], [[1, 1, 1], [1, 1, 0]]),
+        two_points("b", [[0, 60]], [[1, 1]]),
+        two_points("hidden", [[0, 0]], [[1, 0]]),
+    ]
+    scored = score_pck(records, alphas=[0.1], average="per point")
+    assert [(score.name, score.count) for score in scored.scores] == [
+        ("PCK@0.1 per point", 4),
+        ("PCK@0.1 per video", 2),
+        ("PCK@0.1 per image", 3),
+    ]
+    assert value(scored, "PCK@0.1 per point") == pytest.approx(2 / 4)
+    assert value(scored, "PCK@0.1 per video") == pytest.approx((2 / 3 + 0) / 2)
+    assert value(scored, "PCK@0.1 per image") == pytest.approx((1 / 2 + 1 + 0) / 3)
+    np.testing.assert_allclose(scored.per_sample["PCK@0.1 per point"], [2 / 3, 0, np.nan])
+    np.testing.assert_allclose(scored.per_sample["PCK@0.1 per image"], [3 / 4, 0, np.nan])
+    assert scored.per_sample["points"].tolist() == [3, 1, 0]
+    assert scored.curves["PCK"].y_label == "PCK per point"
+    assert scored.curves["PCK"].y[-1] == pytest.approx(3 / 4)  # 0.2 is 51.2 px: the 30 of a too
+    first = score_pck(records, alphas=[0.1], average="per video").scores[0]
+    assert (first.name, first.value) == ("PCK@0.1 per video", pytest.approx(1 / 3))
+
+
+def test_no_tracks_at_all_have_no_number():
+    for records in ([], [two_points("hidden", [[0, 0]], [[1, 0]])]):
+        scored = score_pck(records, average="per point")
+        assert np.isnan([score.value for score in scored.scores]).all()
+        assert {score.count for score in scored.scores} == {0}
 
 
 def test_an_error_on_the_threshold_counts_or_not_as_is_said(value: Any):

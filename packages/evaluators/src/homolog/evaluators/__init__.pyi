@@ -28,6 +28,7 @@ from .image_sizes import Downscaled as Downscaled
 from .image_sizes import Original as Original
 from .image_sizes import PaddedSquare as PaddedSquare
 from .image_sizes import StretchedSquare as StretchedSquare
+from .image_sizes import TruncatedSquare as TruncatedSquare
 from .image_sizes import WorkingSize as WorkingSize
 from .keypoint_pck import PckProtocol as PckProtocol
 from .keypoint_pck import average_pck as average_pck
@@ -40,6 +41,7 @@ from .opencv_solvers import OpencvFundamental as OpencvFundamental
 from .opencv_solvers import OpencvHomography as OpencvHomography
 from .opencv_solvers import OpencvPose as OpencvPose
 from .pose import PoseProtocol as PoseProtocol
+from .pose import PoseShuffleProtocol as PoseShuffleProtocol
 from .pose import PoseSweepProtocol as PoseSweepProtocol
 from .pose import pose_error as pose_error
 from .pose import rotation_error as rotation_error
@@ -67,6 +69,7 @@ from .solvers import PoselibHomography as PoselibHomography
 from .solvers import PoselibPose as PoselibPose
 from .solvers import estimate_all as estimate_all
 from .tracking import TapVidProtocol as TapVidProtocol
+from .tracking import TracksPck as TracksPck
 from .tracking import TracksPckProtocol as TracksPckProtocol
 from .tracking import sample_queries as sample_queries
 from .tracking import tapvid as tapvid

@@ -318,8 +318,8 @@ class PckProtocol:
         for record in records:
             place = self.frame((int(record["size1"][0]), int(record["size1"][1])))
             rows = _visible(record)
-            for kept, key in ((predicted, "predicted"), (target, "xy1")):
-                kept.append(place.points(record[key][rows].astype(self.precision)))
+            predicted.append(place.points(record["predicted"][rows].astype(self.precision)))
+            target.append(place.annotated(record["xy1"][rows].astype(self.precision)))
             aware.append(record[AWARE][rows] if AWARE in record else np.zeros(len(rows), dtype=np.bool_))
             for side, lengths in sides.items():
                 lengths.append(_length(side, record, place, target[-1]))

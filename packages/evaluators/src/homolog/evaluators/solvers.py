@@ -218,7 +218,7 @@ class PoselibOptions:
 
     def ransac(self, threshold: str) -> dict[str, Any]:
         """Return PoseLib's RANSAC options; `threshold` is PoseLib's name of the threshold."""
-        other = ("threshold", "loss_type", "loss_scale", "bundle_iterations")
+        other = ("threshold", "loss_type", "loss_scale", "bundle_iterations", "min_inliers")
         options = {name: value for name, value in asdict(self).items() if name not in other}
         return {threshold: self.threshold, **options}
 
@@ -254,7 +254,13 @@ class PoselibOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoselibPose(PoselibOptions):
-    """Relative pose by the five-point solver. Fewer than 5 matches fail (PoseLib would return the identity)."""
+    """Relative pose by the five-point solver. Fewer than 5 matches fail (PoseLib would return the identity).
+
+    Attributes:
+        min_inliers: a pose with fewer inliers is a failure. This is a check of the result, not an option of PoseLib.
+    """
+
+    min_inliers: int = 1
 
     def estimate(self, pair: MatchedPair, /) -> PoseEstimate | None:
         """Return the pose, or None.
@@ -273,7 +279,7 @@ class PoselibPose(PoselibOptions):
             xy0, xy1, *cameras, self.ransac("max_epipolar_error"), self.bundle()
         )
         # Without a model PoseLib still returns a pose: the identity, or the last one tried.
-        if info["num_inliers"] == 0:
+        if info["num_inliers"] < max(self.min_inliers, 1):
             return None
         return PoseEstimate(R=np.array(pose.R), t=np.array(pose.t), inlier=_inliers(info, usable))
 

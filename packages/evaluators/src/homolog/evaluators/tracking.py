@@ -45,7 +45,7 @@ def sample_queries(visible: Bool[np.ndarray, "N T"], *, query_mode: QueryMode) -
     Reproduces `sample_queries_first` and `sample_queries_strided` of
     google-deepmind/tapnet:tapnet/tapvid/evaluation_datasets.py, including their order: by track for `first`,
     by frame and then by track for `strided`. Tracks that are never visible are left out. `initial` is what
-    MATCHA (table 4) does on TAP-Vid, as far as it is described.
+    MATCHA does on TAP-Vid (table 4 and its release).
 
     Args:
         visible: whether track n is visible on frame t.
@@ -231,6 +231,18 @@ class TapVidProtocol:
         )
 
 
+class TracksPck(NamedTuple):
+    """How many points of one video are found on each frame after the first.
+
+    Attributes:
+        found: [A T-1] points within each of A thresholds.
+        points: [T-1] points that count.
+    """
+
+    found: Int[np.ndarray, "A T-1"]
+    points: Int[np.ndarray, " T-1"]
+
+
 def tracks_pck(
     *,
     visible: Bool[np.ndarray, "N T"],
@@ -239,12 +251,11 @@ def tracks_pck(
     side: float,
     alphas: Sequence[float],
     comparison: Comparison,
-) -> Float[np.ndarray, "A T-1"]:
-    """Return the fraction of points that are found on each frame after the first.
+) -> TracksPck:
+    """Count the points that are found on each frame after the first.
 
-    MATCHA (table 4) reports PCK on TAP-Vid without its side, raster, average or treatment of occluded points.
-    This is our reading: of the points visible on the first frame, those that are also visible on the later
-    frame count.
+    Of the points visible on the first frame, those that are also visible on the later frame count, as in
+    MATCHA's release.
 
     Args:
         visible: whether a point is truly visible.
@@ -253,9 +264,6 @@ def tracks_pck(
         side: the length that alphas are fractions of, in those pixels.
         alphas: A thresholds.
         comparison: whether an error on the threshold counts.
-
-    Returns:
-        Fractions in [0, 1]; NaN for a frame without visible points.
 
     Raises:
         ShapeError: arrays whose shapes do not match.
@@ -268,20 +276,33 @@ def tracks_pck(
     counted = visible[:, :1] & visible[:, 1:]
     error = np.linalg.norm(predicted[:, 1:].astype(np.float64) - xy[:, 1:], axis=-1)
     limits = np.array(alphas, dtype=np.float64)[:, None, None] * side
-    found = (within(error, limits, comparison) & counted).sum(axis=1)
-    points = np.broadcast_to(counted.sum(axis=0), found.shape)
-    return np.divide(found, points, out=np.full(found.shape, np.nan), where=points > 0)
+    found = within(error, limits, comparison) & counted
+    return TracksPck(found=found.sum(axis=1), points=counted.sum(axis=0))
 
 
 CURVE = np.linspace(0, 0.2, 41)
 """Thresholds of the curve, as fractions of the side."""
 
 
+TracksAverage = Literal["per point", "per video", "per image"]
+"""`per point`: over all points of all frames and videos. `per video`: within each video, then over videos.
+`per image`: within each (video, frame), then over these."""
+
+
 class TracksPckProtocol:
-    """PCK per image of tracked points: the mean over all (video, frame) pairs; see `tracks_pck`."""
+    """PCK of tracked points in three averages, the chosen one first; see `tracks_pck`.
+
+    MATCHA's release averages over all points and prints each video's value too. Its paper says neither.
+    """
 
     def __init__(
-        self, *, name: str, alphas: Sequence[float], comparison: Comparison, raster: Sequence[int]
+        self,
+        *,
+        name: str,
+        alphas: Sequence[float],
+        comparison: Comparison,
+        average: TracksAverage,
+        raster: Sequence[int],
     ) -> None:
         """Choose the variant.
 
@@ -289,10 +310,11 @@ class TracksPckProtocol:
             name: as in results.
             alphas: thresholds as fractions of the raster's longer side; the first is the headline.
             comparison: whether an error on the threshold counts.
+            average: of the headline.
             raster: (height, width) that every video is stretched to.
 
         Raises:
-            ConfigError: no alphas, an invalid raster, or an unknown comparison.
+            ConfigError: no alphas, an invalid raster, or an unknown comparison or average.
         """
         if not alphas or len(raster) != 2 or min(raster) < 1:
             raise ConfigError(
@@ -302,6 +324,7 @@ class TracksPckProtocol:
         self.name = name
         self.alphas = tuple(alphas)
         self.comparison: Comparison = comparison
+        self.average: TracksAverage = one_of("average", average, get_args(TracksAverage))
         self.raster = (raster[0], raster[1])
 
     def score(self, records: Sequence[Record]) -> Scored:
@@ -311,33 +334,49 @@ class TracksPckProtocol:
             ShapeError: a record without tracks.
             ConfigError: a record with `strided` queries.
         """
-        frames = [self._frames(record) for record in records]
-        every = np.concatenate(frames, axis=1) if frames else np.full((self._thresholds.size, 0), np.nan)
-        every = every[:, np.isfinite(every).all(axis=0)]
-        pooled = mean_of_columns(every)
-        per_video = [mean_of_columns(found[:, np.isfinite(found).all(axis=0)]) for found in frames]
-        names = [f"PCK@{alpha:g} per image" for alpha in self.alphas]
-        columns = {name: np.array([video[row] for video in per_video]) for row, name in enumerate(names)}
+        videos = [self._video(record) for record in records]
+        points = np.array([video.points.sum() for video in videos], dtype=np.int64)
+        found = np.array([video.found.sum(axis=1) for video in videos])
+        found = found.reshape(-1, len(self._thresholds)).T
+        of_videos = _fraction(found, points)
+        of_frames = [_fraction(video.found, video.points)[:, video.points > 0] for video in videos]
+        frames = np.concatenate([np.zeros((len(found), 0)), *of_frames], axis=1)
+        averages: dict[TracksAverage, tuple[np.ndarray, int]] = {
+            "per point": (_fraction(found.sum(axis=1), points.sum(keepdims=True)), int(points.sum())),
+            "per video": (mean_of_columns(of_videos[:, points > 0]), int((points > 0).sum())),
+            "per image": (mean_of_columns(frames), frames.shape[1]),
+        }
+        columns: dict[str, np.ndarray] = {}
+        for row, alpha in enumerate(self.alphas):
+            columns[f"PCK@{alpha:g} per point"] = of_videos[row]
+            columns[f"PCK@{alpha:g} per image"] = np.array([mean_of_columns(each)[row] for each in of_frames])
+        ordered = sorted(averages, key=lambda average: average != self.average)
+        headline = "per image" if self.average == "per image" else "per point"
         return Scored(
             scores=[
-                Score(name=name, value=float(pooled[row]), count=every.shape[1])
-                for row, name in enumerate(names)
+                Score(
+                    name=f"PCK@{alpha:g} {average}",
+                    value=float(averages[average][0][row]),
+                    count=averages[average][1],
+                )
+                for average in ordered
+                for row, alpha in enumerate(self.alphas)
             ],
-            per_sample=columns,
+            per_sample={**columns, "points": points.astype(np.float64)},
             curves={
                 "PCK": Curve(
                     x=CURVE,
-                    y=pooled[len(self.alphas) :],
+                    y=averages[self.average][0][len(self.alphas) :],
                     x_label="threshold as a fraction of the side",
-                    y_label="PCK per image",
+                    y_label=f"PCK {self.average}",
                 )
             },
-            quality=columns[names[0]],
+            quality=columns[f"PCK@{self.alphas[0]:g} {headline}"],
             settings={
                 "comparison": self.comparison,
                 "side": f"image, {max(self.raster)}",
                 "raster": f"{self.raster[1]} x {self.raster[0]}, stretched",
-                "average": "per image: over all (video, frame)",
+                "average": self.average,
                 "points": "visible on the first frame and on the compared one",
                 "frames resized for the tracker": _rasters(records),
             },
@@ -347,7 +386,7 @@ class TracksPckProtocol:
     def _thresholds(self) -> np.ndarray:
         return np.concatenate((np.array(self.alphas, dtype=np.float64), CURVE))
 
-    def _frames(self, record: Record) -> np.ndarray:
+    def _video(self, record: Record) -> TracksPck:
         _check_queries(record, {"first", "initial"}, protocol=self.name)
         scale = _raster_scale(record, self.raster)
         rows = np.asarray(record["query_frame"]) == 0

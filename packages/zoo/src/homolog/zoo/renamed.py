@@ -91,6 +91,7 @@ CHOICES = {
     "head/guided_glue": "head/guided_matcher",
     "head/mini_glue": "head/mini_guided_matcher",
     "matcher/mini_glue": "matcher/mini_omniglue",
+    "protocol/tapvid/matcha_pck": "protocol/tapvid/matcha_paper",
     "recipe/guided_glue": "recipe/omniglue",
     "recipe/mini_glue": "recipe/mini_omniglue",
     "recipe/mini_glue_homography": "recipe/mini_omniglue_homography",

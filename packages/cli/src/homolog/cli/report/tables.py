@@ -1,6 +1,7 @@
 """The tables of a report: results of many evaluations side by side, for the terminal, the page and Markdown."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,18 @@ AVERAGE = "average over kinds of task"
 """The name of the last column; see `average`."""
 
 AVERAGE_MEANING = (
-    "The average over kinds of task follows MATCHA, which has one number for geometric, semantic and temporal "
-    "matching: headline scores are averaged within each kind of task, then over the kinds. It is in per cent and "
-    "exists only for matchers whose headline score is a fraction for every task of this table."
+    "The average over kinds of task is that of MATCHA's table 4: the mean over three thresholds of each task's headline "
+    "score, then over the tasks of a kind, then over the kinds. The thresholds are 0.05, 0.1, 0.15 of PCK and 5, 10, 20 "
+    "degrees of AUC where a task has them, otherwise the only three that it has. The average is in per cent, and "
+    "exists only for matchers with such scores on every task of this table. Table 4 has one task of each kind: "
+    "PF-WILLOW, pairs of Aachen and TAP-Vid DAVIS."
 )
+
+THRESHOLD = re.compile(r"(.*)@([\d.e-]+)(.*)")
+"""The name of a score at a threshold: `PCK@0.1 per image, box`, `AUC@5deg`."""
+
+THREE_THRESHOLDS = ({"0.05", "0.1", "0.15"}, {"5", "10", "20"})
+"""The thresholds of MATCHA's table 4, as they are written in names of scores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +98,11 @@ def leaderboard(results: Sequence[Result]) -> Table:
 
 
 def average(matcher: str, results: Sequence[Result]) -> float | None:
-    """Return the mean over kinds of task of the mean headline of each kind, or None where one is missing."""
+    """Return the mean over kinds of task of the mean of each kind (`AVERAGE_MEANING`), or None where one is missing."""
     cells, kinds = _by_matcher_and_task(results), dict[str, list[float]]()
     for task in names(results, "task"):
         result = cells.get((matcher, task))
-        value = _fraction(result)
+        value = _over_three_thresholds(result)
         if result is None or value is None:
             return None
         kinds.setdefault(str(result["kind"]), []).append(value)
@@ -240,6 +249,25 @@ def _fraction(result: Result | None) -> float | None:
     if not headline or not is_fraction(headline) or headline["value"] is None:
         return None
     return float(headline["value"])
+
+
+def _over_three_thresholds(result: Result | None) -> float | None:
+    """Return the mean of the headline score over three thresholds, or None if the protocol does not have three."""
+    if _fraction(result) is None or result is None:
+        return None
+    headline = result["headline"]
+    named = THRESHOLD.fullmatch(headline["name"])
+    if named is None:
+        return None
+    values: dict[str, float | None] = {}
+    for content in result["protocols"].values():
+        for score in content["scores"] if content["name"] == headline["protocol"] else ():
+            other = THRESHOLD.fullmatch(score["name"])
+            if other and not score["category"] and other.group(1, 3) == named.group(1, 3):
+                values[other.group(2)] = score["value"]
+    wanted = next((three for three in THREE_THRESHOLDS if three <= values.keys()), values.keys())
+    found = [value for threshold in wanted if (value := values[threshold]) is not None]
+    return sum(found) / 3 if len(wanted) == len(found) == 3 else None
 
 
 def _best(values: Sequence[float | None]) -> list[int]:
