@@ -15,7 +15,10 @@ from torch import Tensor, nn
 
 from homolog.core.errors import ShapeError, WeightsError
 from homolog.core.features import Features
+from homolog.core.keypoints import Keypoints
 from homolog.heads.matcha_fusion import MatchaFusion
+from homolog.heads.nearest import Nearest
+from homolog.heads.read_out import matcha, matcha_keypoints
 
 OUTPUTS = {"unified_semantic": "unified_semantic_mode"}
 """Names of maps that the golden calls otherwise."""
@@ -270,3 +273,61 @@ def test_golden_network_refuses_odd_grids_as_the_official_one_does(golden: Golde
     }
     with pytest.raises(ShapeError, match="multiples of 16"):
         tiny(golden, None)(Features(maps=maps, image_size=(8 * height, 8 * width)))
+
+
+def read(tensors: dict[str, Tensor], start: str, window: int | None) -> Tensor:
+    """Points of the golden, transferred through images with cells of 8 pixels; in cells."""
+    source, target = tensors[f"read.in.{start}src"], tensors[f"read.in.{start}trg"]
+    side = 8 * source.shape[1]
+    inside = torch.tensor([3.0, 7.9])  # anywhere in the cell
+    xy0 = tensors["read.in.cells"].float() * 8 + inside
+    return matcha(source, target, xy0, size0=(side, side), size1=(side, side), window=window) / 8
+
+
+@pytest.mark.parametrize(
+    ("start", "window", "wanted"),
+    [
+        ("", 0, "hard"),
+        ("", 3, "soft"),
+        ("", 7, "soft_window7"),
+        ("", None, "soft_whole_map"),
+        ("low_", 3, "low_soft"),
+    ],
+)
+def test_golden_transfer(tensors: dict[str, Tensor], start: str, window: int | None, wanted: str):
+    found = read(tensors, start, window)
+    assert (found - tensors[f"read.out.{wanted}"]).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize(("window", "wanted"), [(1, "hard"), (15, "soft_window7"), (None, "soft_whole_map")])
+def test_golden_transfer_by_the_head(tensors: dict[str, Tensor], window: int | None, wanted: str):
+    head = Nearest(window=window, source="cell", read_out="matcha")
+    features0, features1 = (
+        Features(maps={"map": tensors[f"read.in.{side}"][None, None]}, image_size=(80, 80))
+        for side in ("src", "trg")
+    )
+    xy0 = tensors["read.in.cells"].float() * 8 + 5
+    moved = head.transfer(xy0, features0, features1)
+    assert (moved.xy / 8 - tensors[f"read.out.{wanted}"]).abs().max() <= 1e-4
+    found = head.find(head.describe(xy0, features0), features1)
+    assert torch.equal(found.xy, moved.xy)
+
+
+def test_golden_descriptors_of_keypoints(golden: Golden, tensors: dict[str, Tensor]):
+    height, width = golden["cases"]["sample"]["image"]
+    map_, xy = tensors["sample.in.map"], tensors["sample.in.xy"]
+    wanted = tensors["sample.out.descriptors"].T
+    check(matcha_keypoints(map_[0], xy, size=(height, width)), wanted)
+    features = Features(maps={"map": map_[:, None]}, image_size=(height, width))
+    # The other side has the wanted descriptors, one to a cell: each keypoint has to find its own with cosine 1.
+    cells = wanted.T.reshape(1, 1, -1, 4, 5)
+    corners = torch.cartesian_prod(torch.arange(4.0), torch.arange(5.0)).flip(1)
+    matches = Nearest(source="cell", read_out="matcha")(
+        Keypoints(xy=xy, score=torch.ones(len(xy))),
+        Keypoints(xy=corners, score=torch.ones(len(xy))),
+        features,
+        Features(maps={"map": cells}, image_size=(4, 5)),
+    )
+    assert matches.index0 is not None
+    assert matches.index0.tolist() == list(range(len(xy)))
+    torch.testing.assert_close(matches.score, torch.ones(len(xy)))
