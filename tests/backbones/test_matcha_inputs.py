@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
+from homolog.backbones.dift import Dift, seeded_noise
 from homolog.backbones.dinov2 import Dino
 from homolog.core.errors import ConfigError
 
@@ -93,3 +94,55 @@ def test_without_normalisation_an_image_is_what_a_normalised_one_becomes():
 def test_metas_positions_are_for_models_without_registers(model: str):
     with pytest.raises(ConfigError, match="without registers"):
         Dino(model, None, blocks=[0], positions="meta", architecture={**TINY, "img_size": 112})
+
+
+SMALL: dict[str, Any] = {
+    "unet": {
+        "sample_size": 16,
+        "block_out_channels": [8, 16, 24, 24],
+        "cross_attention_dim": 24,
+        "attention_head_dim": [1, 2, 3, 3],
+        "norm_num_groups": 4,
+        "use_linear_projection": True,
+    },
+    "vae": {
+        "block_out_channels": [8, 8, 16, 16],
+        "norm_num_groups": 4,
+        "layers_per_block": 2,
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+    },
+}
+MAPS = {"high": {"block": 1, "timestep": 261}, "low": {"block": 2, "timestep": 1}}
+
+
+def dift(**changes: Any) -> Dift:
+    torch.manual_seed(0)
+    return Dift(None, MAPS, ensemble=2, architecture=SMALL, **changes)
+
+
+def test_the_image_encoder_gets_the_range_that_it_is_given():
+    images = image(64, 96)[0]
+    noise = seeded_noise(images, seed=0, members=2, channels=4, size=(8, 12))
+    with torch.no_grad():
+        found = dift(image_range=[0, 1]).extract(images, noise)
+        # From 0.5 to 1, so that the usual range brings them back to 0 to 1.
+        usual = dift().extract((images + 1) / 2, noise)
+        other = dift().extract(images, noise)
+    for name, map_ in found.items():
+        torch.testing.assert_close(map_, usual[name], atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(map_, other[name], atol=1e-2)
+
+
+@pytest.mark.parametrize("wrong", [[1, -1], [0, 0], [0], [0, 1, 2]])
+def test_an_image_range_of_anything_but_two_rising_values_is_refused(wrong: list[int]):
+    with pytest.raises(ConfigError, match="two rising values"):
+        dift(image_range=wrong)
+
+
+@pytest.mark.parametrize("size", [(32, 96), (96, 160)])
+def test_maps_of_sides_in_multiples_of_32_have_a_16th_and_an_8th_of_the_size(size: tuple[int, int]):
+    with torch.no_grad():
+        found = dift(multiple=32)(image(*size))
+    assert found["dift.high"].shape[-2:] == (size[0] // 16, size[1] // 16)
+    assert found["dift.low"].shape[-2:] == (size[0] // 8, size[1] // 8)
