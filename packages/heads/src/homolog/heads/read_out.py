@@ -341,7 +341,7 @@ def matcha_keypoints(
     cells = (map_.shape[1], map_.shape[2])
     scale = [(count - 1) / max(side - 1, 1) for count, side in zip(cells, size, strict=True)]
     at = pixel_to_normalised(xy * xy.new_tensor(scale).flip(0), cells)
-    return F.normalize(sample_points(map_[None], at[None].to(map_.device))[0], dim=1)
+    return F.normalize(sample_points(map_[None], at[None])[0], dim=1)
 
 
 def matcha_stride(cells: Size, size: Size) -> Float[Tensor, " 2"]:
