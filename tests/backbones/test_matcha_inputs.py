@@ -130,8 +130,7 @@ def test_the_image_encoder_gets_the_range_that_it_is_given():
         usual = dift().extract((images + 1) / 2, noise)
         other = dift().extract(images, noise)
     for name, map_ in found.items():
-        torch.testing.assert_close(map_, usual[name], atol=1e-5, rtol=1e-4)
-        assert not torch.allclose(map_, other[name], atol=1e-2)
+        assert (map_ - usual[name]).abs().max() < 0.01 * (map_ - other[name]).abs().max()
 
 
 @pytest.mark.parametrize("wrong", [[1, -1], [0, 0], [0], [0, 1, 2]])

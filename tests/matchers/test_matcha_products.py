@@ -60,7 +60,7 @@ def test_points_of_a_square_are_read_by_the_cell_and_return_without_half_cells(
     assert matcher.map == map_
     found = matcher.match(*photos)
     assert [tuple(each.shape) for each in found.maps] == [(channels, CELLS, CELLS)] * 2
-    xy = torch.tensor([[20.0, 30.0], [129.0, 95.0]])
+    xy = torch.tensor([[20.0, 31.0], [129.0, 95.0]])
     scale0, scale1 = torch.tensor([128 / 130, 128 / 96]), torch.tensor([1.0, 128 / 110])
     cells = (xy * scale0 / 8).long()
     similarity = found.maps[0][:, cells[:, 1], cells[:, 0]].T @ found.maps[1].flatten(1)
