@@ -17,6 +17,7 @@ from homolog.core.io import as_image
 from homolog.core.protocols import Correspondence, Matcher
 from homolog.evaluators.image_sizes import Original, PaddedSquare, StretchedSquare
 from homolog.evaluators.read_out import dift, distilldift, geoaware, visual_ai
+from homolog.heads.read_out import matcha
 from homolog.matchers.published import PublishedReadOut
 
 XY = [[10.0, 20.0], [100.0, 60.0], [150.0, 99.0]]
@@ -65,6 +66,19 @@ def test_a_crop_is_read_in_its_own_pixels_and_results_are_in_those_of_the_file(t
     assert moved.confidence.tolist() == [1, 0]
 
 
+def test_without_a_frame_points_are_scaled_like_the_sides_of_the_image(tiny, photo):
+    asked: list[Tensor] = []
+    whole = Image(pixels=photo.pixels)  # 160 x 120
+    stretched = reader(tiny.Colours(), given(asked), canvas=StretchedSquare(side=512), frame=None)
+    moved = stretched.match(whole, whole).transfer(XY)
+    torch.testing.assert_close(asked[0], torch.tensor(XY) * torch.tensor([512 / 160, 512 / 120]))
+    assert asked[1].tolist() == [512, 512, 512, 512]
+    torch.testing.assert_close(moved.xy, torch.tensor(XY))
+    padded = reader(tiny.Colours(), given(asked), canvas=PaddedSquare(side=320), frame=None)
+    padded.match(whole, whole).transfer(XY)
+    torch.testing.assert_close(asked[2], 2 * torch.tensor(XY) + torch.tensor([0.0, 40.0]))
+
+
 def test_the_canvas_is_the_image_scaled_by_pil_and_black_padding(tiny, photo):
     backbone = tiny.Colours(multiple=1)
     matcher = reader(backbone, given([]), canvas=PaddedSquare(side=80), frame=Original(), resample="lanczos")
@@ -83,6 +97,7 @@ def test_the_canvas_is_the_image_scaled_by_pil_and_black_padding(tiny, photo):
         (dift, StretchedSquare(side=80), Original(), 2.0),
         (partial(distilldift, soft=False), StretchedSquare(side=80), Original(), 2.0),
         (partial(geoaware, window=None), PaddedSquare(side=80), PaddedSquare(side=80), 4.1),
+        (partial(matcha, window=0), StretchedSquare(side=80), None, 4.1),
         (
             partial(visual_ai, method="nn"),
             StretchedSquare(side=80),

@@ -86,13 +86,20 @@ class DiffusionNetwork(nn.Module):
         self.scheduler = scheduler
         self._deepest = deepest
 
-    def encode(self, images: Float[Tensor, "N 3 H W"]) -> Posterior:
+    def encode(
+        self, images: Float[Tensor, "N 3 H W"], *, image_range: Sequence[float] = (-1, 1)
+    ) -> Posterior:
         """See images (RGB in [0, 1]) as Gaussians over latents, float32, one image at a time.
 
         At 768 x 768 the encoder costs more than the U-Net and its first maps fill 0.3 GB each:
         a batch would gain nothing and need all of that at once.
+
+        Args:
+            images: RGB in [0, 1].
+            image_range: what the encoder gets for 0 and for 1.
         """
-        pixels = (2 * images - 1).to(self.unet.dtype)
+        black, white = image_range
+        pixels = ((white - black) * images + black).to(self.unet.dtype)
         encode: Any = self.encoder.encode
         seen = [encode(image[None]).latent_dist for image in pixels]
         return Posterior(

@@ -5,7 +5,7 @@ for the clean variant Stracke et al., "CleanDIFT" (2025).
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +97,7 @@ class Dift(nn.Module):
         *,
         unet_checkpoint: Path | str | None = None,
         prompt: str = "",
+        image_range: Sequence[float | int] = (-1, 1),
         variant: Literal["noisy", "clean"] = "noisy",
         ensemble: int = 8,
         posterior: Literal["sample", "mode"] = "sample",
@@ -116,6 +117,8 @@ class Dift(nn.Module):
             unet_checkpoint: other weights for the U-Net; CleanDIFT publishes just these.
             prompt: whose embedding conditions the U-Net. It is read from the folder, where
                 `homolog.backbones.dift_prompt` put it: no text encoder runs here.
+            image_range: the values that the image encoder gets for black and for white. Stable Diffusion was
+                trained with -1 and 1; MATCHA's release passes 0 and 1.
             variant: `noisy` adds noise to the latent as DIFT does; `clean` adds none, for weights that
                 were trained for that (CleanDIFT).
             ensemble: members to average over; must be 1 when neither noise nor posterior varies.
@@ -139,6 +142,10 @@ class Dift(nn.Module):
             raise ConfigError(
                 f"DIFT: expected ensemble and chunk of at least 1 and a multiple of {CELL}, "
                 f"got {ensemble}, {chunk}, {multiple}"
+            )
+        if len(image_range) != 2 or not image_range[0] < image_range[1]:
+            raise ConfigError(
+                f"DIFT: expected an image_range of two rising values, such as [-1, 1], got {list(image_range)}"
             )
         if variant == "clean" and posterior == "mode" and ensemble > 1:
             raise ConfigError(f"DIFT: without noise all {ensemble} members would be equal; set ensemble=1")
@@ -172,6 +179,7 @@ class Dift(nn.Module):
         self.multiple = multiple
         self._clean, self._sampled = variant == "clean", posterior == "sample"
         self._ensemble, self._seed, self._chunk = ensemble, seed, chunk
+        self._image_range = tuple(image_range)
         self.requires_grad_(not frozen).eval()
 
     def forward(self, images: Float[Tensor, "B V 3 H W"]) -> Features:
@@ -201,7 +209,7 @@ class Dift(nn.Module):
         Raises:
             ShapeError: the noise is not for these images.
         """
-        posterior = self.network.encode(images)
+        posterior = self.network.encode(images, image_range=self._image_range)
         noise = noise.to(posterior.mean.device)
         expected = (len(images), *posterior.mean.shape[1:])
         if (noise.posterior.shape[0], *noise.posterior.shape[2:]) != expected:

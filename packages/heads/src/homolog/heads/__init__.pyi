@@ -7,6 +7,7 @@ from .fusion import Concatenation as Concatenation
 from .fusion import FeaturePyramid as FeaturePyramid
 from .guided_matcher import GuidedMatcher as GuidedMatcher
 from .lightglue import LightGlue as LightGlue
+from .matcha_fusion import MatchaFusion as MatchaFusion
 from .nearest import DualSoftmax as DualSoftmax
 from .nearest import Nearest as Nearest
 from .nearest import mutual_nearest as mutual_nearest

@@ -1,4 +1,6 @@
-"""MATCHA's attention fusion: a semantic and a geometric feature become one feature for every task.
+"""MATCHA's attention fusion by the paper: a semantic and a geometric feature become one feature for every task.
+
+What its authors released is another network: `homolog.heads.matcha_fusion`, which lists the differences.
 
 Source: MATCHA, section 3 (eq. 1 to 6). Its symbols: F_h and F_l are the high- and low-level maps of
 Stable Diffusion, F_d the tokens of DINOv2; F_s, F_g the fused semantic and geometric features, F_t

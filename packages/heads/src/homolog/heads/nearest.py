@@ -1,7 +1,7 @@
 """Nearest neighbours: mutual nearest descriptors, the dual softmax, and single points in a map."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,21 @@ from torch import Tensor, nn
 from homolog.core.coords import Size, resize_pixel
 from homolog.core.dense import Described, Transfer
 from homolog.core.errors import CapabilityError, ConfigError, ShapeError, one_of
-from homolog.core.features import Features
+from homolog.core.features import PIXELS, Features
 from homolog.core.keypoints import Keypoints, Matches
-from homolog.heads.read_out import CHUNK, Located, check_reading, chosen_map, cosines, locate, paired
+from homolog.heads.read_out import (
+    CHUNK,
+    Located,
+    check_reading,
+    chosen_map,
+    cosines,
+    locate,
+    locate_as_matcha,
+    matcha_cell,
+    matcha_keypoints,
+    matcha_stride,
+    paired,
+)
 
 # A maximum without its place runs at memory speed, one with its place some twenty times slower on a
 # CPU. Taking the place among the maxima of blocks, then inside one block, costs little more than the
@@ -23,6 +35,8 @@ _ROWS, _COLUMNS = 16, 64
 
 
 Metric = Literal["cosine", "euclidean"]
+
+ReadOut = Literal["homolog", "matcha"]
 
 
 class MutualPairs(NamedTuple):
@@ -319,6 +333,7 @@ class Nearest(nn.Module):
         temperature: float = 0.02,
         sigma: float | None = None,
         source: str = "bilinear",
+        read_out: ReadOut = "homolog",
         chunk: int = CHUNK,
     ) -> None:
         """Choose how strict to be, and how to read points.
@@ -335,17 +350,29 @@ class Nearest(nn.Module):
                 soft-argmax); None for none.
             source: `bilinear` interpolates the descriptor of a transferred point between cells, `cell`
                 takes that of the cell it lies in.
+            read_out: `matcha` reads maps as MATCHA's release does, with `source: cell`. Keypoints are described
+                by `map` with corners aligned; a transferred point has the descriptor of the cell
+                trunc(pixel / stride), cosines outside of the window count as 0, and it ends at cell * stride,
+                without the half cell to the cell's centre. The release has a window of 15 and a
+                temperature of 0.02.
             chunk: how many similarities to hold at a time.
 
         Raises:
-            ConfigError: a value out of its range.
+            ConfigError: a value out of its range, or settings that `read_out: matcha` does not have.
         """
         super().__init__()
         check_reading(window=window, temperature=temperature, sigma=sigma, chunk=chunk)
         one_of("source", source, ("bilinear", "cell"))
         if ratio is not None and not 0 < ratio <= 1:
             raise ConfigError(f"nearest: expected a ratio in (0, 1] or null, got {ratio}")
-        self.map, self.source = map, source
+        if one_of("read_out", read_out, get_args(ReadOut)) == "matcha" and (
+            source != "cell" or sigma is not None
+        ):
+            raise ConfigError(
+                f"nearest: expected source=cell and sigma=null for read_out=matcha, got {source} and {sigma}; "
+                "use head=nearest_matcha"
+            )
+        self.map, self.source, self.read_out = map, source, read_out
         self.match_threshold, self.ratio, self.chunk = match_threshold, ratio, chunk
         self.window, self.temperature, self.sigma = window, temperature, sigma
 
@@ -355,12 +382,13 @@ class Nearest(nn.Module):
         """Return the mutual nearest neighbours; the score is their cosine.
 
         Raises:
-            CapabilityError: keypoints without descriptors.
+            CapabilityError: keypoints without descriptors; with `read_out: matcha`, no map to read them from.
+            ConfigError: with `read_out: matcha`, several maps, and none was chosen.
             ShapeError: descriptors of different lengths.
         """
         return pair_nearest(
-            keypoints0,
-            keypoints1,
+            self._described(keypoints0, features0),
+            self._described(keypoints1, features1),
             head="nearest",
             match_threshold=self.match_threshold,
             ratio=self.ratio,
@@ -396,9 +424,7 @@ class Nearest(nn.Module):
             ShapeError: no such map, or descriptors of another length.
         """
         found = self._locate(described.tensors["descriptor"], features)
-        return Transfer(
-            resize_pixel(found.xy, self._cells(features), features.image_size), found.concentration
-        )
+        return Transfer(self._pixels(found.xy, features), found.concentration)
 
     def transfer(self, xy0: Float[Tensor, "N 2"], features0: Features, features1: Features) -> Transfer:
         """Find points of image 0 in image 1.
@@ -416,9 +442,9 @@ class Nearest(nn.Module):
             ShapeError: no such map, or features of several images.
         """
         there = self._locate(self._query(xy0, features0), features1)
-        xy1 = resize_pixel(there.xy, self._cells(features1), features1.image_size)
+        xy1 = self._pixels(there.xy, features1)
         again = self._locate(self._query(xy1, features1), features0)
-        astray = again.xy - resize_pixel(xy0, features0.image_size, self._cells(features0))
+        astray = again.xy - self._places(xy0, features0)
         confidence = there.concentration / (1 + astray.square().sum(dim=1))
         return Transfer(xy1.to(xy0.dtype), confidence.to(xy0.dtype))
 
@@ -439,10 +465,26 @@ class Nearest(nn.Module):
         query = self._query(xy0, features0)
         return cosines(query, features1[self._name(features1)][0, 0].float())
 
+    def _described(self, keypoints: Keypoints, features: Features) -> Keypoints:
+        if self.read_out == "homolog":
+            return keypoints
+        if PIXELS in features.maps:
+            raise CapabilityError(
+                "nearest: expected the map of a backbone for read_out=matcha, got pixels; set backbone and "
+                "descriptor_map, or head=nearest"
+            )
+        map_ = features[self._name(features)][0, 0].float()
+        return keypoints.described_by(matcha_keypoints(map_, keypoints.xy, size=features.image_size))
+
     def _locate(self, query: Tensor, target: Features) -> Located:
+        map_ = target[self._name(target)][0, 0].float()
+        if self.read_out == "matcha":
+            return locate_as_matcha(
+                query, map_, window=self.window, temperature=self.temperature, chunk=self.chunk
+            )
         return locate(
             query,
-            target[self._name(target)][0, 0].float(),
+            map_,
             window=self.window,
             temperature=self.temperature,
             sigma=self.sigma,
@@ -450,12 +492,30 @@ class Nearest(nn.Module):
         )
 
     def _query(self, xy: Tensor, source: Features) -> Tensor:
+        if self.read_out == "matcha":
+            return matcha_cell(source[self._name(source)][0, 0].float(), xy, size=source.image_size)
         if self.source == "cell":
             cells = self._cells(source)
             last = xy.new_tensor((cells[1] - 1, cells[0] - 1))
             cell = resize_pixel(xy, source.image_size, cells).round().clamp_min(0).minimum(last)
             xy = resize_pixel(cell, cells, source.image_size)
         return source.at(self._name(source), xy).float()
+
+    def _pixels(self, places: Tensor, features: Features) -> Tensor:
+        """Return the pixels of places on a map; integers are centres of cells, or their first pixels in MATCHA."""
+        cells, size = self._cells(features), features.image_size
+        if self.read_out == "matcha":
+            return places * matcha_stride(cells, size).to(places)
+        return resize_pixel(places, cells, size)
+
+    def _places(self, xy: Tensor, features: Features) -> Tensor:
+        """Undo `_pixels`."""
+        cells, size = self._cells(features), features.image_size
+        return (
+            xy / matcha_stride(cells, size).to(xy)
+            if self.read_out == "matcha"
+            else resize_pixel(xy, size, cells)
+        )
 
     def _name(self, features: Features) -> str:
         return chosen_map(features, self.map, head="nearest")

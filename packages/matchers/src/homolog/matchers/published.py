@@ -1,6 +1,7 @@
 """Read feature maps as the official code of a published evaluation does, to reproduce its protocol."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -70,6 +71,15 @@ class Place(Protocol):
     def size(self) -> Size:
         """See above."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OnCanvas:
+    """An image on its canvas, with the scale of its sides: x * 512 / W, whatever the corners do."""
+
+    scale: tuple[float, float]
+    offset: tuple[int, int]
+    size: Size
 
 
 class PublishedCorrespondence:
@@ -156,8 +166,8 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
         backbone: Backbone,
         map: str,
         canvas: Canvas,
-        frame: Callable[[Size], Place],
         read_out: ReadOut,
+        frame: Callable[[Size], Place] | None = None,
         resample: str = "bicubic",
         batch_size: int = 4,
         memory: int = 512_000_000,
@@ -168,8 +178,9 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
             backbone: computes the maps.
             map: the map that is read.
             canvas: what the network sees, such as `homolog.evaluators.image_sizes.PaddedSquare`.
-            frame: in which points are read, such as `homolog.evaluators.image_sizes.Original`.
             read_out: such as `homolog.evaluators.read_out.dift`.
+            frame: in which points are read, such as `homolog.evaluators.image_sizes.Original`. None takes the canvas,
+                and scales points by its sides, x * 512 / W, as MATCHA's release does.
             resample: how PIL scales the image to the canvas: bilinear, bicubic or lanczos.
             batch_size: images that `extract` passes through the backbone at once, at most.
             memory: bytes of extracted features to keep in memory.
@@ -182,7 +193,8 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
             raise ConfigError(
                 f"expected a canvas in multiples of {backbone.multiple} pixels for this backbone, got {canvas.side}"
             )
-        self.map, self.canvas, self.frame, self.read_out = map, canvas, frame, read_out
+        self.map, self.canvas, self.read_out = map, canvas, read_out
+        self.frame = self._on_canvas if frame is None else frame
         self.resample = one_of("resample", resample, _RESAMPLING)
         self.eval()
 
@@ -198,6 +210,11 @@ class PublishedReadOut(FeatureMatcher[PublishedCorrespondence]):
         return PublishedCorrespondence(
             (features0.geometry, features1.geometry), (map0, map1), frame=self.frame, read_out=self.read_out
         )
+
+    def _on_canvas(self, size: Size) -> Place:
+        (top, bottom), (left, right) = self.canvas.content(size)
+        scale = ((right - left) / size[1], (bottom - top) / size[0])
+        return _OnCanvas(scale=scale, offset=(left, top), size=(self.canvas.side, self.canvas.side))
 
     def _resized(self, image: Image) -> Resized:
         """Scale an image onto the canvas. Its geometry leads to the original from the image as given."""
