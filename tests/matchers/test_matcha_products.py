@@ -97,6 +97,7 @@ def test_light_has_one_feature_for_all_tasks_too(photos: tuple[Image, Image]):
         "descriptor_map=joint",
         device="cpu",
     )
+    assert isinstance(matcher, SparseMatcher)
     assert list(matcher.extract(photos[0]).features.maps) == ["joint"]
 
 

@@ -87,7 +87,7 @@ class DiffusionNetwork(nn.Module):
         self._deepest = deepest
 
     def encode(
-        self, images: Float[Tensor, "N 3 H W"], *, image_range: Sequence[float] = (-1, 1)
+        self, images: Float[Tensor, "N 3 H W"], *, image_range: Sequence[float | int] = (-1, 1)
     ) -> Posterior:
         """See images (RGB in [0, 1]) as Gaussians over latents, float32, one image at a time.
 
