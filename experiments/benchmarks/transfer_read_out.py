@@ -18,7 +18,7 @@ Run: `python experiments/benchmarks/transfer_read_out.py` (a minute).
 
 import argparse
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,7 @@ def _rows(window: int, options: argparse.Namespace) -> list[str]:
     )
     asked = torch.randperm(options.cells**2, generator=torch.Generator().manual_seed(1))[: options.points]
     xy0 = resize_pixel(pixel_grid(cells)[asked], cells, size)
-    settings = {"window": window, "temperature": options.temperature}
+    settings: dict[str, Any] = {"window": window, "temperature": options.temperature}
     head = Nearest(window=window, temperature=options.temperature)
 
     def matrix() -> Answer:
