@@ -87,7 +87,7 @@ def test_a_part_of_a_part_is_chosen_by_its_place():
     )
     with pytest.raises(ConfigError, match="no head named 'nearst'; did you mean nearest"):
         compose("match", ["points.head=nearst"])
-    # What is no part, but shares its name with a group, keeps its value.
+    # A setting that only shares its name with a group keeps its value.
     assert compose("match", ["matcher=xfeat", "head.source=cell"])["head"]["source"] == "cell"
 
 

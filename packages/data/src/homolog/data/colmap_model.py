@@ -185,7 +185,7 @@ _KEYPOINT = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
 
 
 class _Bytes:
-    """Reads a binary file from the front; what is not there is a DataError."""
+    """Reads a binary file from its start; raises a DataError where the file ends too early."""
 
     def __init__(self, path: Path) -> None:
         try:
